@@ -1,0 +1,1 @@
+"""YAML text to frozen values, or every mistake with its place."""

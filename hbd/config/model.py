@@ -1,0 +1,70 @@
+"""A configuration that was found good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+
+from hbd.core.model import SECOND, PeerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An address and port on which heartbeats of others are answered."""
+
+    address: str
+    port: int
+
+
+DEFAULT_LISTEN = (Listen("0.0.0.0", 862), Listen("::", 862))  # noqa: S104 - to answer is its job
+
+
+class Accept(StrEnum):
+    """Who is answered, where it is not a list of prefixes."""
+
+    PEERS = "peers"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where a key is read from: a systemd credential or a file, exactly one of them."""
+
+    credential: str | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything in /etc/hbd.yaml and what it includes."""
+
+    file: str
+    listen: tuple[Listen, ...] = DEFAULT_LISTEN
+    accept: Accept | tuple[IPv4Network | IPv6Network, ...] = Accept.PEERS
+    node: str = ""
+    """Empty: the host name."""
+    keys: dict[str, KeySource] = field(default_factory=dict)
+    start_grace: int = 10 * SECOND
+    peers: tuple[PeerSettings, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """A mistake or a warning, with its place; sorts by file, line, column."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.text}"
+
+
+class ConfigError(Exception):
+    """The user's configuration cannot be used; holds every mistake."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems

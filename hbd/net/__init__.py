@@ -1,0 +1,1 @@
+"""Sockets, the error queue, names and routes: what the kernel knows, as values."""
