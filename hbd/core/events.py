@@ -1,0 +1,106 @@
+"""What the detector says happened. `at` is monotonic, `since` the wall clock, both nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hbd.core.model import Cause, State
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """A peer's state, or within one state its cause, is another now."""
+
+    at: int
+    since: int
+    """Wall clock, nanoseconds since 1970: when the new state began."""
+    peer: str
+    labels: tuple[tuple[str, str], ...]
+    previous: State
+    previous_cause: Cause | None
+    state: State
+    cause: Cause | None
+    address: str | None
+    """The address in question, where there is one."""
+    evidence: tuple[str, ...]
+    duration: int | None
+    """How long the previous state lasted; None where it was never known."""
+    detection: int | None
+    """From the last good reply to this verdict; None without one, or when it is not a failure."""
+    rtt: int | None
+    loss: float | None
+    """A fraction, of the last heartbeats."""
+    first: bool = False
+    """The first verdict since the start: being up is no news then."""
+    quiet: bool = False
+    """Part of a storm or of flapping that an entry of its own tells about."""
+
+    @property
+    def is_refinement(self) -> bool:
+        """The state is the same, its cause is known better."""
+        return self.state is self.previous
+
+
+@dataclass(frozen=True, slots=True)
+class FlappingChanged:
+    """A peer began or ceased to change too often to tell each change aloud."""
+
+    at: int
+    since: int
+    peer: str
+    labels: tuple[tuple[str, str], ...]
+    state: State
+    flapping: bool
+    changes: int
+    """Changes of state since the flapping began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """Many peers changed together, or everything behind one egress fell silent."""
+
+    at: int
+    since: int
+    state: State
+    """What they changed to."""
+    cause: Cause | None
+    """Set where the storm is a fault of our own side."""
+    count: int
+    common: str
+    """What they have in common: `egress eth0`, `via gw`, `subnet 10.0.0.0/24`, `label site=ams`."""
+    over: bool
+    """The last entry of a storm, with the total."""
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """We did not run for so long; no peer is judged by it."""
+
+    at: int
+    since: int
+    duration: int
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The machine was suspended for so long."""
+
+    at: int
+    since: int
+    duration: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """A peer was up all along, but its incarnation changed."""
+
+    at: int
+    since: int
+    peer: str
+    labels: tuple[tuple[str, str], ...]
+    address: str
+    incarnation: int
+
+
+Event = StateChanged | FlappingChanged | Storm | Stalled | Woke | Restarted
