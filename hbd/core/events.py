@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hbd.core.model import Cause, State
+if TYPE_CHECKING:
+    from hbd.core.model import Cause, State
 
 
 @dataclass(frozen=True, slots=True)

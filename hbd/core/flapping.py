@@ -1,0 +1,74 @@
+"""Flapping: a state that changes too often to tell each change aloud."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.timers import Timer
+
+if TYPE_CHECKING:
+    from hbd.core.model import State
+    from hbd.core.peer import Peer
+
+SAMPLES: Final = 21
+BEGINS: Final = 0.30
+ENDS: Final = 0.15
+_MASK: Final = (1 << (SAMPLES - 1)) - 1
+
+
+class Flapping(Timer):
+    """The state sampled once per detection time, 21 samples: flapping from 30 % changes.
+
+    Between two changes all samples are equal, so they are taken when the state changes; only
+    while it flaps is there a deadline, to see the end of it.
+    """
+
+    __slots__ = (
+        "_differs",
+        "_last",
+        "_now",
+        "_sampled",
+        "_spacing",
+        "changes",
+        "is_flapping",
+        "peer",
+    )
+
+    def __init__(self, peer: Peer, now: int, spacing: int) -> None:
+        super().__init__()
+        self.peer: Final = peer
+        self._last: State = peer.state
+        """At the last sample."""
+        self._now: State = peer.state
+        self._sampled = now
+        self._spacing = spacing
+        self._differs = 0
+        """One bit a sample: whether it differed from the one before."""
+        self.is_flapping = False
+        self.changes = 0
+
+    def change(self, now: int) -> bool:
+        """The peer's state is another now; tell whether flapping has begun or ended by that."""
+        self.sample(now)
+        self._now = self.peer.state
+        self.changes = self.changes + 1 if self.is_flapping else 0
+        return self.judge()
+
+    def sample(self, now: int) -> None:
+        """Take the samples that are due."""
+        due = (now - self._sampled) // self._spacing
+        if due <= 0:
+            return
+        first = 1 if self._now is not self._last else 0
+        shift = min(due, SAMPLES)
+        self._differs = ((self._differs << shift) | (first << (shift - 1))) & _MASK
+        self._last = self._now
+        self._sampled += due * self._spacing
+
+    def judge(self) -> bool:
+        """Tell whether flapping has begun or ended."""
+        share = self._differs.bit_count() / (SAMPLES - 1)
+        before = self.is_flapping
+        self.is_flapping = share >= (ENDS if before else BEGINS)
+        self.deadline = self._sampled + self._spacing if self.is_flapping else None
+        return self.is_flapping is not before

@@ -1,0 +1,441 @@
+"""All peers: the contract of the detector.
+
+One turn of the loop is: `turn(now, wall)`; `receive(...)` and `icmp(...)` for everything that has
+arrived, with the kernel's stamps; `advance()`; carry out `outputs()` until there are none; wait
+until `next_deadline()` or a readable socket. Times that come in and go out are monotonic
+nanoseconds; wall clock times are named so and serve people only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from hbd.core.clock import Clock
+from hbd.core.egress import Egress, EgressKey
+from hbd.core.events import Event, Stalled, Woke
+from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State
+from hbd.core.news import News, aloud
+from hbd.core.path import Address, Answer, Fact, Path, Reception, Session, Step
+from hbd.core.peer import Pause, Peer, judge
+from hbd.core.roster import Change, Roster
+from hbd.core.timers import Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+STALL_TOLD: Final = 100 * MILLISECOND
+"""From this lateness on an entry says that we did not run."""
+
+WITNESS_SPACING: Final = 20 * MILLISECOND
+"""Witnesses of one egress are asked no more often, however many paths start to miss."""
+
+
+class Dice(Protocol):
+    """Where chance comes from."""
+
+    def random(self) -> float:
+        """Give a number from 0 to 1, 1 excluded."""
+
+
+class Ask(NamedTuple):
+    """Send a heartbeat to the path's target now: `fleet.compose(path, ...)` gives its octets."""
+
+    path: Path
+
+
+class Examine(NamedTuple):
+    """Say how datagrams to this path leave us now, with `fleet.examined(...)`, in this turn."""
+
+    path: Path
+
+
+Output = Ask | Examine | Event
+
+
+class Restored(NamedTuple):
+    """What is known of a peer from before the start."""
+
+    state: State
+    cause: Cause | None
+    since: int
+    """Wall clock."""
+    pause: Pause | None = None
+
+
+class Fleet:
+    """The detector: every peer, every path, and what they say about each other."""
+
+    def __init__(
+        self,
+        *,
+        now: int,
+        wall: int,
+        dice: Dice,
+        session: Callable[[PeerSettings], Session],
+        start_grace: int = 10 * SECOND,
+        tick: int = 0,
+    ) -> None:
+        self.clock: Final = Clock(now, wall, tick)
+        self.start_grace = start_grace
+        self.dropped: Counter[str] = Counter()
+        """Datagrams to our sender sockets that counted for nothing, by reason."""
+        self._dice: Final = dice
+        self._grace_until = self.clock.now + start_grace
+        self._timers: Final = Timers()
+        self._outputs: list[Output] = []
+        self._roster: Final = Roster(self.clock, session)
+        self._news: Final = News(self.clock, self._timers, self._outputs_append)
+        self._egresses: dict[EgressKey, Egress] = {}
+        self._dropped_at = -1
+
+    def _outputs_append(self, event: Event) -> None:
+        self._outputs.append(event)
+
+    @property
+    def peers(self) -> dict[str, Peer]:
+        """The peers by name, in the order of the configuration."""
+        return self._roster.peers
+
+    # -- settings -----------------------------------------------------------------------------
+
+    def apply(self, settings: Iterable[PeerSettings]) -> Change:
+        """Take over new settings; new paths wait for `resolved`."""
+        before = set(self.peers.values())
+        change = self._roster.apply(settings)
+        for peer in before.difference(self.peers.values()):
+            self._news.forget(peer)
+        for name in change.changed:
+            peer = self.peers[name]
+            for path in peer.paths:
+                self._timers.schedule(path)
+            self._refresh(peer)
+        return change
+
+    def restore(self, name: str, known: Restored) -> None:
+        """Give a peer the state it had before the start, until its first verdict."""
+        peer, clock = self.peers[name], self.clock
+        if known.pause is not None and known.pause.until > clock.wall:
+            self._set_pause(peer, known.pause)
+        if known.state is State.UNKNOWN:
+            return
+        peer.state, peer.cause, peer.since = known.state, known.cause, known.since
+        peer.since_real = clock.real - (clock.wall - known.since)
+        peer.restored = True
+        for path in peer.paths:
+            path.lossy = known.cause is Cause.LOSSY and path.limits.max_loss is not None
+            path.slow = known.cause is Cause.SLOW and path.limits.max_rtt is not None
+
+    def resolved(self, path: Path, targets: tuple[Address, ...], error: str | None = None) -> None:
+        """Say what a path's address stands for now; without any target, the resolver's words."""
+        if not targets:
+            # The last good address is kept: a resolver that fails says nothing of the peer.
+            path.unresolved = error if not path.targets else None
+            self._refresh(path.peer)
+            return
+        path.unresolved = None
+        is_new = not path.targets
+        self._roster.aim(path, targets)
+        if path.target not in targets:
+            path.target = targets[0]
+        if is_new:
+            self._spread(path, max(self._grace_until, path.judge_from))
+            self._outputs.append(Examine(path))
+
+    def _spread(self, path: Path, judge_from: int) -> None:
+        """Begin at some moment of the interval that starts now: many never begin at once."""
+        start = self.clock.now + int(path.timing.interval * self._dice.random())
+        path.begin(start, judge_from)
+        self._timers.schedule(path)
+
+    # -- a turn -------------------------------------------------------------------------------
+
+    def turn(self, real: int, wall: int) -> None:
+        """Begin a turn of the loop at this moment."""
+        late = self.clock.turn(real, wall)
+        if late >= STALL_TOLD:
+            self._outputs.append(Stalled(real, wall, late))
+
+    def suspended(self, duration: int) -> None:
+        """Say that the machine was suspended: what was asked before is void."""
+        self._grace_until = self.clock.now + self.start_grace
+        for peer in self.peers.values():
+            for path in peer.paths:
+                if path.targets:
+                    self._spread(path, self._grace_until)
+        self._outputs.append(Woke(self.clock.real, self.clock.wall, duration))
+
+    def lost_some(self) -> None:
+        """Say that datagrams to us were dropped for want of room: the round is asked again."""
+        self._dropped_at = self.clock.now
+
+    def advance(self) -> None:
+        """Do what is due."""
+        while (timer := self._timers.due(self.clock.now)) is not None:
+            match timer:
+                case Path():
+                    self._step(timer)
+                case Peer():
+                    self.resume(timer.name)
+                case _:
+                    self._news.advance(timer)
+            self._timers.schedule(timer)
+
+    def outputs(self) -> list[Output]:
+        """Drain what is to be done and told."""
+        outputs = self._outputs[:]
+        self._outputs.clear()
+        return outputs
+
+    def next_deadline(self) -> int | None:
+        """When to take the next turn at the latest; later than the `now` of this one."""
+        return self.clock.promise(self._timers.first())
+
+    # -- asking -------------------------------------------------------------------------------
+
+    def _step(self, path: Path) -> None:
+        match path.advance(self.clock.now):
+            case Step.ASK:
+                self._outputs.append(Ask(path))
+            case Step.MISSED:
+                self._outputs.append(Ask(path))
+                self._missed(path)
+                if path.missed == 1:
+                    self._outputs.append(Examine(path))
+            case Step.EXHAUSTED:
+                self._missed(path)
+                self._exhausted(path)
+
+    def compose(self, path: Path, real: int, wall: int) -> bytes:
+        """Give the octets of a heartbeat that is sent at this very moment."""
+        now = self.clock.now + (real - self.clock.real)
+        datagram = path.compose(now, real, wall)
+        self._timers.schedule(path)
+        return datagram
+
+    def send_failed(self, path: Path, fault: Fact | None) -> None:
+        """Say that the last heartbeat did not leave: a fault of ours, None for want of room."""
+        path.send_error = fault
+        if fault is None:
+            self.lost_some()
+
+    def _missed(self, path: Path) -> None:
+        """Ask those whose answers tell what a missed heartbeat means."""
+        if path.state is not State.DOWN:
+            if path.missed == 1:
+                path.lonely = path.egress is None or not path.egress.others_up(path)
+            self._ask_witnesses(path)
+        parent = self._roster.parent(path.peer)
+        for parent_path in parent.paths if parent is not None else ():
+            if not parent_path.is_probing:
+                parent_path.ask_early(self.clock.now)
+                self._timers.schedule(parent_path)
+
+    def _ask_witnesses(self, suspect: Path) -> None:
+        egress, now = suspect.egress, self.clock.now
+        if egress is None or egress.has_answered_since(suspect.first_missed):
+            return
+        if egress.last_asked is not None and now - egress.last_asked < WITNESS_SPACING:
+            return
+        egress.last_asked = now
+        for witness in egress.witnesses(suspect):
+            if witness.asked is None:
+                witness.ask_early(now)
+                self._timers.schedule(witness)
+            else:
+                # With the suspect's timing: its own reply it may await for longer.
+                self._outputs.append(Ask(witness))
+
+    def _exhausted(self, path: Path) -> None:
+        began = path.first_missed - path.timing.timeout
+        if path.state is not State.DOWN and not path.repeated and self._dropped_at >= began:
+            path.ask_again(self.clock.now)
+        else:
+            self._outputs.append(Examine(path))
+
+    # -- being answered -----------------------------------------------------------------------
+
+    def receive(self, datagram: bytes, source: Address, real: int) -> None:
+        """Take a datagram that reached a sender socket at this moment (kernel's stamp)."""
+        paths = self._roster.at(source)
+        if not paths:
+            self.dropped["unknown-source"] += 1
+            return
+        if len(paths) > 1:
+            paths = [path for path in paths if path.session.claims(datagram)] or paths
+        now = self.clock.at(real)
+        for path in paths:
+            reception, answer = path.receive(datagram, now, real)
+            if answer is not None:
+                break
+        if reception is Reception.LIFE and answer is not None:
+            self._alive(path, answer, source, now)
+        elif reception is not Reception.LATE:
+            self.dropped[reception.value] += 1
+            if path.state is State.DOWN:
+                self._refresh(path.peer)
+
+    def _alive(self, path: Path, answer: Answer, source: Address, now: int) -> None:
+        path.target = source
+        self._witnessed(path, now)
+        if answer.incarnation is not None and path.is_another(answer.incarnation):
+            self._news.restarted(path, answer.incarnation)
+        rises = path.state is not State.DOWN or path.has_risen
+        changed = rises and path.give(State.UP)
+        path.go_on(now, self._dice.random())
+        self._timers.schedule(path)
+        if path.weigh(self.clock.now) or changed:
+            self._refresh(path.peer)
+
+    def _witnessed(self, path: Path, now: int) -> None:
+        """Something from beyond our own side has come."""
+        egress = path.egress
+        if egress is None:
+            return
+        egress.last_answer = max(egress.last_answer, now)
+        if egress.fault is not None:
+            self._fault_over(egress, except_for=path)
+
+    def icmp(self, destination: Address, payload: bytes, fact: Fact, *, witness: bool) -> None:
+        """Take an ICMP error about a heartbeat: evidence, never a verdict.
+
+        `witness`: it comes from beyond the first hop, so our side is sound.
+        """
+        for path in self._roster.at(destination):
+            if path.is_about(payload):
+                path.icmp = fact
+                if witness:
+                    self._witnessed(path, self.clock.now)
+                if path.state is State.DOWN:
+                    self._refresh(path.peer)
+                return
+        self.dropped["icmp"] += 1
+
+    # -- verdicts -----------------------------------------------------------------------------
+
+    def examined(self, path: Path, key: EgressKey | None, fault: Fact | None) -> None:
+        """Take how datagrams to the path leave us, or why they cannot; give a due verdict."""
+        if key is not None:
+            self._lead(path, key)
+        fault = fault or path.send_error
+        if not path.is_exhausted:
+            return
+        if fault is not None:
+            self._blame_ourselves(path, fault)
+        elif path.egress is not None and path.egress.fault is not None:
+            self._behind_fault(path, path.egress, path.egress.fault)
+        elif path.fault is not None and path.judged:
+            # Our side is sound again: the peer gets its verdict one detection time from now.
+            self._begin_anew(path, 0)
+        elif self.clock.now < path.judge_from:
+            path.put_off()
+            self._timers.schedule(path)
+        elif path.state is not State.DOWN:
+            self._condemn(path)
+
+    def _lead(self, path: Path, key: EgressKey) -> None:
+        if path.egress is not None:
+            if path.egress.key == key:
+                return
+            path.egress.paths.pop(path, None)
+        path.egress = self._egresses.setdefault(key, Egress(key))
+        path.egress.paths[path] = None
+
+    def _condemn(self, path: Path) -> None:
+        """Everything was missed: down, if somebody else's answer shows that we are sound."""
+        egress = path.egress
+        witnessed = egress is not None and egress.has_answered_since(path.first_missed)
+        if egress is None or witnessed or path.lonely:
+            path.lonely = not witnessed
+            self._give(path, State.DOWN)
+            return
+        words = f"everything on {egress.key} that was up is silent: our own uplink, or all of them"
+        self._egress_fault(egress, Fact(Cause.OWN_UPLINK, words))
+
+    def _blame_ourselves(self, path: Path, fault: Fact) -> None:
+        if fault.cause is Cause.OWN_LINK and path.egress is not None:
+            self._egress_fault(path.egress, fault)
+            self._give(path, State.UNKNOWN, fault)
+        else:
+            self._give(path, State.UNKNOWN, fault)
+
+    def _egress_fault(self, egress: Egress, fault: Fact) -> None:
+        """Nothing behind the egress can be judged, those already down included."""
+        if egress.fault == fault:
+            return
+        egress.fault = fault
+        peers = {path.peer: None for path in egress.paths}
+        self._news.own_fault(egress, fault, len(peers))
+        for path in egress.paths:
+            path.give(State.UNKNOWN, fault)
+        for count, peer in enumerate(peers):
+            self._refresh(peer, in_storm=not aloud(count))
+
+    def _behind_fault(self, path: Path, egress: Egress, fault: Fact) -> None:
+        if fault.cause is Cause.OWN_LINK:
+            self._fault_over(egress)  # the interface is up again
+        else:
+            self._give(path, State.UNKNOWN, fault)
+
+    def _fault_over(self, egress: Egress, except_for: Path | None = None) -> None:
+        fault, egress.fault = egress.fault, None
+        for path in egress.paths:
+            if path is not except_for and path.fault == fault:
+                self._begin_anew(path, int(path.timing.interval * self._dice.random()))
+
+    def _begin_anew(self, path: Path, delay: int) -> None:
+        now = self.clock.now
+        path.begin(now + delay, max(self._grace_until, now + path.timing.detection))
+        self._timers.schedule(path)
+
+    def _give(self, path: Path, state: State, fault: Fact | None = None) -> None:
+        if path.give(state, fault):
+            self._refresh(path.peer)
+
+    # -- peers --------------------------------------------------------------------------------
+
+    def pause(self, name: str, pause: Pause) -> None:
+        """Keep measuring a peer, give no verdict until the pause ends."""
+        peer = self.peers[name]
+        self._set_pause(peer, pause)
+        self._refresh(peer)
+
+    def _set_pause(self, peer: Peer, pause: Pause) -> None:
+        peer.pause = pause
+        peer.deadline = self.clock.now + max(pause.until - self.clock.wall, 0)
+        self._timers.schedule(peer)
+
+    def resume(self, name: str) -> bool:
+        """End a pause; tell whether there was one."""
+        peer = self.peers[name]
+        was_paused, peer.pause, peer.deadline = peer.pause is not None, None, None
+        if was_paused:
+            self._refresh(peer)
+        return was_paused
+
+    def is_flapping(self, peer: Peer) -> bool:
+        """Whether a peer changes too often to tell each change aloud."""
+        return self._news.is_flapping(peer)
+
+    def _refresh(self, peer: Peer, *, in_storm: bool | None = None) -> None:
+        """Judge a peer anew; tell it, and look at those behind it, if the verdict is another."""
+        verdict = judge(peer, self._roster.parent(peer))
+        if not peer.is_news(verdict):
+            peer.confirm(verdict)
+            return
+        before = peer.state
+        self._news.change(peer, verdict, in_storm=in_storm)
+        if before is peer.state:
+            return
+        for child in peer.children:
+            if peer.answers and child.state is State.UNREACHABLE:
+                self._free(child)
+            else:
+                self._refresh(child)
+
+    def _free(self, child: Peer) -> None:
+        """The parent answers again: the child gets one detection time to do so too."""
+        for path in child.paths:
+            if path.state is State.DOWN:
+                path.give(State.UNKNOWN)
+                self._begin_anew(path, 0)

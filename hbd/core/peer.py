@@ -1,0 +1,214 @@
+"""One machine: its paths, and the verdict over them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hbd.core.model import RANK, Cause, PeerSettings, State
+from hbd.core.timers import Timer
+
+if TYPE_CHECKING:
+    from hbd.core.path import Path
+
+REFINEMENTS: Final = 3
+"""So many times a cause may become known better within one state, each an entry."""
+
+
+class Verdict(NamedTuple):
+    """A state with its reasons."""
+
+    state: State
+    cause: Cause | None = None
+    address: str | None = None
+    evidence: tuple[str, ...] = ()
+
+
+class Pause(NamedTuple):
+    """Maintenance: measured, not judged."""
+
+    until: int
+    """Wall clock, nanoseconds."""
+    reason: str
+    by: str
+
+    @property
+    def words(self) -> str:
+        return f"paused by {self.by}" + (f": {self.reason}" if self.reason else "")
+
+
+class Peer(Timer):
+    """A peer; its deadline is the end of its pause."""
+
+    __slots__ = (
+        "cause",
+        "children",
+        "evidence",
+        "first_verdict",
+        "paths",
+        "pause",
+        "refinements",
+        "restored",
+        "settings",
+        "since",
+        "since_real",
+        "state",
+    )
+
+    def __init__(self, settings: PeerSettings, since: int, since_real: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.paths: list[Path] = []
+        self.children: list[Peer] = []
+        """The peers whose `via` this one is."""
+        self.state = State.UNKNOWN
+        self.cause: Cause | None = None
+        self.evidence: tuple[str, ...] = ()
+        self.since = since
+        """Wall clock."""
+        self.since_real = since_real
+        """Monotonic; of a state from before the start it lies in the past."""
+        self.restored = False
+        """State and since are from before the start; no verdict has been given since."""
+        self.first_verdict = True
+        self.refinements = 0
+        self.pause: Pause | None = None
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def last_reply_real(self) -> int | None:
+        return max((p.last_reply_real for p in self.paths if p.last_reply_real), default=None)
+
+    @property
+    def last_rtt(self) -> int | None:
+        return next((rtts[-1] for path in self.paths if (rtts := path.window.rtts(1))), None)
+
+    def loss(self, now: int) -> float | None:
+        """The loss of its best path."""
+        known = [loss for path in self.paths if (loss := path.loss(now)) is not None]
+        return min(known, default=None)
+
+    @property
+    def answers(self) -> bool:
+        return self.state in (State.UP, State.DEGRADED)
+
+    def is_news(self, verdict: Verdict) -> bool:
+        """Whether a verdict is another than the one before."""
+        if verdict.state is State.UNKNOWN and verdict.cause is None:
+            # To know nothing yet is no news, unless there was nothing but a pause before.
+            return self.state is State.PAUSED
+        if self.restored and not self._replaces_restored(verdict):
+            return False
+        return (verdict.state, verdict.cause) != (self.state, self.cause)
+
+    def confirm(self, verdict: Verdict) -> None:
+        """Take a verdict that is no news: what was stored holds, the evidence may be fresher."""
+        if (verdict.state, verdict.cause) != (self.state, self.cause):
+            return
+        self.evidence = verdict.evidence
+        if self.restored and self._replaces_restored(verdict):
+            self.restored = self.first_verdict = False
+
+    def _replaces_restored(self, verdict: Verdict) -> bool:
+        # Half the paths tell half the story: a stored state gives way only to a whole one, or to
+        # an answer where there was none.
+        whole = all(path.judged or path.unresolved is not None for path in self.paths)
+        answers = verdict.state in (State.UP, State.DEGRADED) and not self.answers
+        return whole or answers or verdict.state is State.PAUSED
+
+
+def measure(peer: Peer) -> Verdict:
+    """Judge a peer by its paths alone."""
+    up = [path for path in peer.paths if path.state is State.UP]
+    down = [path for path in peer.paths if path.state is State.DOWN]
+    if up:
+        return _answering(up, down)
+    if len(down) < len(peer.paths):
+        return _unknown(peer.paths)
+    return _silent(down)
+
+
+def _answering(up: list[Path], down: list[Path]) -> Verdict:
+    troubles = [
+        Verdict(State.DEGRADED, cause, path.address, (f"{path.address}: {words}",))
+        for path in up
+        for cause, is_so, words in (
+            (Cause.LOSSY, path.lossy, "loss above max_loss"),
+            (Cause.SLOW, path.slow, "RTT above max_rtt"),
+        )
+        if is_so
+    ]
+    for path in down:
+        fact = path.failure()
+        words = f"{path.address}: {fact.cause}: {fact.text}"
+        troubles.append(Verdict(State.DEGRADED, Cause.PATH_DOWN, path.address, (words,)))
+    return _worst(troubles) if troubles else Verdict(State.UP, None, up[0].address)
+
+
+def _unknown(paths: list[Path]) -> Verdict:
+    reasons = []
+    for path in paths:
+        if path.fault is not None and path.state is State.UNKNOWN:
+            words = f"{path.address}: {path.fault.text}"
+            reasons.append(Verdict(State.UNKNOWN, path.fault.cause, path.address, (words,)))
+        elif path.unresolved is not None:
+            words = f"{path.address}: {path.unresolved}"
+            reasons.append(Verdict(State.UNKNOWN, Cause.UNRESOLVED, path.address, (words,)))
+    return _worst(reasons) if reasons else Verdict(State.UNKNOWN)
+
+
+def _silent(down: list[Path]) -> Verdict:
+    verdicts = []
+    for path in down:
+        fact = path.failure()
+        facts = [f"{path.address}: {fact.text}"]
+        if path.lonely:
+            facts.append(f"{path.address}: {_lonely(path)}")
+        verdicts.append(Verdict(State.DOWN, fact.cause, path.address, tuple(facts)))
+    return _worst(verdicts)
+
+
+def _lonely(path: Path) -> str:
+    where = f" on {path.egress.key}" if path.egress is not None else ""
+    return f"no other path was up{where}: this peer and our own uplink cannot be told apart"
+
+
+def _worst(verdicts: list[Verdict]) -> Verdict:
+    """Give the most telling cause, with the evidence of all."""
+    first = min(verdicts, key=lambda verdict: RANK[verdict.cause] if verdict.cause else len(RANK))
+    others = [fact for verdict in verdicts if verdict is not first for fact in verdict.evidence]
+    return first._replace(evidence=first.evidence + tuple(others))
+
+
+def judge(peer: Peer, parent: Peer | None) -> Verdict:
+    """Judge a peer, its pause and what lies between us and it included."""
+    if peer.pause is not None:
+        return Verdict(State.PAUSED, Cause.PAUSED, None, (peer.pause.words,))
+    verdict = measure(peer)
+    if verdict.state is not State.DOWN or parent is None:
+        return verdict
+    return _behind(parent, peer, verdict)
+
+
+def _behind(parent: Peer, peer: Peer, verdict: Verdict) -> Verdict:
+    """Judge a silent peer by its parent: who has answered since may not be to blame."""
+    if parent.state is State.UNKNOWN and parent.cause is not None:
+        words = f"via {parent.name}: unknown ({parent.cause})"
+        return Verdict(State.UNKNOWN, parent.cause, verdict.address, (words, *parent.evidence))
+    silent = parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT) or (
+        parent.state is State.PAUSED and measure(parent).state is State.DOWN
+    )
+    if not silent or _has_answered_since(parent, peer):
+        return verdict
+    words = f"via {parent.name}: {parent.state}" + (f" ({parent.cause})" if parent.cause else "")
+    return Verdict(
+        State.UNREACHABLE, Cause.PARENT_DOWN, verdict.address, (words, *verdict.evidence)
+    )
+
+
+def _has_answered_since(parent: Peer, peer: Peer) -> bool:
+    """Whether the parent answered after the child began to miss."""
+    began = max(path.first_missed for path in peer.paths)
+    return any(path.last_life > began for path in parent.paths)

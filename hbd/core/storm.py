@@ -1,0 +1,80 @@
+"""Storms: many peers that change together get one entry that says what they have in common."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.timers import Timer
+
+if TYPE_CHECKING:
+    from hbd.core.model import State
+    from hbd.core.peer import Peer
+
+ALOUD: Final = 5
+"""So many changes within one detection time go out as usual."""
+
+Trait = tuple[int, str]
+"""Something a peer may share with others; the lower the number, the more telling."""
+
+
+def traits(peer: Peer) -> set[Trait]:
+    """What a peer may have in common with others."""
+    found: set[Trait] = {(3, f"label {key}={value}") for key, value in peer.settings.labels}
+    if peer.settings.via is not None:
+        found.add((1, f"via {peer.settings.via}"))
+    for path in peer.paths:
+        if path.egress is not None:
+            found.add((0, f"egress {path.egress.key}"))
+        if path.target is not None:
+            address = ip_address(path.target[0].partition("%")[0])
+            prefix = 24 if address.version == 4 else 64  # noqa: PLR2004 - the sizes of a LAN
+            found.add((2, f"subnet {ip_network((address, prefix), strict=False)}"))
+    return found
+
+
+class StormWatch(Timer):
+    """Counts changes to one state in the last detection time.
+
+    Its deadline is the end of a storm.
+    """
+
+    __slots__ = ("_recent", "_shared", "count", "is_storm", "state")
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self.state: Final = state
+        """What the peers change to."""
+        self._recent: list[tuple[int, set[Trait]]] = []
+        self._shared: set[Trait] = set()
+        self.is_storm = False
+        self.count = 0
+
+    def change(self, peer: Peer, now: int) -> bool:
+        """Count a change; tell whether a storm began by it."""
+        span = peer.settings.timing.detection
+        if self.is_storm:
+            self.count += 1
+            self._shared &= traits(peer)
+            self.deadline = now + span
+            return False
+        self._recent = [(at, found) for at, found in self._recent if now - at <= span]
+        self._recent.append((now, traits(peer)))
+        if len(self._recent) <= ALOUD:
+            return False
+        self.is_storm = True
+        self.count = len(self._recent)
+        self._shared = set.intersection(*(found for _, found in self._recent))
+        self._recent.clear()
+        self.deadline = now + span
+        return True
+
+    @property
+    def common(self) -> str:
+        """What all have in common, the most telling first."""
+        shared = ", ".join(words for _, words in sorted(self._shared))
+        return shared or "nothing that hbd knows of"
+
+    def end(self) -> None:
+        self.is_storm = False
+        self.deadline = None

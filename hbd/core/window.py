@@ -1,0 +1,62 @@
+"""The last 100 heartbeats of a path: which were answered, and how fast."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Final
+
+from hbd.core.model import WINDOW
+
+MICROSECOND: Final = 1_000
+_LONGEST: Final = 2**32 - 1  # microseconds that a slot can hold: 71 minutes
+_EMPTY: Final = array("I", [0] * WINDOW)
+
+
+class Window:
+    """RTTs by sequence number. Four octets a heartbeat: there may be 65,535 windows."""
+
+    __slots__ = ("_first", "_next", "_slots")
+
+    def __init__(self) -> None:
+        self._slots = _EMPTY[:]
+        self._first = 0
+        self._next = 0
+
+    def restart(self, sequence: int) -> None:
+        """Begin empty but for this heartbeat and those after it."""
+        self._first = sequence
+
+    def sent(self, sequence: int) -> None:
+        self._slots[sequence % WINDOW] = 0
+        self._next = sequence + 1
+
+    def answered(self, sequence: int, rtt: int) -> None:
+        """Note a reply after `rtt` nanoseconds; to a heartbeat that has left it changes nothing."""
+        if self._next - WINDOW <= sequence < self._next:
+            self._slots[sequence % WINDOW] = min(max(rtt // MICROSECOND, 1), _LONGEST)
+
+    def was_answered(self, sequence: int) -> bool:
+        """Whether the heartbeat is one of the last 100 and its reply has come."""
+        recent = self._next - WINDOW <= sequence < self._next
+        return recent and self._slots[sequence % WINDOW] != 0
+
+    def __len__(self) -> int:
+        return min(self._next - self._first, WINDOW)
+
+    @property
+    def is_full(self) -> bool:
+        return self._next - self._first >= WINDOW
+
+    def unanswered(self) -> int:
+        """How many heartbeats have no reply, those still in question included."""
+        if self.is_full:
+            return self._slots.count(0)
+        return sum(1 for rtt in self._ordered() if rtt == 0)
+
+    def rtts(self, last: int = WINDOW) -> list[int]:
+        """RTTs in nanoseconds of the last so many heartbeats that were answered, oldest first."""
+        return [rtt * MICROSECOND for rtt in self._ordered() if rtt][-last:]
+
+    def _ordered(self) -> list[int]:
+        start = max(self._first, self._next - WINDOW) % WINDOW
+        return (self._slots[start:] + self._slots[:start]).tolist()[: len(self)]
