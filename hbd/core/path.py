@@ -55,6 +55,9 @@ class Session(Protocol):
     def read(self, datagram: bytes) -> Answer | Fact:
         """Give what a datagram answers, or why it is no reply."""
 
+    def accepted(self, answer: Answer, token: int) -> None:
+        """Take note of a reply that was found to be of the heartbeat with this token."""
+
     def claims(self, datagram: bytes) -> bool:
         """Whether the datagram may be of this session rather than of another to that address."""
 
@@ -320,6 +323,7 @@ class Path(Timer):
             )
             return Reception.REFUSED, None
         del self.unanswered[sequence]
+        self.session.accepted(answer, heartbeat.token)
         rtt = real - heartbeat.sent_real
         if 0 <= answer.dwell <= rtt:
             rtt -= answer.dwell

@@ -1,0 +1,156 @@
+"""The Session-Sender of one path (RFC 8762 4.2, RFC 8972 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from hbd.core.model import Cause, State, Tlv
+from hbd.core.path import Answer, Fact
+from hbd.wire import hbd_tlv, ntp, stamp, tlv
+from hbd.wire.errors import WireError
+from hbd.wire.hbd_tlv import HbdTlv, Seen
+
+if TYPE_CHECKING:
+    from hbd.core.model import PeerSettings
+
+NOISE_BITS: Final = 12
+"""The lowest bits of T1, below a microsecond, are random: a forger must guess them."""
+
+WITH_TLV: Final = 1
+"""The lowest bit of T1 remembers whether the heartbeat carried our TLV."""
+
+GIVE_UP_AFTER: Final = 3
+"""So many replies without our TLV show that the reflector is not hbd;"""
+TRY_AGAIN_EVERY: Final = 10
+"""then every tenth heartbeat still asks."""
+
+_EMPTY_TLV: Final = tlv.pack(tlv.EXTRA_PADDING, b"")
+
+SEEN: Final = {
+    State.UP: Seen.UP,
+    State.DEGRADED: Seen.UP,
+    State.DOWN: Seen.DOWN,
+    State.PAUSED: Seen.ADMIN_DOWN,
+}
+
+
+class Dice(Protocol):
+    """Where random bits come from."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """Give k random bits."""
+
+
+class Station:
+    """What all our sessions say of us."""
+
+    __slots__ = ("_words", "dice", "estimate", "incarnation", "node")
+
+    def __init__(self, node: str, incarnation: int, dice: Dice) -> None:
+        self.node: Final = hbd_tlv.node_id(node)
+        self.incarnation: Final = incarnation
+        self.dice: Final = dice
+        self.estimate = ntp.UNKNOWN_ERROR
+        """The Error Estimate of our clock, as it goes on the wire."""
+        self._words: dict[tuple[Seen, int], bytes] = {}
+
+    def tlv(self, seen: Seen, interval: int) -> bytes:
+        """Give our TLV for a peer that we see so and ask every `interval` nanoseconds."""
+        words = self._words.get((seen, interval))
+        if words is None:
+            said = HbdTlv(0, seen, 0, self.incarnation, self.node, interval // 1_000, 0, 0)
+            words = self._words[seen, interval] = tlv.pack(hbd_tlv.TYPE, said.pack())
+        return words
+
+
+class StampSession:
+    """Heartbeats and replies of one path in open mode."""
+
+    __slots__ = ("_interval", "_is_hbd", "_options", "_silent", "_ssid", "_station", "_without")
+
+    def __init__(self, settings: PeerSettings, station: Station) -> None:
+        options = settings.stamp
+        self._options: Final = options
+        self._station: Final = station
+        random_ssid = 1 + station.dice.getrandbits(32) % 0xFFFF
+        self._ssid: Final = random_ssid if options.ssid is None else options.ssid
+        self._is_hbd: bool | None = None
+        """Whether the reflector fills in our TLV, once that is known."""
+        self._without = 0
+        """Replies that brought our TLV back as it was, or not at all."""
+        self._silent = 0
+        """Heartbeats since the last reply."""
+        self._interval: Final = settings.timing.interval
+
+    def compose(self, sequence: int, wall: int, state: State) -> tuple[bytes, int]:
+        """Give a heartbeat for this moment, and its T1."""
+        station = self._station
+        timestamp = ntp.ntp_from_unix(wall) >> NOISE_BITS << NOISE_BITS
+        timestamp |= station.dice.getrandbits(NOISE_BITS) & ~WITH_TLV
+        tlvs = b""
+        if self._carries_tlv(sequence):
+            timestamp |= WITH_TLV
+            tlvs = station.tlv(SEEN.get(state, Seen.UNKNOWN), self._interval)
+        tlvs += self._pad(stamp.OPEN_SIZE + len(tlvs))
+        self._silent += 1
+        sequence &= 0xFFFFFFFF
+        return (
+            stamp.pack_request(sequence, timestamp, station.estimate, self._ssid, tlvs),
+            timestamp,
+        )
+
+    def _carries_tlv(self, sequence: int) -> bool:
+        match self._options.tlv:
+            case Tlv.ON:
+                return True
+            case Tlv.OFF:
+                return False
+        if not self._options.echo_timestamp:
+            return False  # what mixes up timestamps is no hbd
+        if self._silent >= GIVE_UP_AFTER and sequence % 2:
+            return False  # perhaps it is the TLV that does not get through
+        return self._is_hbd is not False or sequence % TRY_AGAIN_EVERY == 0
+
+    def _pad(self, length: int) -> bytes:
+        missing = (self._options.size or 0) - length - len(_EMPTY_TLV)
+        return tlv.pack(tlv.EXTRA_PADDING, bytes(missing)) if missing >= 0 else b""
+
+    def claims(self, datagram: bytes) -> bool:
+        """Whether its SSID is ours, or it has none."""
+        return datagram[14:16] in (b"", b"\0\0", self._ssid.to_bytes(2, "big"))
+
+    def recognises(self, payload: bytes, sequence: int, token: int) -> bool:
+        """Whether octets returned by an ICMP error hold sequence number and T1 of a heartbeat."""
+        return payload[:12] == (sequence & 0xFFFFFFFF).to_bytes(4, "big") + token.to_bytes(8, "big")
+
+    def read(self, datagram: bytes) -> Answer | Fact:
+        """Read a reply, be it of 38, 41, 44 octets or more (rules 1.13)."""
+        try:
+            reply = stamp.parse_reply(datagram)
+        except WireError:
+            return _bad(f"replies of {len(datagram)} octets, which is no STAMP")
+        if reply.ssid not in (None, self._ssid):
+            return _bad(f"replies of another session (SSID {reply.ssid})")
+        if reply.sender_timestamp == 0 and reply.sender_estimate == 0:
+            return _bad("sends our own heartbeats back: no reflector, but an echo service")
+        words = hbd_tlv.from_reply(reply.tlvs)
+        return Answer(
+            sequence=reply.sender_sequence,
+            token=reply.sender_timestamp if self._options.echo_timestamp else None,
+            dwell=stamp.dwell(reply) or 0,
+            incarnation=words.incarnation if words is not None else None,
+        )
+
+    def accepted(self, answer: Answer, token: int) -> None:
+        """Learn from a reply to the heartbeat with this token whether the reflector is hbd."""
+        self._silent = 0
+        if answer.incarnation is not None:
+            self._is_hbd, self._without = True, 0
+        elif token & WITH_TLV:
+            self._without += 1
+            if self._without >= GIVE_UP_AFTER:
+                self._is_hbd = False
+
+
+def _bad(words: str) -> Fact:
+    return Fact(Cause.BAD_REPLY, words)
