@@ -1,0 +1,220 @@
+"""STAMP test packets (RFC 8762 4.2, 4.3; SSID: RFC 8972 3), open and authenticated.
+
+The mode is configuration and never guessed: 112 octets in open mode are a base packet and TLVs.
+Both modes carry the same fields in the same order, at other offsets. Timestamps are raw 64-bit
+integers and Error Estimates raw 16-bit ones; hbd.wire.ntp reads both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hbd.wire import ntp
+from hbd.wire.auth import MAC_SIZE
+from hbd.wire.errors import WireError
+
+if TYPE_CHECKING:
+    from hbd.wire.auth import Key
+
+PORT: Final = 862
+OPEN_SIZE: Final = 44
+AUTH_SIZE: Final = 112
+
+SHORTEST_REPLY: Final = 38
+"""TWAMP-Light reflectors may leave out what follows the Session-Sender Error Estimate or TTL."""
+
+LONGEST_DWELL: Final = 3600 * ntp.SECOND
+"""Nobody keeps a request for an hour; some reflectors mix up their timestamps."""
+
+
+class _Layout(NamedTuple):
+    size: int
+    request: Struct
+    reply: Struct
+
+
+_OPEN: Final = _Layout(OPEN_SIZE, Struct(">IQHH28x"), Struct(">IQHHQIQH2xB3x"))
+_AUTH: Final = _Layout(
+    AUTH_SIZE, Struct(">I12xQHH68x"), Struct(">I12xQHH4xQ8xI12xQH6xB15x")
+)  # and 16 octets of HMAC
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a Session-Sender says."""
+
+    sequence: int
+    timestamp: int
+    estimate: int
+    ssid: int
+    """0: none."""
+    tlvs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a Session-Reflector says; None where it does not say it."""
+
+    sequence: int
+    timestamp: int
+    estimate: int
+    ssid: int | None
+    """None from a reflector without RFC 8972."""
+    receive_timestamp: int | None
+    sender_sequence: int
+    sender_timestamp: int
+    sender_estimate: int
+    sender_ttl: int | None
+    """The TTL or Hop Limit of the request when it arrived."""
+    tlvs: bytes
+
+
+def pack_request(
+    sequence: int, timestamp: int, estimate: int, ssid: int, tlvs: bytes = b""
+) -> bytes:
+    """Write 44 octets and the TLVs."""
+    return _OPEN.request.pack(sequence, timestamp, estimate, ssid) + tlvs
+
+
+def pack_request_auth(
+    sequence: int, timestamp: int, estimate: int, ssid: int, tlvs: bytes = b"", *, key: Key
+) -> bytes:
+    """Write 112 octets and the TLVs."""
+    return _signed(_AUTH.request.pack(sequence, timestamp, estimate, ssid), key) + tlvs
+
+
+def parse_request(datagram: bytes) -> Request:
+    """Read 44 octets or more; WireError `short` or `multiplier`."""
+    return _parse_request(_OPEN, datagram)
+
+
+def parse_request_auth(datagram: bytes, key: Key) -> Request:
+    """Read 112 octets or more; WireError `short`, `hmac` or `multiplier`."""
+    _authenticate(datagram, key)
+    return _parse_request(_AUTH, datagram)
+
+
+def ssid(request: bytes) -> int:
+    """Read the SSID alone, of 44 octets or more in open mode."""
+    return int.from_bytes(request[14:16], "big")
+
+
+def estimate(request: bytes) -> int:
+    """Read the Error Estimate alone, of 44 octets or more in open mode."""
+    return int.from_bytes(request[12:14], "big")
+
+
+def pack_reply(
+    request: bytes,
+    *,
+    sequence: int,
+    timestamp: int,
+    estimate: int,
+    receive_timestamp: int,
+    ttl: int,
+    tlvs: bytes | None = None,
+) -> bytes:
+    """Answer a request datagram in exactly as many octets; without TLVs, its own are copied.
+
+    ValueError if the TLVs given are not as long as the request's.
+    """
+    own = sequence, timestamp, estimate
+    base = _pack_reply(_OPEN, request, own, receive_timestamp, ttl)
+    return _as_long_as(request, base + (request[OPEN_SIZE:] if tlvs is None else tlvs))
+
+
+def pack_reply_auth(
+    request: bytes,
+    *,
+    sequence: int,
+    timestamp: int,
+    estimate: int,
+    receive_timestamp: int,
+    ttl: int,
+    tlvs: bytes | None = None,
+    key: Key,
+) -> bytes:
+    """Answer as pack_reply does, in authenticated mode."""
+    own = sequence, timestamp, estimate
+    base = _signed(_pack_reply(_AUTH, request, own, receive_timestamp, ttl), key)
+    return _as_long_as(request, base + (request[AUTH_SIZE:] if tlvs is None else tlvs))
+
+
+def parse_reply(datagram: bytes) -> Reply:
+    """Read 38 octets or more, as TWAMP-Light reflectors may send them; WireError `short`.
+
+    A multiplier of 0 is not held against a reply: what counts is what it brings back.
+    """
+    if len(datagram) < SHORTEST_REPLY:
+        raise WireError("short")
+    return _parse_reply(_OPEN, datagram.ljust(OPEN_SIZE, b"\0"))
+
+
+def parse_reply_auth(datagram: bytes, key: Key) -> Reply:
+    """Read 112 octets or more; WireError `short` or `hmac`."""
+    _authenticate(datagram, key)
+    return _parse_reply(_AUTH, datagram)
+
+
+def dwell(reply: Reply) -> int | None:
+    """Count the nanoseconds the reflector kept the request, T3 - T2; None if that cannot be."""
+    if reply.receive_timestamp is None:
+        return None
+    span = ntp.elapsed(reply.receive_timestamp, reply.timestamp, ptp=ntp.is_ptp(reply.estimate))
+    return span if 0 <= span <= LONGEST_DWELL else None
+
+
+def _signed(base: bytes, key: Key) -> bytes:
+    return base + key.sign(base)
+
+
+def _authenticate(datagram: bytes, key: Key) -> None:
+    if len(datagram) < AUTH_SIZE:
+        raise WireError("short")
+    # Octets that must be zero are covered as they were received (RFC 8762 4.4).
+    signed = AUTH_SIZE - MAC_SIZE
+    if not key.verifies(datagram[:signed], datagram[signed:AUTH_SIZE]):
+        raise WireError("hmac")
+
+
+def _parse_request(layout: _Layout, datagram: bytes) -> Request:
+    if len(datagram) < layout.size:
+        raise WireError("short")
+    sequence, timestamp, estimate, ssid = layout.request.unpack_from(datagram)
+    if ntp.multiplier(estimate) == 0:
+        raise WireError("multiplier")
+    return Request(sequence, timestamp, estimate, ssid, datagram[layout.size :])
+
+
+def _pack_reply(
+    layout: _Layout, request: bytes, own: tuple[int, int, int], receive_timestamp: int, ttl: int
+) -> bytes:
+    *sender, ssid = layout.request.unpack_from(request)
+    return layout.reply.pack(*own, ssid, receive_timestamp, *sender, ttl)
+
+
+def _as_long_as(request: bytes, reply: bytes) -> bytes:
+    if len(reply) != len(request):
+        raise ValueError(f"a reply of {len(reply)} octets to a request of {len(request)}")
+    return reply
+
+
+def _parse_reply(layout: _Layout, datagram: bytes) -> Reply:
+    (sequence, timestamp, estimate, ssid, receive_timestamp, *sender, ttl) = (
+        layout.reply.unpack_from(datagram)
+    )
+    sender_sequence, sender_timestamp, sender_estimate = sender
+    return Reply(
+        sequence=sequence,
+        timestamp=timestamp,
+        estimate=estimate,
+        ssid=ssid or None,
+        receive_timestamp=receive_timestamp or None,
+        sender_sequence=sender_sequence,
+        sender_timestamp=sender_timestamp,
+        sender_estimate=sender_estimate,
+        sender_ttl=ttl or None,  # no datagram arrives with 0: it means unknown
+        tlvs=datagram[layout.size :],
+    )
