@@ -1,0 +1,127 @@
+#!/bin/bash
+# Runs every check and every test; arguments go to pytest. As root on Debian it first
+# installs what is missing. What this machine cannot run is skipped by name, with the
+# reason; with CI=true a skip that an installation would cure is a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/hbd-tests
+mkdir -p "$cache"
+failed=()
+skipped=()
+
+check() {  # NAME COMMAND...
+    local name=$1 output
+    shift
+    if output=$("$@" 2>&1); then
+        printf 'ok      %s\n' "$name"
+    else
+        printf 'FAILED  %s\n%s\n' "$name" "$output"
+        failed+=("$name")
+    fi
+}
+skip() {  # NAME REASON
+    printf 'skipped %s: %s\n' "$1" "$2"
+    skipped+=("$1: $2")
+}
+check_with() {  # TOOL NAME COMMAND...: skipped where there is no such tool
+    local tool=$1
+    shift
+    if command -v "$tool" >/dev/null; then check "$@"; else skip "$1" "$tool is not installed"; fi
+}
+
+install_packages() {
+    # command or Python module -> the package that has it
+    local missing=() need
+    local -A package=(
+        [systemd-nspawn]=systemd-container [debootstrap]=debootstrap [nft]=nftables
+        [ip]=iproute2 [tshark]=tshark [man]=man-db [groff]=groff [lintian]=lintian
+        [shellcheck]=shellcheck [dpkg-deb]=dpkg [nsenter]=util-linux
+    )
+    for need in "${!package[@]}"; do
+        command -v "$need" >/dev/null || missing+=("${package[$need]}")
+    done
+    for need in python3-systemd python3-yaml python3-venv python3-pytest python3-hypothesis; do
+        dpkg-query -W -f '${db:Status-Status}' "$need" 2>/dev/null | grep -qx installed ||
+            missing+=("$need")
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
+        skip "installing ${missing[*]}" "needs apt-get and root"
+        return 0
+    fi
+    echo "installing ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        "${missing[@]}" >"$cache/apt.log" 2>&1 || { cat "$cache/apt.log"; failed+=(apt-get); }
+}
+
+# Of the distribution's Python, because python3-systemd belongs to it.
+make_venv() {
+    local wanted
+    wanted=$(/usr/bin/python3 --version; cat tests/requirements.txt)
+    if [ "$wanted" != "$(cat "$cache/venv/wanted" 2>/dev/null)" ]; then
+        rm -rf "$cache/venv"
+        if ! { /usr/bin/python3 -m venv --system-site-packages "$cache/venv" &&
+               "$cache/venv/bin/pip" install -q --disable-pip-version-check \
+                   --ignore-installed --no-warn-conflicts -r tests/requirements.txt
+             } >"$cache/pip.log" 2>&1; then
+            tail -n 5 "$cache/pip.log"
+            rm -rf "$cache/venv"
+            skip "ruff, mypy, import-linter, pinned pytest" "no venv (see $cache/pip.log)"
+            return 0
+        fi
+        printf '%s\n' "$wanted" >"$cache/venv/wanted"
+    fi
+    PATH=$cache/venv/bin:$PATH
+}
+
+check_man_page() {
+    local warnings
+    warnings=$(groff -t -man -ww -z -Tutf8 "$1" 2>&1)
+    echo "$warnings"
+    [ -z "$warnings" ]
+}
+
+# In a tree of its own: "verify" wants the program that the unit starts to be there.
+verify_units() {
+    local tree
+    tree=$(mktemp -d)
+    sed "s|/usr/bin/hbd|$PWD/packaging/hbd|" packaging/hbd.service >"$tree/hbd.service"
+    systemd-analyze verify --man=no "$tree/hbd.service"
+    local code=$?
+    rm -rf "$tree"
+    return $code
+}
+
+/usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "run.sh: hbd needs /usr/bin/python3 to be 3.11 or later" >&2
+    exit 1
+}
+install_packages
+make_venv
+check_with ruff "ruff format" ruff format --check .
+check_with ruff "ruff check" ruff check .
+check_with mypy mypy mypy
+check_with lint-imports import-linter lint-imports
+check_with shellcheck shellcheck shellcheck packaging/*.sh packaging/debian/p* tests/run.sh .ci/run
+check_with systemd-analyze "systemd-analyze verify" verify_units
+check_with systemd-analyze "systemd-analyze security <= 1.4" systemd-analyze security \
+    --offline=yes --threshold=14 --no-pager packaging/hbd.service
+for page in packaging/man/*.[1-8]; do
+    check_with groff "man ${page##*/}" check_man_page "$page"
+done
+
+if [ "${#failed[@]}" -gt 0 ]; then printf 'run.sh: failed: %s\n' "${failed[@]}" >&2; fi
+
+# Longer than the slowest test with its container, far shorter than a hang.
+export PYTEST_TIMEOUT=300
+# Without the venv, pytest of the distribution serves.
+if python3 -c 'import pytest, yaml, systemd.journal' 2>/dev/null; then
+    python3 -m pytest "$@" || failed+=(pytest)
+else
+    skip pytest "python3-pytest, python3-yaml or python3-systemd is missing"
+fi
+
+if [ "${CI:-}" = true ] && [ "${#skipped[@]}" -gt 0 ]; then failed+=("${skipped[@]}"); fi
+[ "${#failed[@]}" -eq 0 ]

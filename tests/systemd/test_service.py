@@ -1,0 +1,253 @@
+import json
+import re
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.systemd.container import eventually
+
+pytestmark = [pytest.mark.systemd, pytest.mark.slow]
+
+CONFIGURATION = """\
+listen: ["0.0.0.0:862"]
+accept: any
+start_grace: 1s
+defaults: {interval: 200ms, timeout: 100ms}
+peers:
+  - {name: self, address: 127.0.0.1}
+  - {name: dead, address: 127.0.0.1, port: 9}
+"""
+BAD = CONFIGURATION.replace("start_grace: 1s", "start_gracé: 1s")
+TRAFFIC = "/root/stamp_traffic.py"
+
+
+@pytest.fixture(scope="module")
+def installed(machine):
+    machine.path("/root/stamp_traffic.py").write_text(
+        Path(__file__).with_name("stamp_traffic.py").read_text()
+    )
+    machine.run("dpkg", "-i", "/root/hbd.deb")
+    return machine
+
+
+@pytest.fixture
+def service(installed):
+    """hbd.service with one peer up and one down, whatever the test before did."""
+    configure(installed, CONFIGURATION)
+    installed.run("systemctl", "reset-failed", "hbd", check=False)
+    installed.run("systemctl", "restart", "hbd")
+    eventually(lambda: states(installed) == {"self": "up", "dead": "down"})
+    return installed
+
+
+def configure(machine, text):
+    machine.path("/etc/hbd.yaml").write_text(text)
+
+
+def status(machine):
+    out = machine.run("hbd", "status", "--json", check=False).stdout
+    return json.loads(out) if out else {"peers": []}
+
+
+def states(machine):
+    return {peer["name"]: peer["state"] for peer in status(machine)["peers"]}
+
+
+def entries(machine, *match):
+    return [json.loads(line) for line in machine.journal("-o", "json", *match).splitlines()]
+
+
+def main_pid(machine):
+    return int(machine.show("hbd", "MainPID")["MainPID"])
+
+
+def is_running_anew(machine, before):
+    """Another process is the daemon now, and is ready."""
+    shown = machine.show("hbd", "MainPID", "ActiveState")
+    return int(shown["MainPID"]) not in (0, before) and shown["ActiveState"] == "active"
+
+
+def test_systemctl_status_shows_the_summary(service):
+    """systemctl status has one line that counts the peers and names who is down and why."""
+    shown = service.run("systemctl", "status", "hbd").stdout
+    assert re.search(r'Status: "2 peers: 1 up, 1 down \(dead: port-closed\)', shown)
+
+
+def test_a_change_of_state_is_in_the_journal_with_its_fields(service):
+    """journalctl HBD_PEER= finds the change, its state, cause, priority and unit."""
+    entry = entries(service, "HBD_PEER=dead", "HBD_STATE=down")[-1]
+    assert entry["HBD_CAUSE"] == "port-closed"
+    assert entry["PRIORITY"] == "3"
+    assert entry["SYSLOG_IDENTIFIER"] == "hbd"
+    assert entry["_SYSTEMD_UNIT"] == "hbd.service"
+    assert "127.0.0.1" in entry["MESSAGE"]
+
+
+def test_journalctl_explains_the_cause(service):
+    """journalctl -x shows the catalog's text under the entry."""
+    text = service.journal("-x", "HBD_PEER=dead", "HBD_STATE=down")
+    assert "Subject: " in text
+    assert "hbd(8)" in text
+
+
+def test_everybody_may_ask_and_only_the_group_may_change(service):
+    """A stranger can read the status; reload is refused to him with exit code 77."""
+    assert service.run("stat", "-c", "%a", "/run/hbd/io.hbd").stdout.strip() == "666"
+    asked = service.run("runuser", "-u", "nobody", "--", "hbd", "status", check=False)
+    assert asked.returncode == 2, asked.stderr
+    assert "dead" in asked.stdout
+    refused = service.run("runuser", "-u", "nobody", "--", "hbd", "reload", check=False)
+    assert refused.returncode == 77
+    assert "sudo" in refused.stderr
+
+
+def test_state_files_can_be_read_by_everybody(service):
+    """/run/hbd/peers has each peer in the directory of its state, the cause inside."""
+    read = ("runuser", "-u", "nobody", "--", "cat", "/run/hbd/peers/down/dead")
+    assert service.run(*read).stdout.strip() == "port-closed"
+    assert service.path("/run/hbd/peers/up/self").exists()
+
+
+def test_a_good_reload_adds_a_peer_and_keeps_the_process(service):
+    """systemctl reload waits until the new peer is there; the others keep their since."""
+    before, since = main_pid(service), status(service)["peers"][0]["since"]
+    configure(service, CONFIGURATION + "  - {name: more, address: 127.0.0.2}\n")
+    service.run("systemctl", "reload", "hbd")
+    assert "more" in states(service)
+    assert main_pid(service) == before
+    assert status(service)["peers"][0]["since"] == since
+    assert entries(service, "HBD_EVENT=reload", f"_PID={before}")
+
+
+def test_a_bad_reload_fails_and_changes_nothing(service):
+    """systemctl reload fails, Status: tells the mistake, the old configuration is in use."""
+    before = main_pid(service)
+    configure(service, BAD)
+    assert service.run("systemctl", "reload", "hbd", check=False).returncode != 0
+    assert main_pid(service) == before
+    assert set(states(service)) == {"self", "dead"}
+    assert re.search(r'Status: ".*hbd\.yaml:3', service.run("systemctl", "status", "hbd").stdout)
+    by_hand = service.run("hbd", "reload", check=False)
+    assert by_hand.returncode == 78
+    assert "/etc/hbd.yaml:3:1: " in by_hand.stderr
+
+
+def test_a_bad_configuration_ends_with_78_and_is_not_tried_again(service):
+    """Started on a mistake, the service fails once, with the mistake in its status."""
+    configure(service, BAD)
+    assert service.run("systemctl", "restart", "hbd", check=False).returncode != 0
+    time.sleep(3)  # RestartSec= is 1 s: were it tried again, it would be by now
+    shown = service.show("hbd", "ActiveState", "ExecMainStatus", "NRestarts", "StatusText")
+    assert shown["ActiveState"] == "failed"
+    assert shown["ExecMainStatus"] == "78"
+    assert shown["NRestarts"] == "0"
+    assert "hbd.yaml:3" in shown["StatusText"]
+
+
+def test_a_crash_is_survived_and_repeats_no_event(service):
+    """After kill -9 systemd starts it again, and no verdict is told twice."""
+    time.sleep(2)  # the state is stored in slices, after the verdict
+    told = len(entries(service, "HBD_PEER=dead", "HBD_EVENT=state"))
+    before = main_pid(service)
+    service.run("kill", "-KILL", str(before))
+    eventually(lambda: is_running_anew(service, before))
+    eventually(lambda: not any(peer["restored"] for peer in status(service)["peers"]))
+    assert states(service) == {"self": "up", "dead": "down"}
+    after = entries(service, "HBD_PEER=dead", "HBD_EVENT=state")
+    assert len({entry["HBD_EVENT_ID"] for entry in after}) == told
+
+
+def test_the_watchdog_restarts_a_frozen_daemon(service):
+    """A daemon stopped for longer than WatchdogSec= is killed and started again."""
+    drop_in = service.path("/run/systemd/system/hbd.service.d/watchdog.conf")
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text("[Service]\nWatchdogSec=3s\n")
+    try:
+        service.run("systemctl", "daemon-reload")
+        service.run("systemctl", "restart", "hbd")
+        before = main_pid(service)
+        time.sleep(4)  # fed in time, nothing happens
+        assert main_pid(service) == before
+        service.run("kill", "-STOP", str(before))
+        eventually(lambda: is_running_anew(service, before), seconds=30)
+    finally:
+        drop_in.unlink()
+        drop_in.parent.rmdir()
+        service.run("systemctl", "daemon-reload")
+    assert "Watchdog timeout" in service.journal("-u", "hbd")
+    eventually(lambda: states(service) == {"self": "up", "dead": "down"})
+
+
+@pytest.mark.parametrize("how", ["systemctl restart hbd", "kill -KILL {pid}"])
+def test_a_restart_loses_no_request_of_others(service, how):
+    """Of 100 heartbeats a second, none stays unanswered over a restart or a crash."""
+    before = main_pid(service)
+    client = service.start("python3", TRAFFIC, "send", "5", "100")
+    time.sleep(1.5)
+    service.run(*how.format(pid=before).split())
+    result = json.loads(client.communicate(timeout=30)[0])
+    assert is_running_anew(service, before)
+    assert result == {"sent": 500, "answered": 500}
+
+
+def test_heartbeats_go_on_while_the_journal_hangs(service):
+    """journald stopped, 400 peers fail: a live peer is asked on time, and all is told later."""
+    live = service.start("python3", TRAFFIC, "reflect", "9999", "1", "/root/live")
+    doomed = service.start("python3", TRAFFIC, "reflect", "10000", "400", "/root/doomed")
+    peers = "".join(
+        f"  - {{name: p{port}, address: 127.0.0.1, port: {port}}}\n" for port in range(10000, 10400)
+    )
+    configure(service, CONFIGURATION + "  - {name: live, address: 127.0.0.1, port: 9999}\n" + peers)
+    try:
+        service.run("systemctl", "reload", "hbd")
+        eventually(lambda: list(states(service).values()).count("up") == 402, seconds=30)
+        service.run("systemctl", "kill", "-s", "STOP", "systemd-journald")
+        try:
+            asked_until = time.monotonic() + 6
+            doomed.kill()
+            doomed.wait()
+            service.run("pkill", "-f", "reflect 10000", check=False)
+            eventually(lambda: list(states(service).values()).count("down") == 401)
+            time.sleep(max(0.0, asked_until - time.monotonic()))
+        finally:
+            service.run("systemctl", "kill", "-s", "CONT", "systemd-journald")
+        times = [float(line) for line in service.path("/root/live").read_text().split()]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
+        assert max(gaps) < 0.5, max(gaps)
+        eventually(lambda: len(told_down(service)) == 400)
+    finally:
+        service.run("pkill", "-f", "stamp_traffic.py reflect", check=False)
+        for process in (live, doomed):
+            process.kill()
+            process.wait()
+
+
+def told_down(machine):
+    """Names of the many peers that the journal says are down."""
+    told = {entry["HBD_PEER"] for entry in entries(machine, "HBD_EVENT=state", "HBD_STATE=down")}
+    return {name for name in told if re.fullmatch(r"p\d+", name)}
+
+
+def test_an_idle_daemon_is_small(service):
+    """With two peers its resident memory stays under 25 MB."""
+    text = service.path(f"/proc/{main_pid(service)}/status").read_text()
+    resident = int(re.search(r"VmRSS:\s+(\d+) kB", text)[1])
+    print(f"resident memory, 2 peers: {resident / 1000:.1f} MB")
+    assert resident < 25_000
+
+
+def test_the_sandbox_is_as_tight_as_promised(service):
+    """systemd-analyze security gives 1.4 or less for the running unit."""
+    service.run("systemd-analyze", "security", "--no-pager", "--threshold=14", "hbd.service")
+
+
+def test_stopping_is_clean(service):
+    """systemctl stop ends it with success, closes the port and takes /run/hbd away."""
+    service.run("systemctl", "stop", "hbd")
+    shown = service.show("hbd", "ActiveState", "Result", "ExecMainStatus")
+    assert shown == {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
+    assert not service.path("/run/hbd").exists()
+    assert ":862" not in service.run("ss", "-Hlun").stdout
+    assert service.run("hbd", "status", check=False).returncode == 3
