@@ -1,0 +1,119 @@
+"""What befell hbd itself, as journal entries.
+
+`event_id` is 128 random bits in hexadecimal, given by the caller; `since` is the wall clock in
+nanoseconds; durations are nanoseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hbd.report.compose import Fields, compose, peers_in_words, usec
+from hbd.report.entry import Entry, Priority
+from hbd.report.kinds import Kind
+from hbd.report.words import duration, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMES_SHOWN: Final = 5
+
+
+def started(
+    event_id: str,
+    since: int,
+    *,
+    version: str,
+    node: str,
+    peers: int,
+    listening: Sequence[str],
+    unwatched: int | None = None,
+) -> Entry:
+    """`unwatched`: for how long nobody watched, from the last stored moment on."""
+    where = f"answering on {', '.join(listening)}" if listening else "answering nobody"
+    message = f"hbd {version} started on {node}: watching {peers_in_words(peers)}, {where}"
+    fields: Fields = (
+        ("HBD_NODE", node),
+        ("HBD_VERSION", version),
+        ("HBD_COUNT", peers),
+        ("HBD_DURATION_USEC", usec(unwatched)),
+    )
+    return compose(
+        Kind.START, Priority.INFO, message, event_id=event_id, since=since, fields=fields
+    )
+
+
+def stopped(event_id: str, since: int, *, node: str, ran: int) -> Entry:
+    """A clean stop; `ran` is how long this process watched."""
+    message = f"hbd stopped on {node} after {duration(ran)}: its peers are not watched now"
+    fields: Fields = (("HBD_NODE", node), ("HBD_DURATION_USEC", usec(ran)))
+    return compose(Kind.STOP, Priority.INFO, message, event_id=event_id, since=since, fields=fields)
+
+
+def reloaded(
+    event_id: str,
+    since: int,
+    *,
+    added: Sequence[str],
+    removed: Sequence[str],
+    changed: Sequence[str],
+) -> Entry:
+    """A good reload, with the names of the peers it touched."""
+    groups = [("added", added), ("removed", removed), ("changed", changed)]
+    told = [f"{word} {listed(sorted(names), NAMES_SHOWN)}" for word, names in groups if names]
+    message = f"configuration reloaded: {'; '.join(told) or 'no peer changed'}"
+    count = sum(len(names) for _, names in groups)
+    evidence = [f"{word}: {name}" for word, names in groups for name in sorted(names)]
+    fields: Fields = (("HBD_COUNT", count),)
+    return compose(
+        Kind.RELOAD,
+        Priority.NOTICE,
+        message,
+        event_id=event_id,
+        since=since,
+        fields=fields,
+        evidence=evidence,
+    )
+
+
+def reload_refused(event_id: str, since: int, errors: Sequence[str]) -> Entry:
+    """The new configuration has mistakes; the old one stays in use."""
+    first = errors[0] if errors else "it cannot be read"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    message = f"configuration refused, the old one stays in use: {first}{more}; see hbd check"
+    fields: Fields = (("HBD_COUNT", len(errors)),)
+    return compose(
+        Kind.RELOAD_REFUSED,
+        Priority.WARNING,
+        message,
+        event_id=event_id,
+        since=since,
+        fields=fields,
+        evidence=errors,
+    )
+
+
+def refused_source(event_id: str, since: int, address: str) -> Entry:
+    """Heartbeats came from a source that is not listed; said once for each."""
+    message = f"heartbeats from {address} refused: add it to peers: or accept:"
+    fields: Fields = (("HBD_ADDRESS", address),)
+    return compose(
+        Kind.REFUSED, Priority.INFO, message, event_id=event_id, since=since, fields=fields
+    )
+
+
+def entries_lost(event_id: str, since: int, count: int) -> Entry:
+    """So many entries did not fit into the queue towards the journal."""
+    what = "1 entry was" if count == 1 else f"{count} entries were"
+    message = f"{what} lost: the journal took none for too long; hbd status shows every state"
+    fields: Fields = (("HBD_COUNT", count),)
+    return compose(
+        Kind.LOST, Priority.WARNING, message, event_id=event_id, since=since, fields=fields
+    )
+
+
+def weather(event_id: str, since: int, text: str, evidence: Sequence[str] = ()) -> Entry:
+    """Something around hbd is not as it should be; `text` says what, and what to do about it."""
+    return compose(
+        Kind.WEATHER, Priority.WARNING, text, event_id=event_id, since=since, evidence=evidence
+    )

@@ -1,0 +1,47 @@
+"""What is kept of a peer over a restart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hbd.core.model import Cause, State
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """An operator's pause; `until` is the wall clock, nanoseconds since 1970."""
+
+    until: int
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecord:
+    """A peer's state; `since` is the wall clock, nanoseconds since 1970."""
+
+    name: str
+    state: State
+    cause: Cause | None
+    since: int
+    pause: Pause | None = None
+
+
+def to_json(record: PeerRecord) -> list[object]:
+    """For the store."""
+    pause = record.pause
+    told = None if pause is None else [pause.until, pause.reason, pause.by]
+    return [record.name, record.state, record.cause, record.since, told]
+
+
+def from_json(value: Any) -> PeerRecord:
+    """What `to_json` made; ValueError for anything else."""
+    try:
+        name, state, cause, since, told = value
+        pause = None if told is None else Pause(int(told[0]), str(told[1]), str(told[2]))
+        return PeerRecord(
+            str(name), State(state), None if cause is None else Cause(cause), int(since), pause
+        )
+    except (TypeError, LookupError, OverflowError) as error:
+        raise ValueError("not a stored peer") from error

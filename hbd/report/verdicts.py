@@ -1,0 +1,234 @@
+"""What the detector says happened, as journal entries: the words, the fields and the priorities.
+
+`event_id` is 128 random bits in hexadecimal, given by the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hbd.core.events import (
+    Event,
+    FlappingChanged,
+    Restarted,
+    Stalled,
+    StateChanged,
+    Storm,
+    Woke,
+)
+from hbd.core.model import Cause, State
+from hbd.report.causes import explanation
+from hbd.report.compose import Fields, compose, peers_in_words, usec
+from hbd.report.entry import Entry, Priority
+from hbd.report.kinds import Kind
+from hbd.report.words import duration
+
+DEFAULT_PORT: Final = 862
+
+PRIORITIES: Final = {
+    State.DOWN: Priority.ERR,
+    State.UNREACHABLE: Priority.WARNING,
+    State.DEGRADED: Priority.WARNING,
+    State.UP: Priority.NOTICE,
+    State.LEFT: Priority.NOTICE,
+    State.UNKNOWN: Priority.INFO,
+    State.PAUSED: Priority.INFO,
+}
+
+OWN_FAULTS: Final = frozenset(
+    {Cause.SEND_BLOCKED, Cause.OWN_LINK, Cause.NO_ROUTE, Cause.OWN_UPLINK}
+)
+
+
+def entry_of(event: Event, event_id: str, port: int = DEFAULT_PORT) -> Entry:
+    """The entry of any event of the detector; `port` is the peer's."""
+    match event:
+        case StateChanged():
+            return state_changed(event, event_id, port)
+        case FlappingChanged():
+            return flapping_changed(event, event_id)
+        case Storm():
+            return storm(event, event_id)
+        case Stalled():
+            return stalled(event, event_id)
+        case Woke():
+            return woke(event, event_id)
+        case Restarted():
+            return restarted(event, event_id)
+
+
+def state_changed(event: StateChanged, event_id: str, port: int = DEFAULT_PORT) -> Entry:
+    """A peer's new state, or the better known cause of the one it has."""
+    explained = explanation(event.state, event.cause)
+    return compose(
+        Kind.STATE,
+        _state_priority(event),
+        _state_message(event, port),
+        event_id=event_id,
+        since=event.since,
+        fields=(
+            ("HBD_PEER", event.peer),
+            ("HBD_STATE", event.state.value),
+            ("HBD_PREVIOUS_STATE", event.previous.value),
+            ("HBD_CAUSE", event.cause),
+            ("HBD_PREVIOUS_CAUSE", event.previous_cause),
+            ("HBD_ADDRESS", event.address),
+            ("HBD_DURATION_USEC", usec(event.duration)),
+            ("HBD_DETECTION_USEC", usec(event.detection)),
+            ("HBD_RTT_USEC", usec(event.rtt)),
+            ("HBD_LOSS_PERCENT", None if event.loss is None else f"{100 * event.loss:.1f}"),
+            ("HBD_MEANING", explained.meaning),
+            ("HBD_ADVICE", explained.advice),
+        ),
+        labels=event.labels,
+        evidence=event.evidence,
+    )
+
+
+def _state_priority(event: StateChanged) -> Priority:
+    if event.quiet or event.is_refinement or (event.first and event.state is State.UP):
+        return Priority.INFO
+    if event.state is State.UNKNOWN and event.cause in OWN_FAULTS:
+        return Priority.WARNING
+    return PRIORITIES[event.state]
+
+
+def _state_message(event: StateChanged, port: int) -> str:
+    if event.state is State.UP:
+        return f"{event.peer} {_up_words(event)}"
+    told = _told(event, port)
+    if event.is_refinement:
+        return f"{event.peer} is still {event.state}: {told}"
+    verb = "has" if event.state is State.LEFT else "is"
+    return f"{event.peer} {verb} {event.state}: {told}{_past(event)}"
+
+
+def _told(event: StateChanged, port: int) -> str:
+    """The cause in words, with what is known of this case."""
+    return explanation(event.state, event.cause).words.format(
+        on=f" on {event.address}" if event.address else "",
+        port=port,
+        loss="" if event.loss is None else f" ({100 * event.loss:.3g} %)",
+        rtt="" if event.rtt is None else f" (last {duration(event.rtt)})",
+        fact=f" ({event.evidence[0]})" if event.evidence else "",
+    )
+
+
+def _up_words(event: StateChanged) -> str:
+    source = event.address or "it"
+    if event.previous is State.UNKNOWN and event.first:
+        return f"is up: first reply from {source}" if event.address else "is up: first reply"
+    if event.previous is State.DEGRADED:
+        return f"is up again: {source} answers as it should{_past(event)}"
+    return f"is up again: {source} answers{_past(event)}"
+
+
+def _past(event: StateChanged) -> str:
+    if event.duration is None or (event.first and event.previous is State.UNKNOWN):
+        return ""
+    why = f" ({event.previous_cause})" if event.previous_cause else ""
+    was = "it had left for" if event.previous is State.LEFT else f"was {event.previous} for"
+    return f"; {was} {duration(event.duration)}{why}"
+
+
+def flapping_changed(event: FlappingChanged, event_id: str) -> Entry:
+    """A peer began or ceased to flap."""
+    name = event.peer
+    if event.flapping:
+        message = f"{name} is flapping: it changes its state again and again (now {event.state});"
+        message += f" see journalctl HBD_PEER={name}"
+    else:
+        changes = f"{event.changes} change{'s' * (event.changes != 1)}"
+        message = f"{name} is steady again ({event.state}) after {changes}"
+    return compose(
+        Kind.FLAPPING,
+        Priority.WARNING if event.flapping else Priority.INFO,
+        message,
+        event_id=event_id,
+        since=event.since,
+        fields=(
+            ("HBD_PEER", name),
+            ("HBD_STATE", event.state.value),
+            ("HBD_FLAPPING", int(event.flapping)),
+            ("HBD_COUNT", event.changes),
+        ),
+        labels=event.labels,
+    )
+
+
+def storm(event: Storm, event_id: str) -> Entry:
+    """Many peers changed together."""
+    return compose(
+        Kind.STORM,
+        _storm_priority(event),
+        _storm_message(event),
+        event_id=event_id,
+        since=event.since,
+        fields=(
+            ("HBD_STATE", event.state.value),
+            ("HBD_CAUSE", event.cause),
+            ("HBD_COUNT", event.count),
+            ("HBD_COMMON", event.common),
+        ),
+        evidence=event.evidence,
+    )
+
+
+def _storm_priority(event: Storm) -> Priority:
+    if event.over:
+        return Priority.INFO
+    return Priority.ERR if event.cause in OWN_FAULTS else PRIORITIES[event.state]
+
+
+def _storm_message(event: Storm) -> str:
+    together = f"{peers_in_words(event.count)} {_state_of_many(event.state)}"
+    if event.over:
+        return f"storm over: {together}, in common {event.common}"
+    if event.cause is None:
+        return f"storm: {together} at once, in common {event.common}; look there first"
+    words = explanation(event.state, event.cause).words
+    fact = f" ({event.evidence[0]})" if event.evidence else ""
+    told = words.format(on="", port=DEFAULT_PORT, loss="", rtt="", fact=fact)
+    return f"storm: {together} at once, in common {event.common}: {told}"
+
+
+def _state_of_many(state: State) -> str:
+    return "have left" if state is State.LEFT else f"are {state}"
+
+
+def stalled(event: Stalled, event_id: str) -> Entry:
+    """We did not run."""
+    long = duration(event.duration)
+    message = f"hbd did not run for {long}: deadlines were moved, no peer is judged by it"
+    fields: Fields = (("HBD_DURATION_USEC", usec(event.duration)),)
+    return compose(
+        Kind.STALL, Priority.INFO, message, event_id=event_id, since=event.since, fields=fields
+    )
+
+
+def woke(event: Woke, event_id: str) -> Entry:
+    """The machine was suspended."""
+    message = f"this machine was suspended for {duration(event.duration)}: start_grace begins anew"
+    fields: Fields = (("HBD_DURATION_USEC", usec(event.duration)),)
+    return compose(
+        Kind.WAKE, Priority.INFO, message, event_id=event_id, since=event.since, fields=fields
+    )
+
+
+def restarted(event: Restarted, event_id: str) -> Entry:
+    """A peer answered all along, but as another incarnation."""
+    message = f"{event.peer} was restarted: {event.address} answers as a new incarnation"
+    fields: Fields = (
+        ("HBD_PEER", event.peer),
+        ("HBD_ADDRESS", event.address),
+        ("HBD_INCARNATION", event.incarnation),
+    )
+    return compose(
+        Kind.RESTARTED,
+        Priority.INFO,
+        message,
+        event_id=event_id,
+        since=event.since,
+        fields=fields,
+        labels=event.labels,
+    )

@@ -1,0 +1,54 @@
+"""Figures and strangers' texts in words fit for one line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Named as systemd.time does; nanoseconds.
+_UNITS: Final = (
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("min", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+)
+_FINE: Final = 10_000_000_000
+
+
+def duration(nanoseconds: int) -> str:
+    """`3d 4h`, `12s`, `240ms`: the two largest units; parts of a second only below 10 s."""
+    rest = max(nanoseconds, 0)
+    units = _UNITS if rest < _FINE else _UNITS[:4]
+    for index, (unit, size) in enumerate(units):
+        count, rest = divmod(rest, size)
+        if count:
+            lower = [
+                f"{rest // size}{unit}" for unit, size in units[index + 1 :][:1] if rest >= size
+            ]
+            return " ".join([f"{count}{unit}", *lower])
+    return "0s"
+
+
+def moment(wall: int) -> str:
+    """UTC in ISO 8601 with microseconds; `wall` is nanoseconds since 1970."""
+    return (_EPOCH + timedelta(microseconds=wall // 1000)).isoformat(timespec="microseconds")
+
+
+def one_line(text: str, limit: int) -> str:
+    r"""At most `limit` characters; line breaks and terminal controls show as `\n`, `\x1b`."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def listed(names: list[str], most: int) -> str:
+    """`a, b and 7 more`: at most `most` names."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"

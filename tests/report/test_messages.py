@@ -1,0 +1,336 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hbd.core.events import FlappingChanged, Restarted, Stalled, StateChanged, Storm, Woke
+from hbd.core.model import SECOND, Cause, State
+from hbd.report import messages, verdicts
+from hbd.report.catalog import catalog
+from hbd.report.causes import CAUSES, STATES
+from hbd.report.kinds import KINDS, Kind
+from hbd.report.records import PeerRecord
+from hbd.report.snapshot import SNAPSHOT_LIMIT, snapshot, summary
+from hbd.report.verdicts import entry_of, state_changed
+from hbd.report.words import duration, moment, one_line
+
+ID = "0123456789abcdef0123456789abcdef"
+TEN = 1795341900 * SECOND  # 2026-11-22T10:05:00Z
+DAY = 86_400 * SECOND
+
+DOWN = StateChanged(
+    at=0,
+    since=TEN,
+    peer="db1",
+    labels=(("site", "ams"),),
+    previous=State.UP,
+    previous_cause=None,
+    state=State.DOWN,
+    cause=Cause.PORT_CLOSED,
+    address="10.0.0.11",
+    evidence=("10.0.0.11: ICMP port unreachable from 10.0.0.11", "TTL 64"),
+    duration=3 * DAY + 4 * 3600 * SECOND + 7 * SECOND,
+    detection=3 * SECOND,
+    rtt=210_000,
+    loss=0.01,
+)
+UP = replace(
+    DOWN,
+    previous=State.DOWN,
+    previous_cause=Cause.SILENT,
+    state=State.UP,
+    cause=None,
+    evidence=(),
+    duration=303 * SECOND,
+)
+
+
+def test_entry_of_a_peer_that_went_down_is_as_the_contract_shows_it():
+    """A change to down carries the words, the priority and every field of the contract."""
+    entry = state_changed(DOWN, ID)
+    assert entry.message == (
+        "db1 is down: port closed on 10.0.0.11 (host answers, nothing listens on UDP 862);"
+        " was up for 3d 4h"
+    )
+    assert entry.priority == 3
+    assert entry.message_id == KINDS[Kind.STATE].message_id
+    assert entry.event_id == ID
+    fields = dict(entry.fields)
+    assert fields.pop("HBD_MEANING")
+    assert fields.pop("HBD_ADVICE")
+    assert fields == {
+        "HBD_EVENT": "state",
+        "HBD_EVENT_ID": ID,
+        "HBD_SINCE": "2026-11-22T10:05:00.000000+00:00",
+        "HBD_PEER": "db1",
+        "HBD_STATE": "down",
+        "HBD_PREVIOUS_STATE": "up",
+        "HBD_CAUSE": "port-closed",
+        "HBD_ADDRESS": "10.0.0.11",
+        "HBD_DURATION_USEC": "273607000000",
+        "HBD_DETECTION_USEC": "3000000",
+        "HBD_RTT_USEC": "210",
+        "HBD_LOSS_PERCENT": "1.0",
+        "HBD_LABEL_SITE": "ams",
+        "HBD_EVIDENCE": "10.0.0.11: ICMP port unreachable from 10.0.0.11\nTTL 64",
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "priority"),
+    [
+        (DOWN, 3),
+        (replace(DOWN, first=True), 3),
+        (replace(DOWN, quiet=True), 6),
+        (replace(DOWN, previous=State.DOWN), 6),
+        (replace(DOWN, state=State.UNREACHABLE, cause=Cause.PARENT_DOWN), 4),
+        (replace(DOWN, state=State.DEGRADED, cause=Cause.LOSSY), 4),
+        (replace(DOWN, state=State.UNKNOWN, cause=Cause.OWN_UPLINK), 4),
+        (replace(DOWN, state=State.UNKNOWN, cause=Cause.SEND_BLOCKED), 4),
+        (replace(DOWN, state=State.UNKNOWN, cause=Cause.UNRESOLVED), 6),
+        (replace(DOWN, state=State.PAUSED, cause=Cause.PAUSED), 6),
+        (replace(DOWN, state=State.LEFT, cause=Cause.GOODBYE), 5),
+        (UP, 5),
+        (replace(UP, first=True, previous=State.UNKNOWN), 6),
+        (replace(UP, quiet=True), 6),
+    ],
+)
+def test_priority_is_that_of_the_contract(event, priority):
+    """Each change has the priority that the contract gives it."""
+    assert state_changed(event, ID).priority == priority
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (UP, "db1 is up again: 10.0.0.11 answers; was down for 5min 3s (silent)"),
+        (
+            replace(UP, first=True, previous=State.UNKNOWN),
+            "db1 is up: first reply from 10.0.0.11",
+        ),
+        (
+            replace(DOWN, previous=State.DOWN, cause=Cause.SILENT),
+            "db1 is still down: silent on 10.0.0.11 (nothing at all answers)",
+        ),
+        (
+            replace(DOWN, state=State.DEGRADED, cause=Cause.LOSSY, loss=0.12),
+            "db1 is degraded: loss on 10.0.0.11 is over max_loss (12 %); was up for 3d 4h",
+        ),
+        (
+            replace(DOWN, state=State.LEFT, cause=Cause.GOODBYE, address=None),
+            "db1 has left: it said goodbye; was up for 3d 4h",
+        ),
+        (
+            replace(UP, previous=State.LEFT, previous_cause=Cause.GOODBYE),
+            "db1 is up again: 10.0.0.11 answers; it had left for 5min 3s (goodbye)",
+        ),
+        (
+            replace(DOWN, state=State.PAUSED, cause=Cause.PAUSED, evidence=("root, until 12:00",)),
+            "db1 is paused: by an operator (root, until 12:00); was up for 3d 4h",
+        ),
+        (
+            replace(DOWN, first=True, previous=State.UNKNOWN, duration=10 * SECOND),
+            "db1 is down: port closed on 10.0.0.11 (host answers, nothing listens on UDP 862)",
+        ),
+    ],
+)
+def test_message_says_peer_fact_and_past(event, message):
+    """The message of a change reads as a sentence about the peer."""
+    assert state_changed(event, ID).message == message
+
+
+def test_port_of_the_peer_stands_in_the_message():
+    """The port in the words is the peer's own."""
+    assert "UDP 8862" in state_changed(DOWN, ID, port=8862).message
+
+
+@pytest.mark.parametrize("cause", Cause)
+@pytest.mark.parametrize("address", [None, "fd00::1"])
+def test_every_cause_has_words_meaning_and_advice(cause, address):
+    """No cause is without words, and no placeholder is left in any of them."""
+    event = replace(DOWN, state=State.DOWN, cause=cause, address=address, loss=None, rtt=None)
+    entry = state_changed(event, ID)
+    told = [entry.message, entry.value("HBD_MEANING"), entry.value("HBD_ADVICE")]
+    assert all(told)
+    assert not any("{" in text or "  " in text for text in told)
+
+
+def test_texts_that_the_catalog_inserts_are_short():
+    """journalctl before 2022 inserts fields of at most 256 octets, name included."""
+    for told in (*CAUSES.values(), *STATES.values()):
+        assert len(f"HBD_MEANING={told.meaning}".encode()) <= 256
+        assert len(f"HBD_ADVICE={told.advice}".encode()) <= 256
+
+
+def test_every_state_and_cause_is_explained():
+    """The tables are complete."""
+    assert set(CAUSES) == set(Cause)
+    assert set(STATES) == set(State)
+    assert set(verdicts.PRIORITIES) == set(State)
+
+
+def test_every_kind_has_an_id_of_its_own():
+    """Each kind of event has one fixed id, 32 hexadecimal digits."""
+    ids = [text.message_id for text in KINDS.values()]
+    assert set(KINDS) == set(Kind)
+    assert len(set(ids)) == len(ids)
+    assert all(len(text) == 32 and int(text, 16) for text in ids)
+
+
+def test_shipped_catalog_is_the_generated_one():
+    """packaging/hbd.catalog says what the table says."""
+    shipped = Path(__file__).parents[2] / "packaging" / "hbd.catalog"
+    assert shipped.read_text(encoding="utf-8") == catalog()
+
+
+@pytest.mark.parametrize(
+    ("event", "message", "priority"),
+    [
+        (
+            FlappingChanged(0, TEN, "db1", (), State.DOWN, flapping=True, changes=7),
+            (
+                "db1 is flapping: it changes its state again and again (now down);"
+                " see journalctl HBD_PEER=db1"
+            ),
+            4,
+        ),
+        (
+            FlappingChanged(0, TEN, "db1", (), State.UP, flapping=False, changes=31),
+            "db1 is steady again (up) after 31 changes",
+            6,
+        ),
+        (
+            Storm(0, TEN, State.DOWN, None, 6, "subnet 10.0.0.0/24", over=False),
+            "storm: 6 peers are down at once, in common subnet 10.0.0.0/24; look there first",
+            3,
+        ),
+        (
+            Storm(
+                0,
+                TEN,
+                State.UNKNOWN,
+                Cause.OWN_UPLINK,
+                12,
+                "egress eth0",
+                over=False,
+                evidence=("the next hop answers",),
+            ),
+            (
+                "storm: 12 peers are unknown at once, in common egress eth0:"
+                " our own uplink is silent (the next hop answers)"
+            ),
+            3,
+        ),
+        (
+            Storm(0, TEN, State.DOWN, None, 120, "via gw", over=True),
+            "storm over: 120 peers are down, in common via gw",
+            6,
+        ),
+        (
+            Stalled(0, TEN, 2_300_000_000),
+            "hbd did not run for 2s 300ms: deadlines were moved, no peer is judged by it",
+            6,
+        ),
+        (
+            Woke(0, TEN, 3600 * SECOND),
+            "this machine was suspended for 1h: start_grace begins anew",
+            6,
+        ),
+        (
+            Restarted(0, TEN, "db1", (), "10.0.0.11", 77),
+            "db1 was restarted: 10.0.0.11 answers as a new incarnation",
+            6,
+        ),
+    ],
+)
+def test_entries_of_other_events(event, message, priority):
+    """Each event of the detector has its sentence and its priority."""
+    entry = entry_of(event, ID)
+    assert (entry.message, entry.priority) == (message, priority)
+    assert entry.event_id == ID
+    assert entry.value("HBD_SINCE") == "2026-11-22T10:05:00.000000+00:00"
+
+
+def test_reload_tells_names_and_count():
+    """A reload names what it added, removed and changed, and counts it."""
+    entry = messages.reloaded(ID, TEN, added=["b", "a"], removed=[], changed=["c"])
+    assert entry.message == "configuration reloaded: added a, b; changed c"
+    assert entry.value("HBD_COUNT") == "3"
+    assert entry.priority == 5
+    entry = messages.reloaded(
+        ID, TEN, added=[f"p{n}" for n in range(10_000)], removed=[], changed=[]
+    )
+    assert "p0, p1, p10, p100, p1000 and 9995 more" in entry.message
+    assert len(entry.value("HBD_EVIDENCE").splitlines()) == 16
+
+
+def test_refusals_say_what_to_do():
+    """A refused reload and a refused source name the next step."""
+    entry = messages.reload_refused(ID, TEN, ["/etc/hbd.yaml:3:1: unknown key", "other"])
+    assert entry.message == (
+        "configuration refused, the old one stays in use: /etc/hbd.yaml:3:1: unknown key"
+        " (and 1 more); see hbd check"
+    )
+    entry = messages.refused_source(ID, TEN, "10.0.0.5")
+    assert entry.message == "heartbeats from 10.0.0.5 refused: add it to peers: or accept:"
+
+
+def test_start_stop_and_lost_entries():
+    """Start, stop and lost entries are told with their figures."""
+    entry = messages.started(
+        ID, TEN, version="1", node="m", peers=1, listening=["0.0.0.0:862"], unwatched=5 * SECOND
+    )
+    assert entry.message == "hbd 1 started on m: watching 1 peer, answering on 0.0.0.0:862"
+    assert entry.value("HBD_DURATION_USEC") == "5000000"
+    assert "after 2d" in messages.stopped(ID, TEN, node="m", ran=2 * DAY).message
+    assert messages.entries_lost(ID, TEN, 37).message.startswith("37 entries were lost")
+    assert messages.weather(ID, TEN, "the disk is full").priority == 4
+
+
+def test_snapshot_holds_every_peer_once_in_bounded_entries():
+    """The entries of a snapshot hold every peer once and none is larger than readers take."""
+    peers = [PeerRecord(f"peer-{n}", State.UP, None, TEN) for n in range(3000)]
+    entries = list(snapshot(lambda: ID, TEN, peers, "start"))
+    rows = [row for entry in entries for row in json.loads(entry.value("HBD_SNAPSHOT"))]
+    assert [row[0] for row in rows] == [peer.name for peer in peers]
+    assert rows[0] == ["peer-0", "up", None, TEN // 1000]
+    assert len(entries) > 1
+    assert all(len(entry.value("HBD_SNAPSHOT")) <= SNAPSHOT_LIMIT + 200 for entry in entries)
+    assert entries[0].message == "3000 peers: 3000 up"
+    assert [entry.message for entry in snapshot(lambda: ID, TEN, [], "stop")] == ["0 peers"]
+
+
+def test_summary_lists_what_occurs():
+    """The summary names only the states that occur."""
+    assert summary({State.UP: 10, State.DOWN: 1, State.LEFT: 0}) == "11 peers: 10 up, 1 down"
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "words"),
+    [
+        (0, "0s"),
+        (250_000, "250us"),
+        (240_000_000, "240ms"),
+        (1_500_000_000, "1s 500ms"),
+        (12_400_000_000, "12s"),
+        (303 * SECOND, "5min 3s"),
+        (3600 * SECOND + 5 * SECOND, "1h"),
+        (3 * DAY + 4 * 3600 * SECOND, "3d 4h"),
+        (-1, "0s"),
+    ],
+)
+def test_duration_in_words(nanoseconds, words):
+    """A duration has at most the two largest units."""
+    assert duration(nanoseconds) == words
+
+
+def test_moment_has_microseconds_and_utc():
+    """A moment is UTC with six digits of a second."""
+    assert moment(TEN + 1_234) == "2026-11-22T10:05:00.000001+00:00"
+
+
+def test_one_line_shows_controls_and_cuts():
+    """Line breaks and terminal controls do not reach a terminal, and length is bounded."""
+    assert one_line("a\n\x1b[31m\u202eb", 100) == "a\\n\\x1b[31m\\u202eb"
+    assert one_line("x" * 50, 10) == "x" * 9 + "…"
