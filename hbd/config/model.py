@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
 
 from hbd.core.model import SECOND, PeerSettings
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,21 @@ class Accept(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the configuration something stands; line and column from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeySource:
     """Where a key is read from: a systemd credential or a file, exactly one of them."""
 
     credential: str | None = None
     file: str | None = None
+    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +81,11 @@ class ConfigError(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A good configuration and what is doubtful in it."""
+
+    configuration: Configuration
+    warnings: tuple[Problem, ...] = ()

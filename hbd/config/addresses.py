@@ -1,0 +1,151 @@
+"""Addresses, prefixes, host names, and where to listen, from text."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING, Final
+
+from hbd.config.model import Listen
+from hbd.config.values import Mistake, shown, word
+
+if TYPE_CHECKING:
+    from hbd.config.nodes import Scalar
+
+Prefix = IPv4Network | IPv6Network
+
+BROADCAST: Final = IPv4Address("255.255.255.255")
+
+_HOST = re.compile(r"(?:(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\.)*(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\.?")
+# After WHATWG URL, "ends in a number": the resolver of libc would read such a name as an address.
+_NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
+_WITH_PORT = re.compile(r"\[([^\]]*)\]:([0-9]+)|([^:]*):([0-9]+)")
+_BRACKETS = re.compile(r"\[(.*)\]")
+_LISTEN = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+)):([0-9]{1,5})")
+
+
+def address(scalar: Scalar) -> str:
+    """Give the address of a path in its usual form, or a host name as written."""
+    text = word(scalar)
+    number = numeric(text)
+    if number is not None:
+        _check_unicast(number)
+        return str(number)
+    _check_form(text)
+    if _NUMERIC_END.fullmatch(text):
+        raise Mistake(
+            f"{shown(text)} is no IPv4 address; write four numbers from 0 to 255 "
+            "without leading zeros",
+        )
+    if len(text) > 253 or not _HOST.fullmatch(text):  # noqa: PLR2004 - RFC 1035 3.1
+        raise Mistake(f"{shown(text)} is neither an address nor a host name")
+    return text
+
+
+def numeric(text: str) -> IPv4Address | IPv6Address | None:
+    """Give the IP address that `text` is, None if it is none."""
+    try:
+        number = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    scope = getattr(number, "scope_id", None)
+    return None if scope is not None and not re.fullmatch(r"[^\s/:%]{1,15}", scope) else number
+
+
+def _check_form(text: str) -> None:
+    """Refuse what is plainly meant as an address but written with more or less."""
+    ported = _WITH_PORT.fullmatch(text)
+    if ported:
+        bare, port = ported[1] or ported[3], ported[2] or ported[4]
+        raise Mistake(f"{shown(text)} holds a port; write {shown(bare)} here and port: {port}")
+    bracketed = _BRACKETS.fullmatch(text)
+    if bracketed:
+        raise Mistake(f"{shown(text)} has brackets; write {shown(bracketed[1])}")
+    if "/" in text:
+        raise Mistake(f"{shown(text)} is no address; write one address without / and prefix length")
+    if ":" in text:
+        raise Mistake(
+            f"{shown(text)} is no IPv6 address; write for instance fd00::11 or fe80::1%eth0"
+        )
+    if not text.isascii():
+        raise Mistake(f"{shown(text)} is not ASCII; write the host name in its xn-- form")
+
+
+def _check_unicast(number: IPv4Address | IPv6Address) -> None:
+    if number.is_multicast:
+        raise Mistake(f"{number} is a multicast address; write the address of one machine")
+    if number.is_unspecified:
+        raise Mistake(f"{number} is no machine's address; write 127.0.0.1 or ::1 for this one")
+    if number == BROADCAST:
+        raise Mistake(f"{number} is the broadcast address; write the address of one machine")
+    mapped = number.ipv4_mapped if isinstance(number, IPv6Address) else None
+    if mapped:
+        raise Mistake(f"{number} is an IPv4 address in IPv6 form; write {mapped}")
+
+
+def is_link_local_without_scope(text: str) -> bool:
+    """Say whether `text` means another machine on each link."""
+    number = numeric(text)
+    return isinstance(number, IPv6Address) and number.is_link_local and number.scope_id is None
+
+
+def source(scalar: Scalar) -> str:
+    """Give one of this machine's own addresses."""
+    text = word(scalar)
+    number = numeric(text)
+    if number is None:
+        raise Mistake(
+            f"{shown(text)} is no address; write one of this machine's, `ip addr` lists them"
+        )
+    _check_unicast(number)
+    return str(number)
+
+
+def listen(scalar: Scalar) -> Listen:
+    """Read `ADDRESS:PORT`, an IPv6 address in brackets."""
+    text = word(scalar)
+    match = _LISTEN.fullmatch(text)
+    if not match:
+        raise Mistake(f"{shown(text)} is no address with port; {_listen_form(text)}")
+    number = numeric(match[1] or match[2])
+    wanted = IPv6Address if match[1] else IPv4Address
+    if not isinstance(number, wanted):
+        raise Mistake(
+            f"{shown(text)} holds no {'IPv6' if match[1] else 'IPv4'} address; "
+            "write for instance 0.0.0.0:862 or [::]:862",
+        )
+    if number.is_multicast or number == BROADCAST:
+        raise Mistake(f"{shown(text)} is no address of this machine; write 0.0.0.0:862 for all")
+    if not 1 <= int(match[3]) <= 65535:  # noqa: PLR2004 - the ports of UDP
+        raise Mistake(f"{shown(text)} has port {match[3]}; write a port from 1 to 65535")
+    return Listen(str(number), int(match[3]))
+
+
+def _listen_form(text: str) -> str:
+    number = numeric(text.strip("[]"))
+    if isinstance(number, IPv4Address):
+        return f"write {number}:862"
+    if isinstance(number, IPv6Address):
+        return f"write [{number}]:862"
+    return "write for instance 0.0.0.0:862 or [::]:862"
+
+
+def prefix(scalar: Scalar) -> Prefix:
+    """Read a prefix; a bare address is one of its full length."""
+    text = word(scalar)
+    if "%" in text:
+        raise Mistake(
+            f"{shown(text)} has an interface; write the prefix without % and what follows"
+        )
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        meant = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        words = "write peers, any or a list of prefixes such as [10.0.0.0/8]"
+        raise Mistake(f"{shown(text)} is no prefix; {words}") from None
+    bare = text.split("/")[0]
+    raise Mistake(f"{text} has bits beyond its length; write {meant}, or {bare} for one address")

@@ -1,0 +1,170 @@
+"""The keys of `keys:`: where each is, and what is in it. No message ever holds a key's text."""
+
+from __future__ import annotations
+
+import re
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from hbd.config.model import ConfigError, KeySource, Place, Problem
+from hbd.config.nodes import Mapping, Node, Scalar
+from hbd.config.octets import read_regular
+from hbd.config.section import Section, refuse_key
+from hbd.config.values import NAME, Mistake, looks_like_key, shown, word
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection
+
+SOURCES: Final = "{credential: NAME} or {file: PATH}"
+
+MAX_OCTETS: Final = 256
+"""Two lines of 64 digits and room for line ends; more is no key."""
+
+_CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,255}")
+_DIGITS: Final = re.compile(rb"[0-9A-Fa-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key's octets; its repr shows none of them."""
+
+    sign: bytes = field(repr=False)
+    """What we sign with: the first line."""
+    accept: tuple[bytes, ...] = field(repr=False)
+    """What we take from others: every line."""
+
+
+class KeyFileError(Exception):
+    """A key that must not be used; says what to change, never what is in it."""
+
+
+class KeyUnreadableError(KeyFileError):
+    """A key that this user cannot read, or not from here."""
+
+
+def read_keys(section: Section) -> dict[str, KeySource | None]:
+    """Read `keys:`; None for one whose source is mistaken, so that `key:` may still name it."""
+    keys: dict[str, KeySource | None] = {}
+    for key, value in section.entries("keys", "{fleet: {credential: hbd.fleet}}"):
+        if looks_like_key(key.text) or not NAME.fullmatch(key.text):
+            section.mistake(
+                "keys", f"{shown(key.text)} is no name for a key; use letters and digits", key
+            )
+        else:
+            keys[key.text] = _read_source(section, key, value)
+    return keys
+
+
+def _read_source(section: Section, key: Scalar, value: Node) -> KeySource | None:
+    if isinstance(value, Scalar) and not value.is_null:
+        words = (
+            f"{key.text}: never write a key itself into this file; "
+            f"write {{credential: hbd.{key.text}}} or {{file: /etc/hbd.d/{key.text}.key}}"
+        )
+        section.mistake("keys", words, value)
+        return None
+    if not isinstance(value, Mapping):
+        words = f"{key.text}: no source; write {SOURCES}"
+        section.mistake("keys", words, value)
+        return None
+    source = Section(value, f"keys: {key.text}: ", ("credential", "file"), section.report)
+    credential = source.one("credential", _credential, None)
+    file = source.one("file", _file, None)
+    if source.wrong or source.has_unknown:
+        return None
+    if (credential is None) == (file is None):
+        words = "both a credential and a file; keep one" if file else f"no source; write {SOURCES}"
+        section.mistake("keys", f"{key.text}: {words}", value)
+        return None
+    return KeySource(credential, file, Place(key.file, key.line, key.column))
+
+
+def _credential(scalar: Scalar) -> str:
+    refuse_key(scalar)
+    text = word(scalar)
+    if not _CREDENTIAL.fullmatch(text) or text in {".", ".."}:
+        raise Mistake(f"{shown(text)} is no credential's name; write for instance hbd.fleet")
+    return text
+
+
+def _file(scalar: Scalar) -> str:
+    refuse_key(scalar)
+    text = word(scalar)
+    if not text.startswith("/") or not text.isprintable():
+        raise Mistake(f"{shown(text)} is no absolute path; write for instance /etc/hbd.d/fleet.key")
+    return text
+
+
+def path_of(source: KeySource, directory: str | None) -> str:
+    """Give the file that holds the key; `directory` is systemd's $CREDENTIALS_DIRECTORY."""
+    if source.file is not None:
+        return source.file
+    if directory is None:
+        raise KeyUnreadableError(
+            f"credential {source.credential} is given by systemd to the service alone "
+            f"(LoadCredential={source.credential} in the unit)",
+        )
+    return f"{directory}/{source.credential}"
+
+
+def read(source: KeySource, *, owner_ids: Collection[int], directory: str | None) -> Key:
+    """Read a key; raises KeyUnreadableError without access, KeyFileError when it must not be used.
+
+    `owner_ids` are the users a key may belong to: root and the daemon's.
+    """
+    path = path_of(source, directory)
+    try:
+        status, content = read_regular(path, MAX_OCTETS + 1)
+    except OSError as error:
+        raise KeyUnreadableError(f"{path} cannot be read: {error.strerror}") from error
+    check_owner(path, status, owner_ids)
+    return parse(path, content)
+
+
+def read_all(
+    sources: dict[str, KeySource], *, owner_ids: Collection[int], directory: str | None
+) -> dict[str, Key]:
+    """Read every key, as `read` does; raises ConfigError with all that cannot be used."""
+    keys: dict[str, Key] = {}
+    problems = []
+    for name, source in sources.items():
+        try:
+            keys[name] = read(source, owner_ids=owner_ids, directory=directory)
+        except KeyFileError as error:
+            problems.append(problem_of(name, source, error))
+    if problems:
+        raise ConfigError(sorted(problems))
+    return keys
+
+
+def problem_of(name: str, source: KeySource, error: KeyFileError) -> Problem:
+    """Give the problem at the place where the key is named."""
+    place = source.place or Place("", 1, 1)
+    return Problem(place.file, place.line, place.column, f"keys: {name}: {error}")
+
+
+def check_owner(path: str, status: os.stat_result, owner_ids: Collection[int]) -> None:
+    """Refuse a file that someone else could have read or written; raises KeyFileError."""
+    if status.st_uid not in owner_ids:
+        raise KeyFileError(
+            f"{path} belongs to user {status.st_uid}, neither root nor the daemon's; "
+            f"run chown root {path}",
+        )
+    if status.st_mode & stat.S_IRWXO:
+        raise KeyFileError(f"{path} has rights for others; run chmod o= {path}")
+
+
+def parse(path: str, content: bytes) -> Key:
+    """Give the key in one or two lines of 64 hexadecimal digits; raises KeyFileError."""
+    lines = [line.strip() for line in content.strip().splitlines()]
+    if len(content) > MAX_OCTETS or not 1 <= len(lines) <= 2:  # noqa: PLR2004 - old and new
+        raise KeyFileError(f"{path} has not one or two lines; `hbd keygen` makes a key")
+    for number, line in enumerate(lines, 1):
+        if not _DIGITS.fullmatch(line):
+            raise KeyFileError(
+                f"{path} line {number} is not 64 hexadecimal digits; `hbd keygen` makes a key",
+            )
+    accepted = tuple(bytes.fromhex(line.decode("ascii")) for line in lines)
+    return Key(accepted[0], accepted)

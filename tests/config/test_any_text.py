@@ -1,0 +1,140 @@
+"""Whatever a file holds, it is loaded or refused, in bounded time and memory."""
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hbd.config import ConfigError, Loaded, load
+from hbd.config.files import MAIN_KEYS, PART_KEYS
+from hbd.config.peers import PEER_KEYS
+
+SAMPLES = sorted(
+    file.read_bytes()
+    for directory in ("good", "mistakes")
+    for file in (Path(__file__).parent / directory).glob("*.yaml")
+)
+
+PATIENT = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150
+)
+
+values = st.recursive(
+    st.sampled_from(
+        ["", "~", "no", "1s", "5", "5%", "10.0.0.1", "'::1'", "a", "*a", "&a b", "\ttab"]
+    )
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(
+            st.sampled_from([*PEER_KEYS, *MAIN_KEYS, *PART_KEYS, "<<", "other"]), inner, max_size=4
+        ).map(
+            lambda pairs: "{" + ", ".join(f"{key}: {value}" for key, value in pairs.items()) + "}"
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def load_or_refuse(content, directory):
+    file = directory / "hbd.yaml"
+    file.write_bytes(content)
+    problems = []
+    try:
+        assert isinstance(load(str(file)), Loaded)
+    except ConfigError as error:
+        problems = error.problems
+    assert problems == sorted(problems)
+    for problem in problems:
+        assert problem.file == str(file)
+        assert problem.line >= 1
+        assert problem.column >= 1
+        assert problem.text.isprintable()
+
+
+@PATIENT
+@given(content=st.binary(max_size=200))
+def test_any_octets_are_loaded_or_refused(content, tmp_path):
+    """Octets of any kind give a configuration or its mistakes, nothing else."""
+    load_or_refuse(content, tmp_path)
+
+
+@pytest.mark.slow
+@PATIENT
+@given(text=values)
+def test_any_yaml_is_loaded_or_refused(text, tmp_path):
+    """YAML of any shape, with our keys in any place, gives a configuration or its mistakes."""
+    load_or_refuse(text.encode("utf-8", "surrogatepass"), tmp_path)
+
+
+@pytest.mark.slow
+@PATIENT
+@given(key=st.sampled_from(PEER_KEYS), value=values)
+def test_any_value_of_any_key_is_loaded_or_refused(key, value, tmp_path):
+    """Any value of any key of a peer gives a configuration or its mistakes."""
+    text = f"- name: a\n  address: 10.0.0.1\n- name: b\n  {key}: {value}\n"
+    load_or_refuse(text.encode("utf-8", "surrogatepass"), tmp_path)
+
+
+@PATIENT
+@given(content=st.sampled_from(SAMPLES), noise=st.binary(max_size=3), at=st.integers(0, 500))
+def test_a_damaged_file_is_loaded_or_refused(content, noise, at, tmp_path):
+    """A good file with a few octets changed gives a configuration or its mistakes."""
+    damaged = content[:at] + noise + content[at + len(noise) :]
+    load_or_refuse(damaged.replace(b"include", b"incl"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000,
+        "- " * 200_000,
+        "{a: " * 100_000,
+        "? " * 100_000,
+        "&a [" * 50_000,
+        "".join(f"{' ' * i}a:\n" for i in range(800)),
+        "peers:\n"
+        + "".join(
+            f"  - &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 99)}]\n" for i in range(99)
+        ),
+    ],
+    ids=["brackets", "dashes", "braces", "questions", "anchors", "indentation", "bomb"],
+)
+def test_a_bomb_is_refused_at_once(text, tmp_path):
+    """Depth and aliases are bounded: no recursion error, no crash, no minute of work."""
+    file = tmp_path / "hbd.yaml"
+    file.write_text(text)
+    began = time.perf_counter()
+    with pytest.raises(ConfigError, match=r"nested deeper|aliases stand for more"):
+        load(str(file))
+    assert time.perf_counter() - began < 0.25
+
+
+@pytest.mark.slow
+def test_ten_thousand_peers_load_in_about_a_second(tmp_path):
+    """A fleet of 10,000 peers is read while an administrator waits."""
+    file = tmp_path / "hbd.yaml"
+    lines = (
+        f"- name: p{i}\n  address: 10.0.{i // 250}.{i % 250}\n  via: gw\n" for i in range(10_000)
+    )
+    file.write_text("- {name: gw, address: 192.0.2.1}\n" + "".join(lines))
+    began = time.perf_counter()
+    assert len(load(str(file)).configuration.peers) == 10_001
+    took = time.perf_counter() - began
+    print(f"10,000 peers of three keys: {took:.2f} s")
+    assert took < 3
+
+
+@pytest.mark.slow
+def test_ten_thousand_mistakes_are_told_in_seconds(tmp_path):
+    """Hints cost time; a file that is wrong in every peer is still answered soon."""
+    file = tmp_path / "hbd.yaml"
+    lines = (f"- {{name: p{i}, adress: x, via: q{i}, interval: 5}}\n" for i in range(10_000))
+    file.write_text("".join(lines))
+    began = time.perf_counter()
+    with pytest.raises(ConfigError) as raised:
+        load(str(file))
+    assert len(raised.value.problems) == 30_000
+    assert time.perf_counter() - began < 15
