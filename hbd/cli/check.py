@@ -1,0 +1,100 @@
+"""`hbd check`: every mistake of a configuration at once, then what is doubtful in it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from argparse import RawDescriptionHelpFormatter
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hbd.config import ConfigError, Configuration, Problem, load
+from hbd.config.keys import KeyFileError, KeyUnreadableError, problem_of, read
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+NAME: Final = "check"
+DEFAULT_FILE: Final = "/etc/hbd.yaml"
+SERVICE_CREDENTIALS: Final = "/run/credentials/hbd.service"
+
+EXAMPLE: Final = """\
+Mistakes and warnings go to standard error, one a line: FILE:LINE:COLUMN: text.
+Exit status: 0 good, warnings or not; 78 mistakes.
+
+example:
+  hbd check && systemctl reload hbd
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        NAME,
+        help="validate a configuration without running it",
+        description="Validate a configuration without running it.",
+        epilog=EXAMPLE,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "file", nargs="?", default=DEFAULT_FILE, metavar="FILE", help="default: %(default)s"
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Print mistakes and warnings; give the exit status."""
+    try:
+        loaded = load(arguments.file)
+    except ConfigError as error:
+        _print_problems(error.problems, "")
+        return os.EX_CONFIG
+    mistakes, warnings = _check_keys(loaded.configuration)
+    _print_problems(mistakes, "")
+    _print_problems(sorted([*loaded.warnings, *warnings]), "warning: ")
+    if mistakes:
+        return os.EX_CONFIG
+    sys.stdout.write(f"{arguments.file}: good: {_count(loaded.configuration)}\n")
+    return os.EX_OK
+
+
+def _print_problems(problems: list[Problem], mark: str) -> None:
+    for problem in problems:
+        place = f"{problem.file}:{problem.line}:{problem.column}"
+        sys.stderr.write(f"{place}: {mark}{problem.text}\n")
+
+
+def _count(configuration: Configuration) -> str:
+    peers = len(configuration.peers)
+    paths = sum(len(peer.addresses) for peer in configuration.peers)
+    return f"{peers} peer{'s'[: peers != 1]}, {paths} path{'s'[: paths != 1]}"
+
+
+def _check_keys(configuration: Configuration) -> tuple[list[Problem], list[Problem]]:
+    """Give mistakes and warnings: what this user cannot read, the daemon perhaps can."""
+    mistakes, warnings = [], []
+    directory = _credentials_directory()
+    for name, source in configuration.keys.items():
+        try:
+            read(source, owner_ids=_owner_ids(), directory=directory)
+        except KeyUnreadableError as error:
+            warnings.append(problem_of(name, source, error))
+        except KeyFileError as error:
+            mistakes.append(problem_of(name, source, error))
+    return sorted(mistakes), warnings
+
+
+def _credentials_directory() -> str | None:
+    """Give our own credentials, else those of the running service where we may look."""
+    own = os.environ.get("CREDENTIALS_DIRECTORY")
+    if own or not Path(SERVICE_CREDENTIALS).is_dir():
+        return own
+    return SERVICE_CREDENTIALS
+
+
+def _owner_ids() -> set[int]:
+    owners = {0, os.getuid()}
+    with suppress(KeyError):  # not installed here: then the caller runs the daemon
+        owners.add(pwd.getpwnam("hbd").pw_uid)
+    return owners

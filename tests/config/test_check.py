@@ -1,0 +1,94 @@
+"""`hbd check` as a user sees it."""
+
+import os
+from argparse import ArgumentParser
+
+import pytest
+
+from hbd.cli import check
+
+
+def run(capsys, *arguments):
+    parser = ArgumentParser(prog="hbd")
+    check.add(parser.add_subparsers())
+    status = check.run(parser.parse_args(["check", *map(str, arguments)]))
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(check, "SERVICE_CREDENTIALS", str(tmp_path / "none"))
+    return tmp_path / "hbd.yaml"
+
+
+def test_good_file_is_counted(file, capsys):
+    """A good file ends with one line on standard output, how many peers and paths."""
+    file.write_text("- 192.0.2.1\n- {name: a, address: [192.0.2.2, fd00::2]}\n")
+    assert run(capsys, file) == (0, f"{file}: good: 2 peers, 3 paths\n", "")
+    file.write_text("- 192.0.2.1\n")
+    assert run(capsys, file) == (0, f"{file}: good: 1 peer, 1 path\n", "")
+
+
+def test_mistakes_go_to_standard_error(file, capsys):
+    """Mistakes stand on standard error, one a line, and the exit status is 78."""
+    file.write_text("nod: x\npeers: x\n")
+    status, out, err = run(capsys, file)
+    assert (status, out) == (78, "")
+    assert err.splitlines() == [
+        f"{file}:1:1: unknown key nod; did you mean node?",
+        f"{file}:2:8: peers: a single value; write a list, each peer after a -",
+    ]
+
+
+def test_missing_file_is_named(file, capsys):
+    """A file that is not there is exit 78, with its path and what to do."""
+    status, out, err = run(capsys, file)
+    assert (status, out) == (78, "")
+    assert err.startswith(f"{file}:1:1: there is no such file; create it ")
+
+
+def test_warning_is_marked_and_the_file_is_good(file, capsys):
+    """A warning has its mark after the place and does not change the exit status."""
+    file.write_text("- {name: a, address: 192.0.2.1}\n- {name: b, address: 192.0.2.1}\n")
+    status, out, err = run(capsys, file)
+    assert (status, out) == (0, f"{file}: good: 2 peers, 2 paths\n")
+    assert err == f"{file}:2:3: warning: peer b: 192.0.2.1 port 862 is watched by peer a, too\n"
+
+
+def test_key_that_cannot_be_read_is_a_warning(file, capsys):
+    """Without access to a key, check warns: the daemon may have it."""
+    file.write_text("keys:\n  a: {credential: hbd.a}\n  b: {file: /nonexistent/b.key}\n")
+    given_to_service = "is given by systemd to the service alone (LoadCredential=hbd.a in the unit)"
+    status, out, err = run(capsys, file)
+    assert (status, out) == (0, f"{file}: good: 0 peers, 0 paths\n")
+    assert err.splitlines() == [
+        f"{file}:{place}: warning: keys: {text}"
+        for place, text in (
+            ("2:3", f"a: credential hbd.a {given_to_service}"),
+            ("3:3", "b: /nonexistent/b.key cannot be read: No such file or directory"),
+        )
+    ]
+
+
+def test_key_that_must_not_be_used_is_a_mistake(file, capsys, tmp_path, monkeypatch):
+    """A key that is read and found wrong is exit 78, and its text is not shown."""
+    key = tmp_path / "hbd.a"
+    key.write_text("0123456789abcdef\n")
+    key.chmod(0o600)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    file.write_text("keys: {a: {credential: hbd.a}}\n")
+    status, out, err = run(capsys, file)
+    assert (status, out) == (78, "")
+    assert "line 1 is not 64 hexadecimal digits" in err
+    assert "01234567" not in err
+    key.write_text("0123456789abcdef" * 4)
+    assert run(capsys, file)[0] == os.EX_OK
+
+
+def test_help_has_an_example(capsys):
+    """`hbd check --help` shows how it is used."""
+    with pytest.raises(SystemExit):
+        run(capsys, "--help")
+    assert "hbd check && systemctl reload hbd" in capsys.readouterr().out
