@@ -1,0 +1,70 @@
+"""What the sender's and the reflector's sockets have in common."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Final
+
+from hbd.core.model import SECOND
+from hbd.net import linux
+
+Address = tuple[str, int] | tuple[str, int, int, int]
+"""A socket address as Python gives it: (address, port), for IPv6 with flow label and scope id.
+
+The address never carries a %scope: the scope id says it.
+"""
+
+RECEIVE_BUFFER: Final = 8 << 20
+"""Octets, of which one heartbeat takes 832."""
+
+LARGEST: Final = 65535
+"""No UDP datagram is longer."""
+
+MAX_TTL: Final = 255
+
+_TIMESPEC: Final = struct.Struct("=qq")
+_INT: Final = struct.Struct("=i")
+_MEMINFO: Final = struct.Struct(linux.SK_MEMINFO_FORMAT)
+
+
+def open_socket(family: socket.AddressFamily) -> socket.socket:
+    """Return a new UDP socket of one family only."""
+    opened = socket.socket(family, socket.SOCK_DGRAM)
+    if family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return opened
+
+
+def measure(opened: socket.socket) -> None:
+    """Send at full TTL, receive with kernel stamps and TTL into a large buffer, never block."""
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, MAX_TTL)
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+    else:
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, MAX_TTL)
+        opened.setsockopt(socket.IPPROTO_IP, linux.IP_RECVTTL, 1)
+    opened.setsockopt(socket.SOL_SOCKET, linux.SO_TIMESTAMPNS, 1)
+    opened.settimeout(0)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, linux.SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:
+        # Granted up to net.core.rmem_max.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
+def drops(opened: socket.socket) -> int:
+    """Count the datagrams the kernel dropped at this socket so far: its buffer was full."""
+    meminfo = opened.getsockopt(socket.SOL_SOCKET, linux.SO_MEMINFO, _MEMINFO.size)
+    return int(_MEMINFO.unpack(meminfo)[linux.SK_MEMINFO_DROPS])
+
+
+def nanoseconds(timespec: bytes) -> int:
+    """Read an SCM_TIMESTAMPNS message: wall clock, nanoseconds since 1970."""
+    seconds, fraction = _TIMESPEC.unpack(timespec)
+    return int(seconds * SECOND + fraction)
+
+
+def integer(value: bytes) -> int:
+    """Read an IP_TTL or IPV6_HOPLIMIT message."""
+    return int(_INT.unpack(value)[0])

@@ -1,0 +1,150 @@
+"""The socket where others' heartbeats come in and our replies go out."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections import Counter
+from typing import Final, NamedTuple
+
+from hbd.net import linux
+from hbd.net.datagrams import LARGEST, Address, drops, integer, measure, nanoseconds, open_socket
+from hbd.net.resolver import numeric
+
+# A timespec, a TTL and a packet info.
+_ANCILLARY: Final = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20)
+# ip(7) struct in_pktinfo: interface, local address to reply from, destination in the header.
+_PKTINFO: Final = struct.Struct("=i4s4s")
+# ipv6(7) struct in6_pktinfo: destination, interface.
+_PKTINFO6: Final = struct.Struct("=16si")
+
+
+class Request(NamedTuple):
+    """A datagram that came to a reflector's socket, and where it came in."""
+
+    datagram: bytes
+    source: Address
+    destination: str
+    """The address it was sent to."""
+    interface: int
+    """The index of the interface it came in by."""
+    ttl: int | None
+    stamp: int | None
+    """When the kernel received it: wall clock, nanoseconds since 1970."""
+    is_unicast: bool
+    """It was sent to us alone, not to a group or a whole subnet."""
+
+
+class ReflectorSocket:
+    """A UDP socket bound to one address and port, by us or by whoever kept it for us.
+
+    Construction raises OSError: the address is not ours or taken, the port is privileged; with
+    EINVAL when the socket passed is not bound to that address and port, and it is left open.
+    """
+
+    def __init__(self, address: str, port: int, *, fd: int | None = None) -> None:
+        local = numeric(address, port)
+        if local is None:
+            raise OSError(errno.EADDRNOTAVAIL, "not a numeric address", address)
+        self._socket = _bound(local) if fd is None else _adopted(fd, local)
+        measure(self._socket)
+        if self._socket.family == socket.AF_INET6:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            self._socket.setsockopt(socket.IPPROTO_IP, linux.IP_PKTINFO, 1)
+        self.unsent: Counter[str] = Counter()
+        """Replies that could not be sent, by the name of the errno."""
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def receive(self, limit: int) -> list[Request]:
+        """Take up to so many datagrams."""
+        requests: list[Request] = []
+        for _ in range(limit):
+            try:
+                datagram, ancillary, _, source = self._socket.recvmsg(LARGEST, _ANCILLARY)
+            except BlockingIOError:
+                break
+            requests.append(_request(datagram, ancillary, source))
+        return requests
+
+    def send(self, datagram: bytes, request: Request) -> bool:
+        """Reply from the very address that was asked; False, and counted, when it cannot go out."""
+        try:
+            self._socket.sendmsg([datagram], [_reply_from(request)], 0, request.source)
+        except OSError as error:
+            if error.errno not in linux.WEATHER:
+                raise
+            self.unsent[errno.errorcode[error.errno]] += 1
+            return False
+        return True
+
+    def drops(self) -> int:
+        """Count the datagrams the kernel has dropped at this socket for want of buffer."""
+        return drops(self._socket)
+
+
+def _bound(local: Address) -> socket.socket:
+    opened = open_socket(_family(local))
+    try:
+        opened.bind(local)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _adopted(fd: int, local: Address) -> socket.socket:
+    adopted = socket.socket(fileno=fd)
+    is_bound = adopted.type == socket.SOCK_DGRAM and adopted.getsockname() == local
+    if is_bound and _one_family(adopted):
+        return adopted
+    adopted.detach()
+    raise OSError(errno.EINVAL, f"socket {fd} is not bound to {local[0]} port {local[1]} alone")
+
+
+def _one_family(adopted: socket.socket) -> bool:
+    """Tell a socket that takes in IPv4 as ::ffff:0:0/96 too, which cannot be undone once bound."""
+    return adopted.family != socket.AF_INET6 or bool(
+        adopted.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    )
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET if len(address) == 2 else socket.AF_INET6  # noqa: PLR2004 - Python's form
+
+
+def _request(datagram: bytes, ancillary: list[tuple[int, int, bytes]], source: Address) -> Request:
+    stamp = ttl = None
+    destination, interface, is_unicast = "", 0, False
+    for level, kind, value in ancillary:
+        if level == socket.SOL_SOCKET:
+            stamp = nanoseconds(value)
+        elif level == socket.IPPROTO_IP and kind == linux.IP_PKTINFO:
+            interface, ours, asked = _PKTINFO.unpack(value)
+            destination, is_unicast = socket.inet_ntop(socket.AF_INET, asked), asked == ours
+        elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            asked, interface = _PKTINFO6.unpack(value)
+            destination = socket.inet_ntop(socket.AF_INET6, asked)
+            is_unicast = not destination.startswith("ff")
+        else:
+            ttl = integer(value)
+    return Request(datagram, source, destination, interface, ttl, stamp, is_unicast)
+
+
+def _reply_from(request: Request) -> tuple[int, int, bytes]:
+    """Return the control message that makes the asked address the source of the reply.
+
+    The interface is left to the routing table, but where the address means nothing without it.
+    """
+    if len(request.source) == 2:  # noqa: PLR2004 - Python's form of an IPv4 socket address
+        asked = socket.inet_pton(socket.AF_INET, request.destination)
+        return socket.IPPROTO_IP, linux.IP_PKTINFO, _PKTINFO.pack(0, asked, asked)
+    asked = socket.inet_pton(socket.AF_INET6, request.destination)
+    interface = request.interface if request.destination.startswith("fe80:") else 0
+    return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO6.pack(asked, interface)

@@ -1,0 +1,255 @@
+"""Where the kernel would send a datagram: routes, links, neighbours. rtnetlink(7), by hand.
+
+Each question is answered within the call that asks it: the kernel replies before send() returns.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hbd.net import linux
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hbd.net.datagrams import Address
+
+_HEADER: Final = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+_ERROR: Final = struct.Struct("=i")
+_ATTRIBUTE: Final = struct.Struct("=HH")  # rtattr: length, type
+_INDEX: Final = struct.Struct("=I")
+_PORT: Final = struct.Struct("!H")
+_FAMILY: Final = struct.Struct("=H")
+# rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
+_ROUTE: Final = struct.Struct("=8BI")
+# ndmsg: family, index, state, flags, type
+_NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")
+# ifinfomsg: family, type, index, flags, change
+_LINK: Final = struct.Struct("=BxHiII")
+
+_NO_WAY: Final = {
+    linux.RTN_BLACKHOLE: errno.EINVAL,
+    linux.RTN_UNREACHABLE: errno.EHOSTUNREACH,
+    linux.RTN_PROHIBIT: errno.EACCES,
+    linux.RTN_THROW: errno.ENETUNREACH,
+}
+"""Types of IPv6 routes that are answered as routes, though nothing passes; IPv4 says the errno."""
+
+_WORDS: Final = {
+    errno.EINVAL: "a blackhole route",
+    errno.EACCES: "a prohibit route",
+}
+
+_STATES: Final = {
+    0x00: "none",
+    0x01: "incomplete",
+    0x02: "reachable",
+    0x04: "stale",
+    0x08: "delay",
+    0x10: "probe",
+    0x20: "failed",
+    0x40: "noarp",
+    0x80: "permanent",
+}
+"""linux/neighbour.h NUD_*, as ip-neighbour(8) names them."""
+
+_LONGEST_NAME: Final = 15
+_ANSWER: Final = 65536
+
+
+class NoRouteError(OSError):
+    """The kernel has no way to a destination; errno and strerror say why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way a datagram would take."""
+
+    interface: str
+    index: int
+    gateway: str | None
+    """None when the destination is on the link."""
+    source: str | None
+    """The address of ours it would be sent from."""
+    is_local: bool
+    """The destination is this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface: switched on by us, and connected to something."""
+
+    up: bool
+    carrier: bool
+
+
+class Routes:
+    """Questions to the kernel's tables, none of which needs a privilege."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+        )
+        self._sequence = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def lookup(
+        self,
+        address: Address,
+        *,
+        interface: str | None = None,
+        source: str | None = None,
+        dscp: int | None = None,
+    ) -> Route:
+        """Return the route of a heartbeat, or raise NoRouteError."""
+        try:
+            answer = self._ask(
+                linux.RTM_GETROUTE, _route_question(address, interface, source, dscp)
+            )
+            return _route(answer, _family(address[0]), source)
+        except _RefusedError as error:
+            words = _WORDS.get(error.number) or os.strerror(error.number)
+            raise NoRouteError(error.number, words) from None
+
+    def link(self, interface: str) -> Link | None:
+        """Return the state of an interface; None when there is none of that name.
+
+        The ioctl SIOCGIFFLAGS is cheaper, but its IFF_RUNNING may lag a second behind the carrier.
+        """
+        if not 0 < len(interface.encode()) <= _LONGEST_NAME:
+            return None
+        name = _attribute(linux.IFLA_IFNAME, interface.encode() + b"\0")
+        try:
+            answer = self._ask(linux.RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0) + name)
+        except _RefusedError:
+            return None
+        _, _, _, flags, _ = _LINK.unpack_from(answer)
+        return Link(up=bool(flags & linux.IFF_UP), carrier=bool(flags & linux.IFF_LOWER_UP))
+
+    def neighbour(self, index: int, address: str) -> str | None:
+        """Return the state of one neighbour, as `ip neighbour` names it; None if unknown."""
+        family = _family(address)
+        question = _NEIGHBOUR.pack(family, index, 0, 0, 0)
+        try:
+            answer = self._ask(
+                linux.RTM_GETNEIGH, question + _attribute(linux.NDA_DST, _packed(address))
+            )
+        except _RefusedError:
+            return None
+        _, _, state, _, _ = _NEIGHBOUR.unpack_from(answer)
+        return _STATES.get(state)
+
+    def _ask(self, kind: int, question: bytes) -> bytes:
+        """Return the one message that answers, without its header."""
+        self._sequence = self._sequence % 0xFFFFFFFF + 1
+        length = _HEADER.size + len(question)
+        header = _HEADER.pack(length, kind, linux.NLM_F_REQUEST, self._sequence, 0)
+        self._socket.send(header + question)
+        while True:
+            message = self._socket.recv(_ANSWER)
+            length, kind, _, sequence, _ = _HEADER.unpack_from(message)
+            if sequence == self._sequence:
+                break
+        if kind == linux.NLMSG_ERROR:
+            (number,) = _ERROR.unpack_from(message, _HEADER.size)
+            raise _RefusedError(-number)
+        return message[_HEADER.size : length]
+
+
+class _RefusedError(Exception):
+    """The kernel's NLMSG_ERROR."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.number = number
+
+
+def _route_question(
+    address: Address, interface: str | None, source: str | None, dscp: int | None
+) -> bytes:
+    """Ask as the sender's socket would: rules may look at protocol, port, source and DSCP."""
+    destination = _packed(address[0])
+    attributes = _attribute(linux.RTA_DST, destination)
+    attributes += _attribute(linux.RTA_IP_PROTO, bytes([socket.IPPROTO_UDP]))
+    attributes += _attribute(linux.RTA_DPORT, _PORT.pack(address[1]))
+    source_bits = 0
+    if source is not None:
+        packed = _packed(source)
+        source_bits = 8 * len(packed)
+        attributes += _attribute(linux.RTA_SRC, packed)
+    if index := _outgoing(address, interface):
+        attributes += _attribute(linux.RTA_OIF, _INDEX.pack(index))
+    tos = (dscp or 0) << 2
+    route = (_family(address[0]), 8 * len(destination), source_bits, tos, 0, 0, 0, 0, 0)
+    return _ROUTE.pack(*route) + attributes
+
+
+def _outgoing(address: Address, interface: str | None) -> int:
+    """Return the index of the interface that is asked for, 0 for any."""
+    if interface is None:
+        return 0 if len(address) == 2 else address[3]  # noqa: PLR2004 - Python's IPv4 address
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        raise NoRouteError(errno.ENODEV, f"no interface {interface}") from None
+
+
+def _route(answer: bytes, family: int, source: str | None) -> Route:
+    """Read an rtmsg; the kernel does not repeat the source that was asked for."""
+    kind = answer[7]
+    if kind in _NO_WAY:
+        raise _RefusedError(_NO_WAY[kind])
+    found = dict(_attributes(answer[_ROUTE.size :]))
+    (index,) = _INDEX.unpack(found[linux.RTA_OIF])
+    try:
+        interface = socket.if_indextoname(index)
+    except OSError:
+        raise NoRouteError(errno.ENODEV, "the interface is gone") from None
+    return Route(
+        interface,
+        index,
+        _gateway(found, family),
+        _text(family, found.get(linux.RTA_PREFSRC)) or source,
+        kind == linux.RTN_LOCAL,
+    )
+
+
+def _gateway(found: dict[int, bytes], family: int) -> str | None:
+    """Return the next hop; that of an IPv4 route may be an IPv6 address (RFC 5549)."""
+    via = found.get(linux.RTA_VIA)
+    if via is not None:
+        (family,) = _FAMILY.unpack_from(via)
+        return _text(family, via[_FAMILY.size :])
+    return _text(family, found.get(linux.RTA_GATEWAY))
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    length = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
+
+
+def _attributes(message: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(message) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(message)
+        yield kind, message[_ATTRIBUTE.size : length]
+        message = message[(length + 3) & ~3 :]
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _packed(address: str) -> bytes:
+    """Return an address in network order; a %scope is left out, the index says it."""
+    return socket.inet_pton(_family(address), address.partition("%")[0])
+
+
+def _text(family: int, packed: bytes | None) -> str | None:
+    return None if packed is None else socket.inet_ntop(family, packed)

@@ -1,0 +1,186 @@
+"""The socket from which heartbeats go out, and where replies and ICMP errors come back."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hbd.net import icmp, linux
+from hbd.net.datagrams import LARGEST, Address, drops, integer, measure, nanoseconds, open_socket
+from hbd.net.resolver import numeric
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from hbd.net.icmp import IcmpError
+
+TRIES: Final = 4
+"""How often a send that may have met another destination's error is tried.
+
+Two would do, but for an error that comes in between, from the core beside ours.
+"""
+
+_TTL: Final = {
+    (socket.IPPROTO_IP, socket.IP_TTL),
+    (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
+}
+# A timespec and a TTL; the error queue delivers both beside the error.
+_ANCILLARY: Final = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4)
+
+
+class Received(NamedTuple):
+    """A datagram that came to the sender's socket."""
+
+    datagram: bytes
+    source: Address
+    stamp: int | None
+    """When the kernel received it: wall clock, nanoseconds since 1970."""
+    ttl: int | None
+
+
+class SenderSocket:
+    """One unconnected UDP socket with a port of its own, for any number of destinations.
+
+    Construction raises OSError: no such interface or source address, no IPv6.
+    """
+
+    def __init__(
+        self,
+        family: socket.AddressFamily,
+        *,
+        interface: str | None = None,
+        source: str | None = None,
+        dscp: int | None = None,
+        forbidden_ports: Collection[int] = (),
+    ) -> None:
+        self._socket = _bound(family, interface, source, forbidden_ports)
+        measure(self._socket)
+        _hear_errors(self._socket)
+        if dscp is not None:
+            _mark(self._socket, dscp)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    @property
+    def port(self) -> int:
+        """The port that replies come back to."""
+        return int(self._socket.getsockname()[1])
+
+    def send(self, datagram: bytes, address: Address) -> int | None:
+        """Send, and return None; else the errno that is this datagram's own.
+
+        With IP_RECVERR an ICMP error of one destination fails the next send to any other, which
+        then sends nothing. So an errno that ICMP may have left is believed only when it repeats;
+        the ICMP error itself stays in the queue for errors().
+        """
+        refusal = None
+        for _ in range(TRIES):
+            try:
+                self._socket.sendto(datagram, address)
+            except OSError as error:
+                if error.errno not in linux.WEATHER:
+                    raise
+                refusal = error.errno
+                if refusal not in linux.SOFT:
+                    break
+            else:
+                return None
+        return refusal
+
+    def receive(self, limit: int) -> list[Received]:
+        """Take up to so many datagrams."""
+        received: list[Received] = []
+        # A pending ICMP error comes out before the datagrams, and only once: go on after it.
+        for _ in range(2 * limit):
+            if len(received) == limit:
+                break
+            try:
+                datagram, ancillary, _, source = self._socket.recvmsg(LARGEST, _ANCILLARY)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno not in linux.SOFT:
+                    raise
+                continue
+            received.append(_received(datagram, ancillary, source))
+        return received
+
+    def errors(self, limit: int) -> list[IcmpError]:
+        """Take up to so many errors from the error queue."""
+        errors: list[IcmpError] = []
+        for _ in range(limit):
+            try:
+                payload, ancillary, _, destination = self._socket.recvmsg(
+                    LARGEST, _ANCILLARY + icmp.ANCILLARY, socket.MSG_ERRQUEUE
+                )
+            except BlockingIOError:
+                break
+            error = icmp.icmp_error(payload, ancillary, destination)
+            if error is not None:
+                errors.append(error)
+        return errors
+
+    def drops(self) -> int:
+        """Count the datagrams the kernel has dropped at this socket for want of buffer."""
+        return drops(self._socket)
+
+
+def _bound(
+    family: socket.AddressFamily,
+    interface: str | None,
+    source: str | None,
+    forbidden_ports: Collection[int],
+) -> socket.socket:
+    """Return a socket bound to a port the kernel picks, though to none of the forbidden ones."""
+    local = ("", 0) if source is None else numeric(source, 0)
+    if local is None:
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL), source)
+    refused = []
+    try:
+        while True:
+            opened = open_socket(family)
+            refused.append(opened)
+            if interface is not None:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+            opened.bind(local)
+            if opened.getsockname()[1] not in forbidden_ports:
+                return refused.pop()
+            # Kept open until then, so that the kernel cannot pick the same port again.
+    finally:
+        for opened in refused:
+            opened.close()
+
+
+def _hear_errors(opened: socket.socket) -> None:
+    """Ask for ICMP errors, and never fragment: a path too narrow is one of them."""
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_RECVERR, 1)
+        opened.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_MTU_DISCOVER, linux.PMTUDISC_DO)
+    else:
+        opened.setsockopt(socket.IPPROTO_IP, linux.IP_RECVERR, 1)
+        opened.setsockopt(socket.IPPROTO_IP, linux.IP_MTU_DISCOVER, linux.PMTUDISC_DO)
+
+
+def _mark(opened: socket.socket, dscp: int) -> None:
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+    else:
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+
+
+def _received(
+    datagram: bytes, ancillary: list[tuple[int, int, bytes]], source: Address
+) -> Received:
+    stamp = ttl = None
+    for level, kind, value in ancillary:
+        if level == socket.SOL_SOCKET and kind == linux.SO_TIMESTAMPNS:
+            stamp = nanoseconds(value)
+        elif (level, kind) in _TTL:
+            ttl = integer(value)
+    return Received(datagram, source, stamp, ttl)
