@@ -1,0 +1,59 @@
+import errno
+import socket
+
+import pytest
+
+from hbd.net.resolver import numeric
+from hbd.net.routes import Link, NoRouteError, Route, Routes
+
+LO = socket.if_nametoindex("lo")
+
+
+@pytest.fixture
+def routes():
+    opened = Routes()
+    yield opened
+    opened.close()
+
+
+def test_loopback_is_local(routes, loopback):
+    """The way to ourselves is the loopback interface, from the address itself."""
+    [address, *_] = loopback(862)
+    assert routes.lookup(loopback(862)) == Route("lo", LO, None, address, is_local=True)
+
+
+def test_the_source_asked_for_is_the_source(routes):
+    """A lookup with a source tells that source."""
+    assert routes.lookup(("127.0.0.1", 862), source="127.0.0.7").source == "127.0.0.7"
+
+
+def test_an_interface_that_does_not_exist_has_no_route(routes):
+    """Without its interface a path has no route, and the words name the interface."""
+    with pytest.raises(NoRouteError, match="no interface hbd-none") as caught:
+        routes.lookup(("127.0.0.1", 862), interface="hbd-none")
+    assert caught.value.errno == errno.ENODEV
+
+
+def test_a_link_that_is_up_is_up(routes):
+    """The loopback interface is up and has a carrier."""
+    assert routes.link("lo") == Link(up=True, carrier=True)
+
+
+@pytest.mark.parametrize("name", ["hbd-none", "", "sixteen-letters!", "ünterfacenamen!"])
+def test_no_link_is_none(routes, name):
+    """A name without an interface, or that no interface can have, is None."""
+    assert routes.link(name) is None
+
+
+def test_no_neighbour_is_none(routes):
+    """An address nobody has asked for has no neighbour entry, nor has a missing interface."""
+    assert routes.neighbour(LO, "127.0.0.99") is None
+    assert routes.neighbour(999_999, "fe80::1%lo") is None
+
+
+def test_many_questions_keep_their_answers_apart(routes):
+    """Each question gets its own answer, whatever came before."""
+    for _ in range(50):
+        assert routes.link("hbd-none") is None
+        assert routes.lookup(numeric("127.0.0.1", 862)).interface == "lo"
+        assert routes.link("lo").up
