@@ -1,0 +1,196 @@
+"""Routes, links and neighbours of a host with two uplinks, made for real.
+
+gateway -- 10.1.0.0/24, fd01::/64 -- one [here] two -- 10.2.0.0/24, fd02::/64 -- other
+"""
+
+import contextlib
+import errno
+import socket
+import time
+
+import pytest
+from namespaces import as_nobody
+
+from hbd.net.routes import Link, NoRouteError, Routes
+
+pytestmark = pytest.mark.root
+
+
+class Lab:
+    """The three hosts above, and what `here` knows of its routes."""
+
+    def __init__(self, net):
+        self.here, self.gateway, self.other = net.host("here"), net.router("gw"), net.host("other")
+        net.link(
+            (self.here, "one", ["10.1.0.1/24", "fd01::1/64"]),
+            (self.gateway, "south", ["10.1.0.254/24", "fd01::fe/64"]),
+        )
+        net.link(
+            (self.here, "two", ["10.2.0.1/24", "fd02::1/64"]),
+            (self.other, "uplink", ["10.2.0.2/24", "fd02::2/64"]),
+        )
+        with self.here.inside():
+            self.routes = Routes()
+
+
+@pytest.fixture
+def lab(net):
+    made = Lab(net)
+    with made.here.inside():
+        yield made
+    made.routes.close()
+
+
+@pytest.fixture
+def lookup(lab):
+    """Return interface, gateway and source of a route."""
+
+    def found(address, **options):
+        route = lab.routes.lookup(socket_address(address), **options)
+        return route.interface, route.gateway, route.source
+
+    return found
+
+
+def socket_address(address):
+    return (address, 862, 0, 0) if ":" in address else (address, 862)
+
+
+def until(seen, expected, seconds=2.0):
+    """Ask until the answer is as expected, or time is up; return the last answer."""
+    deadline = time.monotonic() + seconds
+    while (answer := seen()) != expected and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return answer
+
+
+def test_each_destination_has_its_interface(lab, lookup):
+    """On-link destinations have an interface and a source, others a gateway besides."""
+    lab.here.ip("route add default via 10.1.0.254")
+    lab.here.ip("-6 route add default via fd01::fe")
+    assert lookup("10.1.0.9") == ("one", None, "10.1.0.1")
+    assert lookup("10.2.0.9") == ("two", None, "10.2.0.1")
+    assert lookup("10.9.0.9") == ("one", "10.1.0.254", "10.1.0.1")
+    assert lookup("fd01::9") == ("one", None, "fd01::1")
+    assert lookup("fd02::9") == ("two", None, "fd02::1")
+    assert lookup("fd09::9") == ("one", "fd01::fe", "fd01::1")
+    assert not lab.routes.lookup(("10.1.0.9", 862)).is_local
+    assert lab.routes.lookup(("10.1.0.1", 862)).is_local
+    assert lab.routes.lookup(("fd01::1", 862, 0, 0)).is_local
+
+
+def test_a_gateway_may_be_of_the_other_family(lab, lookup):
+    """An IPv4 route through an IPv6 router (RFC 5549) tells that router."""
+    lab.here.ip("route add 10.9.0.0/16 via inet6 fd01::fe dev one")
+    assert lookup("10.9.0.9") == ("one", "fd01::fe", "10.1.0.1")
+
+
+def test_a_scope_chooses_the_link(lab):
+    """A link-local destination goes out by the interface of its scope id."""
+    for name in ("one", "two"):
+        with lab.here.inside():
+            index = socket.if_nametoindex(name)
+        route = lab.routes.lookup(("fe80::9", 862, 0, index))
+        assert (route.interface, route.index) == (name, index)
+
+
+def test_interface_source_and_mark_are_followed(lab, lookup):
+    """What a socket is bound to decides its route, and so do rules for source and DSCP."""
+    lab.here.ip("route add default via 10.1.0.254")
+    lab.here.ip("route add default via 10.2.0.2 metric 100")
+    lab.here.ip("route add default via 10.2.0.2 table 7")
+    assert lookup("10.9.0.9", interface="two") == ("two", "10.2.0.2", "10.2.0.1")
+    assert lookup("10.9.0.9", source="10.2.0.1") == ("one", "10.1.0.254", "10.2.0.1")
+    lab.here.ip("rule add from 10.2.0.1 table 7")
+    assert lookup("10.9.0.9", source="10.2.0.1") == ("two", "10.2.0.2", "10.2.0.1")
+    assert lookup("10.9.0.9", dscp=8) == ("one", "10.1.0.254", "10.1.0.1")
+    lab.here.ip("rule add tos 0x10 table 7")
+    assert lookup("10.9.0.9", dscp=4) == ("two", "10.2.0.2", "10.2.0.1")
+
+
+def test_rules_for_the_port_are_followed(lab, lookup):
+    """A rule that routes the heartbeats' protocol and port elsewhere is seen."""
+    lab.here.ip("route add 10.9.0.0/16 via 10.1.0.254")
+    lab.here.ip("route add default via 10.2.0.2 table 7")
+    lab.here.ip("rule add ipproto udp dport 862 table 7")
+    assert lookup("10.9.0.9") == ("two", "10.2.0.2", "10.2.0.1")
+    assert lab.routes.lookup(("10.9.0.9", 863)).interface == "one"
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_no_route_says_why(lab, lookup, family):
+    """A missing, unreachable, prohibited or blackholed route is an error with its errno."""
+    prefix, flag = ("10.9.0.", "") if family == "ipv4" else ("fd09::", "-6 ")
+    for kind, last in (("unreachable", 2), ("prohibit", 3), ("blackhole", 4), ("throw", 5)):
+        lab.here.ip(f"{flag}route add {kind} {prefix}{last}")
+    for last, number in (
+        (1, errno.ENETUNREACH),
+        (2, errno.EHOSTUNREACH),
+        (3, errno.EACCES),
+        (4, errno.EINVAL),
+        (5, errno.ENETUNREACH),
+    ):
+        with pytest.raises(NoRouteError) as caught:
+            lookup(f"{prefix}{last}")
+        assert caught.value.errno == number
+        assert caught.value.strerror
+
+
+def test_a_link_down_is_seen(lab, lookup):
+    """An interface that is switched off is down and takes its routes along."""
+    assert lab.routes.link("one") == Link(up=True, carrier=True)
+    lab.here.ip("link set one down")
+    assert lab.routes.link("one") == Link(up=False, carrier=False)
+    with pytest.raises(NoRouteError) as caught:
+        lookup("10.1.0.9")
+    assert caught.value.errno == errno.ENETUNREACH
+
+
+def test_a_lost_carrier_is_seen(lab):
+    """A cable pulled at the other end is an interface that is up without a carrier."""
+    lab.gateway.ip("link set south down")
+    assert until(lambda: lab.routes.link("one"), Link(up=True, carrier=False)) == Link(
+        up=True, carrier=False
+    )
+    lab.gateway.ip("link set south up")
+    assert until(lambda: lab.routes.link("one"), Link(up=True, carrier=True)).carrier
+
+
+def test_a_link_that_is_gone_is_none(lab):
+    """An interface that was removed has no state."""
+    lab.here.ip("link del two")
+    assert lab.routes.link("two") is None
+
+
+@pytest.mark.parametrize(("there", "gone"), [("10.1.0.254", "10.1.0.77"), ("fd01::fe", "fd01::77")])
+def test_a_neighbour_tells_its_state(lab, there, gone):
+    """Who answers is reachable, who does not becomes failed, who was never asked is None."""
+    kind = "ipv6" if ":" in there else "ipv4"
+    lab.here.sysctl(f"{kind}.neigh.one.retrans_time_ms", 20)
+    index = lab.routes.lookup(socket_address(there)).index
+    assert lab.routes.neighbour(index, there) is None
+    family = socket.AF_INET6 if ":" in there else socket.AF_INET
+    with contextlib.closing(socket.socket(family, socket.SOCK_DGRAM)) as ping:
+        ping.sendto(b"", socket_address(there))
+        ping.sendto(b"", socket_address(gone))
+    assert lab.routes.neighbour(index, gone) == "incomplete"
+    assert until(lambda: lab.routes.neighbour(index, there), "reachable") == "reachable"
+    assert until(lambda: lab.routes.neighbour(index, gone), "failed") == "failed"
+    lab.here.ip(f"neigh replace {there} lladdr 02:00:00:00:00:01 dev one nud permanent")
+    assert lab.routes.neighbour(index, there) == "permanent"
+
+
+def test_questions_need_no_privilege_and_no_file(lab, tmp_path):
+    """Nobody, without /proc and /sys and all other files, gets every answer."""
+    lab.here.ip("route add default via 10.1.0.254")
+    lab.here.ip("neigh replace 10.1.0.254 lladdr 02:00:00:00:00:01 dev one nud stale")
+
+    def ask():
+        routes = Routes()
+        route = routes.lookup(("10.9.0.9", 862), interface="one", source="10.1.0.1", dscp=46)
+        return route, routes.link("one"), routes.neighbour(route.index, route.gateway)
+
+    route, link, neighbour = as_nobody(ask, root=tmp_path)
+    assert (route.interface, route.gateway, route.source) == ("one", "10.1.0.254", "10.1.0.1")
+    assert link == Link(up=True, carrier=True)
+    assert neighbour == "stale"
