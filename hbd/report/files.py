@@ -1,0 +1,153 @@
+"""The state of each peer as a file, `peers/STATE/NAME`: for scripts and other units."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.model import SECOND, Cause, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+SLICE: Final = 30
+"""Peers in one turn of the loop."""
+RETRY: Final = 10 * SECOND
+"""A file that could not be written (a full /run, say) is tried again so often."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a peer's file says; `cause` is None where its content is not known."""
+
+    state: State
+    cause: str | None
+
+
+class StateFiles:
+    """Keeps the files as the states are, in slices; no OSError leaves it."""
+
+    def __init__(self, directory: Path, queue: Path | None = None) -> None:
+        """Below `directory`, beginning with what an earlier process left there.
+
+        The names of changed peers go into the directory `queue`, if it is there.
+        """
+        self.errors = 0
+        self.error = ""
+        """The last error, in words."""
+        self._root = directory / "peers"
+        self._queue = queue
+        self._wanted: dict[str, _Shown | None] = {}
+        """What is still to be done; None is to remove."""
+        self._failed: dict[str, _Shown | None] = {}
+        self._retry = 0
+        self._shown: dict[str, _Shown] = {}
+        self._untold: set[str] = set()
+        """Moved, but not yet in the queue."""
+        for state in State:
+            self._read(state)
+
+    def show(self, name: str, state: State, cause: Cause | None) -> None:
+        """A peer is in that state; of several changes only the last is written."""
+        self._want(name, _Shown(state, cause or ""))
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """The files of all other peers go: at the start and after a reload."""
+        kept = set(names)
+        for name in self._shown.keys() | self._wanted.keys() | self._failed.keys():
+            if name not in kept:
+                self._want(name, None)
+
+    def work(self, now: int, limit: int = SLICE) -> bool:
+        """Write at most `limit` files; whether more can be done at once."""
+        if self._failed and now >= self._retry:
+            self._wanted = self._failed | self._wanted
+            self._failed = {}
+        for _ in range(min(limit, len(self._wanted))):
+            name = next(iter(self._wanted))
+            wish = self._wanted.pop(name)
+            try:
+                self._fulfil(name, wish)
+            except OSError as error:
+                self.errors += 1
+                self.error = str(error)
+                self._failed[name] = wish
+                self._retry = now + RETRY
+        return bool(self._wanted)
+
+    def next_deadline(self) -> int | None:
+        """When what failed is due again; None where nothing failed."""
+        return self._retry if self._failed else None
+
+    def _want(self, name: str, wish: _Shown | None) -> None:
+        self._failed.pop(name, None)
+        self._wanted[name] = wish
+
+    def _read(self, state: State) -> None:
+        with suppress(OSError):
+            for file in (self._root / state).iterdir():
+                # No rename leaves a name in two directories; the second is a stranger's.
+                if file.name in self._shown:
+                    file.unlink(missing_ok=True)
+                else:
+                    self._shown[file.name] = _Shown(state, None)
+
+    def _fulfil(self, name: str, wish: _Shown | None) -> None:
+        before = self._shown.get(name)
+        if wish == before:
+            return
+        if wish is None:
+            self._remove(name)
+            return
+        if before is None or before.state is not wish.state:
+            self._move(name, before, wish.state)
+        self._write(name, wish)
+        if name in self._untold:
+            self._tell(name)
+            self._untold.discard(name)
+        self._shown[name] = wish
+
+    def _remove(self, name: str) -> None:
+        (self._root / self._shown[name].state / name).unlink(missing_ok=True)
+        del self._shown[name]
+        self._untold.discard(name)
+
+    def _move(self, name: str, before: _Shown | None, state: State) -> None:
+        self._make(state)
+        if before is not None:
+            # If somebody removed it, it is written anew.
+            with suppress(FileNotFoundError):
+                (self._root / before.state / name).rename(self._root / state / name)
+        self._shown[name] = _Shown(state, None)
+        self._untold.add(name)
+
+    def _make(self, state: State) -> None:
+        for directory in (self._root, self._root / state):
+            if not directory.is_dir():
+                directory.mkdir(parents=True)
+                # For everybody, whatever the umask of the service.
+                directory.chmod(0o755)
+
+    def _write(self, name: str, shown: _Shown) -> None:
+        content = f"{shown.cause}\n".encode() if shown.cause else b""
+        fd = os.open(
+            self._root / shown.state / name,
+            os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
+            0o644,
+        )
+        try:
+            os.fchmod(fd, 0o644)
+            os.write(fd, content)
+            os.ftruncate(fd, len(content))
+        finally:
+            os.close(fd)
+
+    def _tell(self, name: str) -> None:
+        """Queue the name for the units that follow a peer, if that queue was made."""
+        if self._queue is None or not self._queue.is_dir():
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(self._queue / name, flags, 0o644))
