@@ -83,7 +83,7 @@ def read_text(file: str) -> str:
         words = f"the file is larger than {MAX_SIZE // 1024 // 1024} MiB; split it with include:"
         raise ConfigError([Problem(file, 1, 1, words)])
     try:
-        return octets.decode("utf-8").removeprefix("\ufeff")
+        return octets.decode("utf-8")
     except UnicodeDecodeError as error:
         before = octets[: error.start].decode("utf-8")
         line, column = place_of(before, len(before))
@@ -200,7 +200,7 @@ def _explain_nothing(section: Section, path: str, report: Report) -> None:
     if not Path(directory).is_dir():
         words = f"include: there is no directory {shown(directory)}; nothing is included"
         report.warn(section.at("include"), words)
-    elif not os.access(directory, os.R_OK | os.X_OK):
+    elif not os.access(directory, os.R_OK | os.X_OK, effective_ids=True):
         section.mistake("include", f"this user may not read {shown(directory)}; try sudo")
 
 

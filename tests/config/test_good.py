@@ -152,6 +152,12 @@ def test_via_may_name_a_peer_of_any_file_and_need_not_precede_it(tmp_path):
     assert [peer.via for peer in read(text, tmp_path).configuration.peers] == ["b", "a", None]
 
 
+def test_interface_says_where_a_link_local_address_is(tmp_path):
+    """A link-local address needs no %interface where the peer has one."""
+    (peer,) = read("- {name: a, address: 'fe80::1', interface: eth0}", tmp_path).configuration.peers
+    assert (peer.addresses, peer.interface) == (("fe80::1",), "eth0")
+
+
 @pytest.mark.parametrize(
     ("size", "options", "good"),
     [

@@ -1,7 +1,9 @@
 """Each file in mistakes/ is wrong; what is said of it stands beside it."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -42,7 +44,7 @@ def test_key_in_an_unexpected_place_is_not_repeated(text, tmp_path):
     file.write_text(text.replace("{k}", key).replace("{k:", f"{{{key}:"))
     with pytest.raises(ConfigError) as raised:
         load(str(file))
-    assert key not in str(raised.value)
+    assert key[:16] not in str(raised.value)
 
 
 def test_missing_file_says_what_to_do():
@@ -65,11 +67,30 @@ def test_file_without_permission_says_so(tmp_path):
     file = tmp_path / "hbd.yaml"
     file.write_text("peers: []\n")
     file.chmod(0)
+    with as_ordinary_user(), pytest.raises(ConfigError, match="may not read the file; try sudo"):
+        load(str(file))
+
+
+def test_directory_without_permission_is_not_taken_for_empty():
+    """An include that this user cannot look into is a mistake: its peers would be gone unseen."""
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)
+        file = Path(directory) / "hbd.yaml"
+        (Path(directory) / "hbd.d").mkdir(mode=0o700)
+        (Path(directory) / "hbd.d" / "site.yaml").write_text("- 192.0.2.1\n")
+        file.write_text("include: hbd.d/*.yaml\n")
+        (Path(directory) / "hbd.d").chmod(0o311)
+        with as_ordinary_user(), pytest.raises(ConfigError, match=r"may not read .*/hbd\.d"):
+            load(str(file))
+
+
+@contextmanager
+def as_ordinary_user():
+    """Root may read everything: give that up for a moment, if we are."""
     caller = os.geteuid()
     os.seteuid(caller or 65534)
     try:
-        with pytest.raises(ConfigError, match="this user may not read the file; try sudo"):
-            load(str(file))
+        yield
     finally:
         os.seteuid(caller)
 
