@@ -104,11 +104,11 @@ def sign(key: Key, sequence: int, preceding: bytes, flags: int = UNRECOGNISED) -
 
 def verifies(key: Key, sequence: int, region: bytes) -> bool:
     """Check the HMAC TLV, after which only Extra Padding may come (RFC 8972 4.8)."""
-    tlvs, rest = split(region)
-    after = len(region)
+    tlvs, _ = split(region)
+    after = len(region)  # octets that are no TLV are counted in, and spoil it
     while tlvs and tlvs[-1].kind == EXTRA_PADDING:
         after -= _HEADER.size + len(tlvs.pop().value)
-    if rest or not tlvs or tlvs[-1].kind != HMAC or len(tlvs[-1].value) != MAC_SIZE:
+    if not tlvs or tlvs[-1].kind != HMAC:
         return False
     preceding = region[: after - _HEADER.size - MAC_SIZE]
     return key.verifies(_SEQUENCE.pack(sequence) + preceding, tlvs[-1].value)

@@ -2,13 +2,15 @@
 
 import hmac
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hbd.wire.auth import Key
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
+@example(bytes(range(64)), b"a whole block")
+@example(bytes(range(65)), b"longer than a block")
 def test_signature_is_hmac_sha256(secret, message):
     """A signature is the first 16 octets of what the standard library's HMAC says, for any key."""
     assert Key(secret).sign(message) == hmac.digest(secret, message, "sha256")[:16]

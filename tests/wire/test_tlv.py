@@ -139,10 +139,21 @@ def test_each_octet_before_an_hmac_tlv_counts():
         assert not tlv.verifies(KEY, 9, bytes(spoilt))
 
 
-@pytest.mark.parametrize("region", [b"", tlv.pack(1, b"x"), tlv.pack(8, b"x" * 15), bytes(20)])
+@pytest.mark.parametrize(
+    "region",
+    [
+        b"",
+        bytes(20),
+        tlv.pack(1, b"x"),
+        tlv.pack(tlv.HMAC, b"x"),
+        tlv.pack(250, KEY.sign(bytes(4))),
+    ],
+    ids=["nothing", "zeros", "padding", "short HMAC", "another type"],
+)
 def test_no_hmac_tlv_verifies_nothing(region):
-    """Without an HMAC TLV of 16 octets nothing is verified, an empty region neither."""
-    assert not tlv.verifies(KEY, 9, region)
+    """Without an HMAC TLV nothing is verified, not even by the right octets in another TLV."""
+    assert tlv.verifies(KEY, 0, tlv.pack(tlv.HMAC, KEY.sign(bytes(4))))
+    assert not tlv.verifies(KEY, 0, region)
 
 
 @given(st.binary(max_size=80))
