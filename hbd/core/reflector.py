@@ -1,0 +1,212 @@
+"""The Session-Reflector: answers the heartbeats of others (RFC 8762 4.3), and refuses the rest.
+
+Open mode reflects whatever looks like a request, so what keeps it from being an amplifier, a loop
+or a tool against third parties is the order of rules in `Reflector.answer`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.model import SECOND
+from hbd.core.rate import Buckets, remember
+from hbd.wire import hbd_tlv, ntp, stamp, tlv
+from hbd.wire.hbd_tlv import HbdTlv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+Source = tuple[str, int] | tuple[str, int, int, int]
+"""A socket address as recvmsg gives it; of IPv6 with flow and scope."""
+
+LONGEST_IPV4: Final = 1472
+LONGEST_IPV6: Final = 1452
+"""The payloads of an Ethernet frame: a longer reply would leave in fragments."""
+
+IDLE: Final = 900 * SECOND
+"""A session unheard for so long begins anew (REFWAIT, RFC 5357 4.2)."""
+
+REFUSED: Final = 1_024
+"""So many refused sources are told about, then they are only counted: they may be invented."""
+
+UNKNOWN_TTL: Final = 255
+"""Where the TTL of the request could not be read (RFC 5357 4.2.1)."""
+
+_NOT_UNICAST: Final = re.compile(
+    r"2(2[4-9]|3\d)\. | ff[0-9a-f]{2}: | (0\.0\.0\.0 | 255\.255\.255\.255 | ::)$", re.VERBOSE
+)
+
+
+@dataclass(slots=True)
+class _Session:
+    accepted: int
+    heard: int
+
+
+class Reflector:
+    """Turns requests into replies; keeps sessions, counts, and no clock.
+
+    `ports` are those we answer on: nothing from such a port is a request. `own` are the socket
+    addresses of reflectors: ours, and those of peers where they are known. `accepts` says of an
+    address whether it is answered. These, `estimate` (16 bits, Z=0: the error of our wall clock)
+    and `announcement` may be replaced at any time and end no session.
+    """
+
+    def __init__(
+        self,
+        ports: Collection[int],
+        own: Collection[tuple[str, int]],
+        accepts: Callable[[str], bool],
+        *,
+        node: int,
+        incarnation: int,
+    ) -> None:
+        self.ports = ports
+        self.own = own
+        self.accepts = accepts
+        self.estimate = ntp.UNKNOWN_ERROR
+        self.announcement = HbdTlv(
+            flags=hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL,
+            state=hbd_tlv.Seen.UNKNOWN,
+            reason=hbd_tlv.Reason.NONE,
+            incarnation=incarnation,
+            node=node,
+            interval_usec=0,
+            hold_s=0,
+            accepted=0,
+        )
+        self.answered = 0
+        self.dropped: Counter[str] = Counter()
+        self.requests_from: OrderedDict[str, int] = OrderedDict()
+        """When, monotonic, each source address last sent a request that was answered."""
+        self._buckets = Buckets()
+        self._sessions: OrderedDict[tuple[str, int, int, str], _Session] = OrderedDict()
+        self._refused: set[str] = set()
+        self._newly_refused: list[str] = []
+
+    @property
+    def announcement(self) -> HbdTlv:
+        """What hbds are told; `accepted` is filled in for each session."""
+        return hbd_tlv.parse(self._announcement)
+
+    @announcement.setter
+    def announcement(self, words: HbdTlv) -> None:
+        self._announcement = words.pack()
+
+    def answer(
+        self,
+        datagram: bytes,
+        *,
+        source: Source,
+        destination: str,
+        ttl: int | None,
+        received: int,
+        now: int,
+        wall: int,
+    ) -> bytes | None:
+        """Reply to a datagram in as many octets, or count in `dropped` why not.
+
+        `destination` is the address in the datagram's header. `received` and `wall`, the moment of
+        sending, are nanoseconds since 1970, `now` is monotonic.
+        """
+        host = address_of(source)
+        reason = (
+            _too_short(datagram)
+            or self._wrong_way(source, destination)
+            or self._stranger(host)
+            or self._buckets.refuses((host, destination), now)
+            # Authenticated mode checks its HMAC here,
+            or _corrupt(datagram)
+            # and its replay window here, before a session is touched.
+            or _too_long(datagram, source)
+        )
+        if reason is not None:
+            self.dropped[reason] += 1
+            return None
+        self.answered += 1
+        remember(self.requests_from, host, now)
+        session = self._session((host, source[1], stamp.ssid(datagram), destination), now)
+        return stamp.pack_reply(
+            datagram,
+            sequence=(session.accepted - 1) % ntp.WORD,
+            timestamp=ntp.ntp_from_unix(wall),
+            estimate=self.estimate,
+            receive_timestamp=ntp.ntp_from_unix(received),
+            ttl=UNKNOWN_TTL if ttl is None else ttl,
+            tlvs=self._tlvs(datagram[stamp.OPEN_SIZE :], session),
+        )
+
+    def refused(self) -> list[str]:
+        """Drain the source addresses that were refused for the first time."""
+        drained, self._newly_refused = self._newly_refused, []
+        return drained
+
+    def _wrong_way(self, source: Source, destination: str) -> str | None:
+        """Nothing tells a reply from a request but where it comes from (RFC 8762 4.2, 4.3)."""
+        port = source[1]
+        if port == stamp.PORT or port in self.ports or source[:2] in self.own:
+            return "loop"
+        if port == 0:  # nobody can be answered there
+            return "no-port"
+        if not (is_unicast(source[0]) and is_unicast(destination)):
+            return "multicast"
+        return None
+
+    def _stranger(self, host: str) -> str | None:
+        if self.accepts(host):
+            return None
+        if host not in self._refused and len(self._refused) < REFUSED:
+            self._refused.add(host)
+            self._newly_refused.append(host)
+        return "unknown-source"
+
+    def _session(self, key: tuple[str, int, int, str], now: int) -> _Session:
+        session = self._sessions.get(key)
+        if session is None or now - session.heard > IDLE:
+            session = _Session(accepted=0, heard=now)
+        session.accepted += 1
+        session.heard = now
+        remember(self._sessions, key, session)
+        return session
+
+    def _tlvs(self, region: bytes, session: _Session) -> bytes:
+        if not region:
+            return region
+        own = partial(self._announce, session)
+        return tlv.reflect(region, {tlv.EXTRA_PADDING: bytes, hbd_tlv.TYPE: own})
+
+    def _announce(self, session: _Session, value: bytes) -> bytes | None:
+        """Give our words for an hbd's; others use the type of hbd's TLV for theirs."""
+        if not hbd_tlv.is_ours(value):
+            return None
+        return hbd_tlv.with_accepted(self._announcement, session.accepted)
+
+
+def address_of(source: Source) -> str:
+    """Give the address, with its scope where it has one: fe80::1 of two links are two hosts."""
+    return f"{source[0]}%{source[-1]}" if any(source[3:]) else source[0]
+
+
+def is_unicast(address: str) -> bool:
+    """Tell an address of one host, as the kernel spells it, from multicast and broadcast.
+
+    The broadcast address of a subnet looks like a host's; only the kernel knows it.
+    """
+    return not _NOT_UNICAST.match(address)
+
+
+def _too_short(datagram: bytes) -> str | None:
+    return "short" if len(datagram) < stamp.OPEN_SIZE else None
+
+
+def _corrupt(datagram: bytes) -> str | None:
+    return None if ntp.multiplier(stamp.estimate(datagram)) else "multiplier"
+
+
+def _too_long(datagram: bytes, source: Source) -> str | None:
+    longest = LONGEST_IPV6 if ":" in source[0] else LONGEST_IPV4
+    return "too-long" if len(datagram) > longest else None
