@@ -5,6 +5,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
+PATH=$PATH:/usr/sbin:/sbin  # an ordinary user's has them not
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/hbd-tests
 mkdir -p "$cache"
 failed=()

@@ -1,12 +1,9 @@
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.systemd.container import booted, eventually
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.systemd, pytest.mark.slow]
 
 
@@ -23,21 +20,6 @@ def everything_called_hbd(machine):
         "-name", "*hbd*", "-not", "-path", "/var/log/*",
     ).stdout  # fmt: skip
     return found.splitlines()
-
-
-def test_the_same_sources_give_the_same_octets(package, tmp_path):
-    """The package is reproducible."""
-    subprocess.run([ROOT / "packaging/build-deb.sh", tmp_path], check=True, capture_output=True)
-    assert (tmp_path / package.name).read_bytes() == package.read_bytes()
-
-
-def test_lintian_finds_no_errors(package):
-    """lintian finds no errors."""
-    done = subprocess.run(
-        ["lintian", "--fail-on", "error", "--allow-root", package],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
 
 
 def test_installing_enables_and_starts(installed):
