@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -21,7 +22,9 @@ def send(seconds, rate):
         start = time.monotonic()
         count = int(seconds * rate)
         for sequence in range(count):
-            sock.send(struct.pack("!IQHH28x", sequence, 0x83AA7E80 << 32, 0x8001, 0))
+            request = struct.pack("!IQHH28x", sequence, 0x83AA7E80 << 32, 0x8001, 0)
+            with suppress(ConnectionRefusedError):  # of an earlier one, and then this is not sent
+                sock.send(request)
             receive_until(sock, start + (sequence + 1) / rate, answered)
         receive_until(sock, time.monotonic() + 2, answered)
     print(json.dumps({"sent": count, "answered": len(answered)}))

@@ -194,8 +194,8 @@ def test_a_restart_loses_no_request_of_others(service, how):
 
 def test_heartbeats_go_on_while_the_journal_hangs(service):
     """journald stopped, 400 peers fail: a live peer is asked on time, and all is told later."""
-    live = service.start("python3", TRAFFIC, "reflect", "9999", "1", "/root/live")
-    doomed = service.start("python3", TRAFFIC, "reflect", "10000", "400", "/root/doomed")
+    reflect(service, "live", 9999, 1)
+    reflect(service, "doomed", 10000, 400)
     peers = "".join(
         f"  - {{name: p{port}, address: 127.0.0.1, port: {port}}}\n" for port in range(10000, 10400)
     )
@@ -206,9 +206,7 @@ def test_heartbeats_go_on_while_the_journal_hangs(service):
         service.run("systemctl", "kill", "-s", "STOP", "systemd-journald")
         try:
             asked_until = time.monotonic() + 6
-            doomed.kill()
-            doomed.wait()
-            service.run("pkill", "-f", "reflect 10000", check=False)
+            service.run("systemctl", "kill", "-s", "KILL", "doomed")
             eventually(lambda: list(states(service).values()).count("down") == 401)
             time.sleep(max(0.0, asked_until - time.monotonic()))
         finally:
@@ -218,10 +216,15 @@ def test_heartbeats_go_on_while_the_journal_hangs(service):
         assert max(gaps) < 0.5, max(gaps)
         eventually(lambda: len(told_down(service)) == 400)
     finally:
-        service.run("pkill", "-f", "stamp_traffic.py reflect", check=False)
-        for process in (live, doomed):
-            process.kill()
-            process.wait()
+        service.run("systemctl", "stop", "live", "doomed", check=False)
+
+
+def reflect(machine, name, port, count):
+    """Start a reflector of that many ports as a unit; /root/NAME gets the time of each request."""
+    machine.run(
+        "systemd-run", f"--unit={name}", "--collect", "--quiet",
+        "python3", TRAFFIC, "reflect", str(port), str(count), f"/root/{name}",
+    )  # fmt: skip
 
 
 def told_down(machine):
