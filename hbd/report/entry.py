@@ -123,5 +123,5 @@ def from_json(value: Any) -> Entry:
         message, message_id, priority, fields = value
         pairs = tuple((str(name), str(text)) for name, text in fields)
         return Entry(str(message), str(message_id), int(priority), pairs)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError("not a stored entry") from error

@@ -1,0 +1,166 @@
+"""The file of the store: a line of JSON for each batch of changes, rewritten when it grows.
+
+Only the writer's thread touches it. A line is written whole or counts as not written; nothing in
+one batch is ever half there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from hbd.report import entry as entries
+from hbd.report import records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hbd.report.entry import Entry
+    from hbd.report.records import PeerRecord
+
+NAME: Final = "peers.jsonl"
+COMPACT_BYTES: Final = 1 << 20
+"""Below this a file is not worth rewriting."""
+CHUNK: Final = 64
+"""Peers or entries in one line of a rewritten file: encoding them holds the interpreter."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What changed: records (None: the peer is forgotten), new entries, and those that went."""
+
+    peers: dict[str, PeerRecord | None] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+
+    def line(self) -> bytes:
+        told = {
+            "peers": [records.to_json(peer) for peer in self.peers.values() if peer],
+            "forgotten": [name for name, peer in self.peers.items() if not peer],
+            "entries": [entries.to_json(entry) for entry in self.entries.values()],
+            "gone": self.gone,
+        }
+        short = {key: value for key, value in told.items() if value}
+        return json.dumps(short, separators=(",", ":")).encode() + b"\n"
+
+
+@dataclass(slots=True)
+class Contents:
+    """What all batches together come to."""
+
+    peers: dict[str, PeerRecord] = field(default_factory=dict)
+    pending: dict[str, Entry] = field(default_factory=dict)
+    """Entries not known to have gone, by event id."""
+
+    def add(self, batch: Batch) -> None:
+        for name, peer in batch.peers.items():
+            if peer is None:
+                self.peers.pop(name, None)
+            else:
+                self.peers[name] = peer
+        self.pending.update(batch.entries)
+        for event_id in batch.gone:
+            self.pending.pop(event_id, None)
+
+    def batches(self) -> list[Batch]:
+        """The same in few and short lines."""
+        peers, pending = list(self.peers.items()), list(self.pending.items())
+        return [
+            *(Batch(peers=dict(peers[n : n + CHUNK])) for n in range(0, len(peers), CHUNK)),
+            *(Batch(entries=dict(pending[n : n + CHUNK])) for n in range(0, len(pending), CHUNK)),
+        ]
+
+
+def parse(line: bytes) -> Batch:
+    """What `Batch.line` made; ValueError for anything else."""
+    try:
+        told: dict[str, Any] = json.loads(line)
+        peers: dict[str, PeerRecord | None] = dict.fromkeys(map(str, told.get("forgotten", ())))
+        peers |= {peer.name: peer for peer in map(records.from_json, told.get("peers", ()))}
+        found = map(entries.from_json, told.get("entries", ()))
+        gone = [str(event_id) for event_id in told.get("gone", ())]
+        return Batch(peers, {entry.event_id: entry for entry in found}, gone)
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("not a stored line") from error
+
+
+class Ledger:
+    """The open file. Every method may raise OSError."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / NAME
+        self._fd: int | None = None
+        self._size = 0
+        self._compacted = 0
+        self.contents = Contents()
+        self.damaged = 0
+        """Lines that could not be read: half-written ones at the end of a file, usually."""
+
+    def read(self) -> int | None:
+        """Fill `contents`; when the file was last touched (wall clock, ns), if it is there."""
+        try:
+            with self._path.open("rb") as stream:
+                moment = os.fstat(stream.fileno()).st_mtime_ns
+                for line in stream:
+                    self._take(line)
+        except FileNotFoundError:
+            return None
+        return moment
+
+    @property
+    def is_open(self) -> bool:
+        """False after `close`: the next `append` writes the whole file anew."""
+        return self._fd is not None
+
+    def append(self, batches: list[Batch]) -> None:
+        """Write batches that `contents` has already; on the disk when this returns."""
+        if self._fd is None or self._size > max(COMPACT_BYTES, 2 * self._compacted):
+            self.rewrite()
+            return
+        for batch in batches:
+            self._size += _write(self._fd, batch.line())
+        if any(batch.peers or batch.entries for batch in batches):
+            os.fdatasync(self._fd)
+
+    def rewrite(self) -> None:
+        """Write everything anew beside the old file, then put it in its place."""
+        self.close()
+        fresh = self._path.with_suffix(".new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        fd = os.open(fresh, flags, 0o600)
+        try:
+            size = sum(_write(fd, batch.line()) for batch in self.contents.batches())
+            os.fdatasync(fd)
+            fresh.rename(self._path)
+        except OSError:
+            os.close(fd)
+            raise
+        self._fd, self._size, self._compacted = fd, size, size
+
+    def touch(self) -> None:
+        """We watch: whoever reads the file later sees until when."""
+        if self._fd is not None:
+            os.utime(self._fd)
+
+    def close(self) -> None:
+        if self._fd is not None:
+            with suppress(OSError):
+                os.close(self._fd)
+            self._fd = None
+
+    def _take(self, line: bytes) -> None:
+        try:
+            self.contents.add(parse(line))
+        except ValueError:
+            self.damaged += 1
+
+
+def _write(fd: int, octets: bytes) -> int:
+    """All of it, or OSError."""
+    written = 0
+    while written < len(octets):
+        written += os.write(fd, octets[written:])
+    return written

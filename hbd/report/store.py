@@ -1,0 +1,248 @@
+"""What must survive a restart: each peer's state, and the entries not known to have gone.
+
+A change is stored together with its entry before the entry is sent. One thread does all writing:
+a full disk, or one that hangs, costs the loop nothing, and after a second the entry is sent anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.model import SECOND
+from hbd.report.ledger import Batch, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hbd.report.entry import Entry
+    from hbd.report.records import PeerRecord
+
+PATIENCE: Final = 1 * SECOND
+"""How long an entry waits to be stored."""
+TOUCH_SECONDS: Final = 10
+"""How often the last stored moment is kept."""
+CHUNK: Final = 64
+"""Peers in one line: encoding them holds the interpreter for about a millisecond."""
+RETRY_SECONDS: Final = 10.0
+"""After a failure everything stays in memory for so long."""
+CLOSE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an earlier process left."""
+
+    peers: dict[str, PeerRecord]
+    pending: list[Entry]
+    """Entries not known to have gone: they are to be sent again."""
+    last_moment: int | None
+    """Wall clock, ns: until when somebody watched; None where nothing was stored."""
+    error: str
+    """Why nothing can be stored; empty when all is well."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What is to be written about one peer, or, under an empty name, about none."""
+
+    record: PeerRecord | None = None
+    forgotten: bool = False
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+
+class Store:
+    """Below `directory`; everything but `load` and `close` takes microseconds."""
+
+    def __init__(self, directory: Path) -> None:
+        self.released = 0
+        """Entries given out although they could not be stored (in time)."""
+        self._directory = directory
+        self._ledger = Ledger(directory)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread: threading.Thread | None = None
+        self._stuck = False
+        self._unstored: dict[str, tuple[int, Entry]] = {}
+        """By event id: until when an entry waits, in the order in which they came."""
+        # Between the loop and the writer, under the lock:
+        self._changed = threading.Condition()
+        self._waiting: dict[str, _Waiting] = {}
+        self._peer_of: dict[str, str] = {}
+        self._gone: list[str] = []
+        self._closing = False
+        self._written: deque[str] = deque()
+        self._failures: deque[str] = deque(maxlen=1)
+        self._broken_until = 0.0
+
+    def load(self) -> Stored:
+        """Read what is there and begin to write. Where that cannot be, `error` says why, once."""
+        error, moment = "", None
+        try:
+            self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+            moment = self._ledger.read()
+            self._ledger.rewrite()
+        except OSError as failed:
+            self._broken_until = time.monotonic() + RETRY_SECONDS
+            error = f"cannot store states in {self._directory}: {failed.strerror or failed}"
+        contents = self._ledger.contents
+        stored = Stored(dict(contents.peers), list(contents.pending.values()), moment, error)
+        self._thread = threading.Thread(target=self._write_on, name="store", daemon=True)
+        self._thread.start()
+        return stored
+
+    def fileno(self) -> int:
+        """Readable when `stored` has something to give."""
+        return self._wake
+
+    def record(self, record: PeerRecord | None, entry: Entry | None, now: int) -> None:
+        """Store a peer's record together with its entry; either may be None.
+
+        `stored` gives the entry back as soon as it may be sent; `now` is monotonic.
+        """
+        name = record.name if record else (entry.value("HBD_PEER") if entry else "") or ""
+        if entry:
+            self._unstored[entry.event_id] = (now if self._stuck else now + PATIENCE, entry)
+        with self._changed:
+            waiting = self._waiting.setdefault(name, _Waiting())
+            if record:
+                waiting.record, waiting.forgotten = record, False
+            if entry:
+                waiting.entries[entry.event_id] = entry
+                self._peer_of[entry.event_id] = name
+            self._changed.notify()
+
+    def forget(self, name: str) -> None:
+        """The peer was removed from the configuration."""
+        with self._changed:
+            waiting = self._waiting.setdefault(name, _Waiting())
+            waiting.record, waiting.forgotten = None, True
+            self._changed.notify()
+
+    def gone(self, event_ids: list[str]) -> None:
+        """These entries have been sent, or dropped and counted: not to be sent again."""
+        if not event_ids:
+            return
+        with self._changed:
+            for event_id in event_ids:
+                waiting = self._waiting.get(self._peer_of.pop(event_id, ""))
+                # What went before it was written need not be written any more.
+                if waiting is None or waiting.entries.pop(event_id, None) is None:
+                    self._gone.append(event_id)
+            self._changed.notify()
+
+    def stored(self, now: int) -> list[Entry]:
+        """Entries that may be sent: stored, or in vain for too long. In the order of `record`."""
+        written = self._drained()
+        for event_id in written:
+            self._stuck = False
+            self._unstored.pop(event_id, None)
+        return [*written.values(), *self._overdue(now)]
+
+    def next_deadline(self) -> int | None:
+        """When an entry will have waited for too long; None where none waits."""
+        return next((until for until, _ in self._unstored.values()), None)
+
+    def failure(self) -> str:
+        """Why nothing can be written any more: given once when it begins; else empty."""
+        return self._failures.pop() if self._failures else ""
+
+    def close(self) -> None:
+        """Write what waits; a disk that hangs is not waited for."""
+        with self._changed:
+            self._closing = True
+            self._broken_until = 0.0
+            self._changed.notify()
+        if self._thread:
+            self._thread.join(CLOSE_SECONDS)
+            if self._thread.is_alive():
+                return
+        if self._wake >= 0:
+            os.close(self._wake)
+            self._wake = -1
+
+    def _drained(self) -> dict[str, Entry]:
+        """What the writer reported and the loop still waits for."""
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return {}
+        ids = [self._written.popleft() for _ in range(len(self._written))]
+        return {id_: self._unstored[id_][1] for id_ in ids if id_ in self._unstored}
+
+    def _overdue(self, now: int) -> list[Entry]:
+        first = next(iter(self._unstored.values()), None)
+        if first is None or now < first[0]:
+            return []
+        self._stuck = True
+        overdue = [entry for _, entry in self._unstored.values()]
+        self._unstored.clear()
+        with self._changed:
+            self.released += len(overdue)
+        return overdue
+
+    # From here on: the writer's thread.
+
+    def _write_on(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._has_work, TOUCH_SECONDS)
+                closing = self._closing
+                waiting, self._waiting = self._waiting, {}
+                gone, self._gone = self._gone, []
+                self._peer_of.clear()
+            self._write([*_batches(waiting), *([Batch(gone=gone)] if gone else [])])
+            if closing:
+                self._ledger.close()
+                return
+
+    def _has_work(self) -> bool:
+        return bool(self._waiting or self._gone or self._closing)
+
+    def _write(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            self._ledger.contents.add(batch)
+        written = self._is_written(batches)
+        ids = [event_id for batch in batches for event_id in batch.entries]
+        if not ids:
+            return
+        if not written:
+            with self._changed:
+                self.released += len(ids)
+        # What could not be written is given out as well; it stays in memory for the next attempt.
+        self._written.extend(ids)
+        os.eventfd_write(self._wake, 1)
+
+    def _is_written(self, batches: list[Batch]) -> bool:
+        broken = not self._ledger.is_open
+        if broken and time.monotonic() < self._broken_until:
+            return False
+        try:
+            if batches or broken:
+                self._ledger.append(batches)
+            else:
+                self._ledger.touch()
+        except OSError as error:
+            # Half a line may stand there: the next attempt writes the whole file anew.
+            self._ledger.close()
+            self._broken_until = time.monotonic() + RETRY_SECONDS
+            if not broken:
+                self._failures.append(f"cannot store states: {error.strerror or error}")
+            return False
+        return True
+
+
+def _batches(waiting: dict[str, _Waiting]) -> Iterator[Batch]:
+    """A few peers each, every peer with its newest record and all of its entries."""
+    items = list(waiting.items())
+    for start in range(0, len(items), CHUNK):
+        batch = Batch()
+        for name, one in items[start : start + CHUNK]:
+            if one.record or one.forgotten:
+                batch.peers[name] = one.record
+            batch.entries |= one.entries
+        yield batch
