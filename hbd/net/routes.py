@@ -32,14 +32,6 @@ _NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")
 # ifinfomsg: family, type, index, flags, change
 _LINK: Final = struct.Struct("=BxHiII")
 
-_NO_WAY: Final = {
-    linux.RTN_BLACKHOLE: errno.EINVAL,
-    linux.RTN_UNREACHABLE: errno.EHOSTUNREACH,
-    linux.RTN_PROHIBIT: errno.EACCES,
-    linux.RTN_THROW: errno.ENETUNREACH,
-}
-"""Types of IPv6 routes that are answered as routes, though nothing passes; IPv4 says the errno."""
-
 _WORDS: Final = {
     errno.EINVAL: "a blackhole route",
     errno.EACCES: "a prohibit route",
@@ -204,8 +196,6 @@ def _outgoing(address: Address, interface: str | None) -> int:
 def _route(answer: bytes, family: int, source: str | None) -> Route:
     """Read an rtmsg; the kernel does not repeat the source that was asked for."""
     kind = answer[7]
-    if kind in _NO_WAY:
-        raise _RefusedError(_NO_WAY[kind])
     found = dict(_attributes(answer[_ROUTE.size :]))
     (index,) = _INDEX.unpack(found[linux.RTA_OIF])
     try:

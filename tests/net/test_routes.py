@@ -1,5 +1,6 @@
 import errno
 import socket
+import struct
 
 import pytest
 
@@ -49,6 +50,15 @@ def test_no_neighbour_is_none(routes):
     """An address nobody has asked for has no neighbour entry, nor has a missing interface."""
     assert routes.neighbour(LO, "127.0.0.99") is None
     assert routes.neighbour(999_999, "fe80::1%lo") is None
+
+
+def test_an_answer_nobody_waits_for_is_passed_over(routes):
+    """What is left of an earlier question is never taken for the answer to this one."""
+    routes._socket.send(
+        struct.pack("=IHHIIBBBBBBBBIHH4s", 36, 26, 1, 0, 0, 2, 32, *[0] * 7, 8, 1, b"\x7f\0\0\1")
+    )
+    assert routes.link("hbd-none") is None
+    assert routes.lookup(("127.0.0.1", 862)).interface == "lo"
 
 
 def test_many_questions_keep_their_answers_apart(routes):

@@ -72,8 +72,12 @@ def test_every_address_replies_as_itself(lab, family):
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET6], ids=["ipv6"])
-def test_a_link_local_address_replies_as_itself(lab):
-    """A heartbeat over a link-local address is answered from it, over the same link."""
+@pytest.mark.parametrize("source", [None, "fd01::9"])
+def test_a_link_local_address_replies_as_itself(lab, source):
+    """A heartbeat to a link-local address is answered from it, whatever address it came from."""
+    lab.sender.close()
+    with lab.peer.inside():
+        lab.sender = SenderSocket(socket.AF_INET6, source=source)
     with lab.host.inside(), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.connect(("fe80::1", 9, 0, lab.interface))
         address = probe.getsockname()[0]
@@ -107,6 +111,16 @@ def test_the_ttl_says_how_far_it_came(lab, family):
     )
     lab.sender._socket.setsockopt(level, option, 77)
     assert asked(lab, "10.1.0.1" if family == socket.AF_INET else "fd01::1").ttl == 77
+
+
+def test_a_second_of_others_heartbeats_fits(lab, family):
+    """With the privilege to, the buffer holds 5,000 requests while we are held up."""
+    address = "10.1.0.1" if family == socket.AF_INET else "fd01::1"
+    destination = (address, 862, 0, 0) if family == socket.AF_INET6 else (address, 862)
+    for _ in range(5000):
+        assert lab.sender.send(bytes(112), destination) is None
+    assert len(gather(lab.reflector.receive, lab.reflector, 5000)) == 5000
+    assert lab.reflector.drops() == 0
 
 
 def test_a_blocked_reply_is_counted(lab, family):

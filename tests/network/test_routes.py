@@ -110,11 +110,15 @@ def test_interface_source_and_mark_are_followed(lab, lookup):
 
 def test_rules_for_the_port_are_followed(lab, lookup):
     """A rule that routes the heartbeats' protocol and port elsewhere is seen."""
-    lab.here.ip("route add 10.9.0.0/16 via 10.1.0.254")
-    lab.here.ip("route add default via 10.2.0.2 table 7")
-    lab.here.ip("rule add ipproto udp dport 862 table 7")
-    assert lookup("10.9.0.9") == ("two", "10.2.0.2", "10.2.0.1")
-    assert lab.routes.lookup(("10.9.0.9", 863)).interface == "one"
+    for flag, far, one, two in (
+        ("", "10.9.0.9", "10.1.0.254", "10.2.0.2"),
+        ("-6 ", "fd09::9", "fd01::fe", "fd02::2"),
+    ):
+        lab.here.ip(f"{flag}route add default via {one}")
+        lab.here.ip(f"{flag}route add default via {two} table 7")
+        lab.here.ip(f"{flag}rule add ipproto udp dport 862 table 7")
+        assert lookup(far)[:2] == ("two", two)
+        assert lab.routes.lookup((far, 863, *socket_address(far)[2:])).interface == "one"
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
