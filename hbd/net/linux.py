@@ -31,11 +31,8 @@ SO_EE_ORIGIN_ICMP: Final = 2
 SO_EE_ORIGIN_ICMP6: Final = 3
 
 # linux/rtnetlink.h, linux/neighbour.h, linux/if_link.h, linux/if.h.
-RTM_NEWLINK: Final = 16
 RTM_GETLINK: Final = 18
-RTM_NEWROUTE: Final = 24
 RTM_GETROUTE: Final = 26
-RTM_NEWNEIGH: Final = 28
 RTM_GETNEIGH: Final = 30
 NLM_F_REQUEST: Final = 1
 NLMSG_ERROR: Final = 2
