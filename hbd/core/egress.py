@@ -47,9 +47,9 @@ class Egress:
     def has_answered_since(self, moment: int) -> bool:
         return self.last_answer >= moment
 
-    def others_up(self, path: Path) -> bool:
+    def others_up(self, suspect: Path) -> bool:
         """Whether another path was up, so that its silence would tell something."""
-        return any(was_up(other) for other in self.paths if other is not path)
+        return any(was_up(path) for path in self.paths if _is_near(path, suspect))
 
     def witnesses(self, suspect: Path) -> list[Path]:
         """Up to three paths that are up, others each time."""
@@ -57,11 +57,21 @@ class Egress:
         self._turn = (self._turn + WITNESSES) % max(len(paths), 1)
         chosen: list[Path] = []
         for path in paths[self._turn :] + paths[: self._turn]:
-            if path is not suspect and path.state is State.UP:
+            if path.state is State.UP and _is_near(path, suspect):
                 chosen.append(path)
                 if len(chosen) == WITNESSES:
                     break
         return chosen
+
+
+def _is_near(path: Path, suspect: Path) -> bool:
+    """Whether a path can answer before the suspect's last retransmission is sent.
+
+    Where none follows the first, others are asked with it or at half the timeout: by the deadline.
+    """
+    timing = suspect.timing
+    reach = (timing.retries - 1) * timing.timeout if timing.retries > 1 else timing.timeout // 2
+    return path is not suspect and (path.last_rtt is None or path.last_rtt < reach)
 
 
 def was_up(path: Path) -> bool:

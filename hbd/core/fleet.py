@@ -197,8 +197,11 @@ class Fleet:
         match path.advance(self.clock.now):
             case Step.ASK:
                 self._outputs.append(Ask(path))
+            case Step.DOUBT:
+                self._missed(path)
             case Step.MISSED:
                 self._outputs.append(Ask(path))
+                path.witnessed = _is_witnessed(path)
                 self._missed(path)
                 if path.missed == 1:
                     self._outputs.append(Examine(path))
@@ -222,7 +225,7 @@ class Fleet:
     def _missed(self, path: Path) -> None:
         """Ask those whose answers tell what a missed heartbeat means."""
         if path.state is not State.DOWN:
-            if path.missed == 1:
+            if path.missed <= 1:
                 path.lonely = path.egress is None or not path.egress.others_up(path)
             self._ask_witnesses(path)
         parent = self._roster.parent(path.peer)
@@ -328,6 +331,7 @@ class Fleet:
             # Our side is sound again: the peer gets its verdict one detection time from now.
             self._begin_anew(path, 0)
         elif self.clock.now < path.judge_from:
+            path.witnessed = _is_witnessed(path)
             path.put_off()
             self._timers.schedule(path)
         elif path.state is not State.DOWN:
@@ -343,14 +347,18 @@ class Fleet:
 
     def _condemn(self, path: Path) -> None:
         """Everything was missed: down, if somebody else's answer shows that we are sound."""
-        egress = path.egress
-        witnessed = egress is not None and egress.has_answered_since(path.first_missed)
-        if egress is None or witnessed or path.lonely:
+        egress, witnessed = path.egress, _is_witnessed(path)
+        if witnessed and not path.witnessed and path.timing.retries > 1 and not path.repeated:
+            # Nobody had answered when the last retransmission was sent: our own fault may have
+            # ended since, and taken all of them.
+            path.ask_again(self.clock.now)
+            self._timers.schedule(path)
+        elif egress is None or witnessed or path.lonely:
             path.lonely = not witnessed
             self._give(path, State.DOWN)
-            return
-        words = f"everything on {egress.key} that was up is silent: our own uplink, or all of them"
-        self._egress_fault(egress, Fact(Cause.OWN_UPLINK, words))
+        else:
+            words = f"everything on {egress.key} that was up is silent: our own uplink, or all"
+            self._egress_fault(egress, Fact(Cause.OWN_UPLINK, words))
 
     def _blame_ourselves(self, path: Path, fault: Fact) -> None:
         if fault.cause is Cause.OWN_LINK and path.egress is not None:
@@ -439,3 +447,8 @@ class Fleet:
             if path.state is State.DOWN:
                 path.give(State.UNKNOWN)
                 self._begin_anew(path, 0)
+
+
+def _is_witnessed(path: Path) -> bool:
+    """Whether somebody on its egress has answered since its first heartbeat was missed."""
+    return path.egress is not None and path.egress.has_answered_since(path.first_missed)

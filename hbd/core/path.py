@@ -79,6 +79,8 @@ class Step(Enum):
 
     ASK = auto()
     """Send a heartbeat."""
+    DOUBT = auto()
+    """No retransmission will follow the heartbeat in question: ask others before it is missed."""
     MISSED = auto()
     """A heartbeat was missed; send a retransmission."""
     EXHAUSTED = auto()
@@ -102,6 +104,7 @@ class Path(Timer):
         "address",
         "asked",
         "bad",
+        "doubted",
         "duplicate",
         "egress",
         "fault",
@@ -114,6 +117,7 @@ class Path(Timer):
         "last_answered",
         "last_life",
         "last_reply_real",
+        "last_rtt",
         "last_sent",
         "late",
         "limits",
@@ -136,6 +140,7 @@ class Path(Timer):
         "unanswered",
         "unresolved",
         "window",
+        "witnessed",
     )
 
     def __init__(self, address: str, peer: Peer, session: Session) -> None:
@@ -156,9 +161,14 @@ class Path(Timer):
         self.egress: Egress | None = None
         # The round: the heartbeat in question and what was missed before it.
         self.asked: int | None = None
+        self.doubted = False
+        """Whether others are asked what its silence means, or need not be."""
         self.last_sent = 0
         self.missed = 0
         self.first_missed = 0
+        """From then on others' answers tell what the silence means."""
+        self.witnessed = False
+        """Somebody had answered since, when the last retransmission was sent."""
         self.lonely = False
         """No other path of the egress was up when the first heartbeat was missed."""
         self.repeated = False
@@ -173,6 +183,7 @@ class Path(Timer):
         self.last_answered = -1
         self.last_life = -1
         self.last_reply_real: int | None = None
+        self.last_rtt: int | None = None
         self.incarnation: int | None = None
         # Figures.
         self.sequence = 0
@@ -211,6 +222,8 @@ class Path(Timer):
 
     def advance(self, now: int) -> Step:
         """Its deadline has come."""
+        if self.asked is not None and not self.doubted:
+            return self._doubt(now)
         if self.asked is not None:
             return self._miss(now)
         if self.is_put_off and now >= self.judge_from:
@@ -220,19 +233,30 @@ class Path(Timer):
 
     def _ask(self, now: int) -> Step:
         self.asked = self.sequence
-        self.last_sent = now
-        self.deadline = now + self.timing.timeout
+        self._await_reply(now)
         if self.missed > 1 and len(self.targets) > 1 and self.target is not None:
             here = self.targets.index(self.target) if self.target in self.targets else -1
             self.target = self.targets[(here + 1) % len(self.targets)]
         return Step.ASK
 
+    def _await_reply(self, sent: int) -> None:
+        timing = self.timing
+        self.last_sent = sent
+        self.doubted = timing.retries > 0 or self.is_probing
+        self.deadline = sent + (timing.timeout if self.doubted else timing.timeout // 2)
+
+    def _doubt(self, now: int) -> Step:
+        """Half the timeout is over and no retransmission will follow."""
+        self.doubted = True
+        self.first_missed = now
+        self.deadline = max(self.last_sent + self.timing.timeout, now + 1)
+        return Step.DOUBT
+
     def _miss(self, now: int) -> Step:
         was_probing = self.is_probing
         self.asked = None
         self.rising = 0
-        if not self.is_missing:
-            # With no retransmission to wait for, what others answered meanwhile must do.
+        if not self.is_missing and self.first_missed < self.last_sent:  # else in doubt since then
             self.first_missed = now if self.timing.retries else self.last_sent
         self.missed = min(self.missed + 1, self.timing.retries + 1)
         if not was_probing and not self.is_exhausted:
@@ -279,8 +303,7 @@ class Path(Timer):
         sequence = self.sequence
         datagram, token = self.session.compose(sequence, wall, self.state)
         if sequence == self.asked:
-            self.last_sent = now
-            self.deadline = now + self.timing.timeout
+            self._await_reply(now)
         self._forget(sequence, now)
         self.unanswered[sequence] = Heartbeat(now, real, token)
         self.window.sent(sequence)
@@ -327,6 +350,7 @@ class Path(Timer):
         rtt = real - heartbeat.sent_real
         if 0 <= answer.dwell <= rtt:
             rtt -= answer.dwell
+        self.last_rtt = rtt
         self.window.answered(sequence, rtt)
         self.received += 1
         if now - heartbeat.sent > self.timing.timeout:

@@ -8,24 +8,50 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
+from math import log
 from random import Random
 
 from hbd.core.egress import EgressKey
 from hbd.core.events import StateChanged
 from hbd.core.fleet import Ask, Examine, Fleet
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State, Timing
-from hbd.core.path import Fact
+from hbd.core.path import Answer, Fact
 from hbd.core.stamp import StampSession, Station
 from hbd.wire import ntp, stamp
 
 START = 1_000 * SECOND
 WALL = 1_700_000_000 * SECOND
 LAN = EgressKey("eth0")
+WAN = EgressKey("eth0", "10.0.0.254")
+CALM = 3_600
+"""Seconds of peace, on average, that each simulated fault of a peer stands for."""
 
 
-@dataclass
+class NumberSession:
+    """The cheapest protocol there can be: a sequence number, and the same back."""
+
+    def compose(self, sequence, _wall, _state):
+        return sequence.to_bytes(8, "big"), sequence
+
+    def read(self, datagram):
+        if len(datagram) != 8:
+            return Fact(Cause.BAD_REPLY, "not a number")
+        sequence = int.from_bytes(datagram, "big")
+        return Answer(sequence & 0xFFFFFFFF, sequence, 0)
+
+    def accepted(self, answer, token):
+        pass
+
+    def claims(self, _datagram):
+        return True
+
+    def recognises(self, payload, sequence, _token):
+        return payload == sequence.to_bytes(8, "big")
+
+
+@dataclass(eq=False)
 class Link:
-    """What lies between us and one address, and how the host behind it behaves."""
+    """What lies between us and one host, and how the host behaves."""
 
     egress: EgressKey = LAN
     delay: int = MILLISECOND
@@ -33,24 +59,35 @@ class Link:
     """Each way takes delay plus up to so much more: datagrams overtake each other."""
     loss: float = 0.0
     """Of each direction."""
+    lost_in_turn: int = 0
+    """So many heartbeats, from now on, are lost one after another."""
     duplicates: float = 0.0
     corrupts: float = 0.0
     dead: list[tuple[int, int]] = field(default_factory=list)
     """Spans in which nothing comes back."""
-    answers: int = 0
-    """How many replies have arrived."""
-    last_sent_answered: int = -1
+    skips: bool = False
+    """Rounds answered at once are only counted, so that each round begins with a loss."""
+    skipped: int = 0
+    """Rounds that were only counted,"""
+    skipped_span: float = 0.0
+    """and how long they would have taken, nanoseconds."""
 
     def is_dead(self, now: int) -> bool:
         return any(begin <= now < end for begin, end in self.dead)
+
+    @property
+    def round_trip_loss(self) -> float:
+        return 1 - (1 - self.loss) ** 2
 
 
 class World:
     """Runs a fleet against links; keeps every event."""
 
-    def __init__(self, seed: int, *, start_grace: int = 0, tick: int = 0) -> None:
+    def __init__(
+        self, seed: int, *, start_grace: int = 0, tick: int = 0, session=None, keep: bool = True
+    ) -> None:
         self.seed = seed
-        self.dice = Random(seed)
+        self.dice = dice(seed)
         self.now = START
         self.wall_step = 0
         self.links: dict[str, Link] = {}
@@ -58,22 +95,29 @@ class World:
         self.events: list = []
         self.sent: list[tuple[int, str, bytes]] = []
         self.received: list[tuple[int, str]] = []
-        self.keep = True
+        self.keep = keep
         """Whether every heartbeat and reply is remembered."""
+        self.heartbeats = 0
         self.stalls: list[tuple[int, int]] = []
-        """Spans in which we do not run."""
-        self.changes: list[tuple[int, object]] = []
+        """Spans in which we do not run, the next one first."""
+        self.late = 0
+        """How late we have been, all in all."""
+        self.changes: list[tuple[int, int, object]] = []
+        self.watchers: list = []
+        """Called with each event, as it happens."""
         self._arrivals: list = []
+        self._promised: int | None = None
         self._ties = count()
-        station = Station("monitor", 1, Random(seed + 1))
+        self.station = Station("monitor", 1, dice(seed + 1))
         self.fleet = Fleet(
             now=self.now,
             wall=self.wall,
-            dice=Random(seed + 2),
-            session=lambda settings: StampSession(settings, station),
+            dice=dice(seed + 2),
+            session=session or (lambda settings: StampSession(settings, self.station)),
             start_grace=start_grace,
             tick=tick,
         )
+        self._stamps = session is None
 
     @property
     def wall(self) -> int:
@@ -82,17 +126,30 @@ class World:
     def watch(self, *settings: PeerSettings, link: Link | None = None) -> None:
         """Add peers; each address gets a link, of its own unless one is given."""
         known = [peer.settings for peer in self.fleet.peers.values()]
-        self.fleet.apply([*known, *settings])
+        self.apply(*known, *settings, link=link)
+
+    def apply(self, *settings: PeerSettings, link: Link | None = None):
+        """Take over settings as a reload does; new addresses resolve to themselves."""
+        change = self.fleet.apply(settings)
         for one in settings:
             for path in self.fleet.peers[one.name].paths:
-                self.links.setdefault(path.address, link or Link())
-                self.fleet.resolved(path, ((path.address, one.port),))
+                if not path.targets:
+                    self.resolve(path, path.address, link=link)
         self._carry_out()
+        return change
+
+    def resolve(self, path, *hosts: str, link: Link | None = None) -> None:
+        for host in hosts:
+            self.links.setdefault(host, link or Link())
+        self.fleet.resolved(path, tuple((host, path.peer.settings.port) for host in hosts))
 
     def at(self, moment: int, change) -> None:
         """Call `change` at a moment after the start."""
-        self.changes.append((START + moment, change))
-        self.changes.sort(key=lambda entry: entry[0])
+        heappush(self.changes, (START + moment, next(self._ties), change))
+
+    def after(self, span: int, change) -> None:
+        """Call `change` in so long."""
+        self.at(self.now - START + span, change)
 
     def run(self, span: int) -> None:
         """Let time pass."""
@@ -103,12 +160,12 @@ class World:
                 break
             self.now = max(moment, self.now)
             while self.changes and self.changes[0][0] <= self.now:
-                self.changes.pop(0)[1]()
-            self._turn()
-        self.now = end
+                heappop(self.changes)[2]()
+            self.turn()
+        self.now = max(self.now, end)
 
     def _next_moment(self) -> int | None:
-        deadline = self.fleet.next_deadline()
+        deadline = self._promised = self.fleet.next_deadline()
         moments = [deadline] if deadline is not None else []
         if self._arrivals:
             moments.append(self._arrivals[0][0])
@@ -117,21 +174,31 @@ class World:
         if not moments:
             return None
         moment = min(moments)
-        for begin, end in self.stalls:
-            if begin <= moment < end:
-                return end
+        while self.stalls and self.stalls[0][1] <= moment:
+            self.stalls.pop(0)
+        if self.stalls and self.stalls[0][0] <= moment:
+            return self.stalls[0][1]
         return moment
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """One turn of the loop: read before you judge."""
         fleet = self.fleet
+        if self._promised is not None:
+            self.late += max(self.now - self._promised, 0)
         fleet.turn(self.now, self.wall)
         while self._arrivals and self._arrivals[0][0] <= self.now:
-            at, _, address, port, datagram = heappop(self._arrivals)
+            at, _, source, datagram = heappop(self._arrivals)
             if self.keep:
-                self.received.append((at, address))
-            fleet.receive(datagram, (address, port), at)
+                self.received.append((at, source[0]))
+            fleet.receive(datagram, source, at)
         fleet.advance()
         self._carry_out()
+
+    def suspend(self, span: int) -> None:
+        """The machine sleeps: monotonic time stands still, what was under way is lost."""
+        self._arrivals.clear()
+        self.wall_step += span
+        self.fleet.suspended(span)
 
     def _carry_out(self) -> None:
         while outputs := self.fleet.outputs():
@@ -140,30 +207,50 @@ class World:
                     case Ask(path):
                         self._send(path)
                     case Examine(path):
-                        key = self.links[path.address].egress
+                        key = self.links[path.target[0]].egress
                         self.fleet.examined(path, key, self.faults.get(key))
                     case _:
                         self.events.append(output)
+                        for watcher in self.watchers:
+                            watcher(output)
 
     def _send(self, path) -> None:
-        link, dice, now = self.links[path.address], self.dice, self.now
+        target = path.target
+        link, dice, now = self.links[target[0]], self.dice, self.now
+        begins_round = link.skips and path.missed == 0 and path.state is State.UP
         datagram = self.fleet.compose(path, now, self.wall)
+        self.heartbeats += 1
         if self.keep:
-            self.sent.append((now, path.address, datagram))
-        if link.is_dead(now) or link.egress in self.faults:
+            self.sent.append((now, target[0], datagram))
+        if (link.dead and link.is_dead(now)) or link.egress in self.faults:
+            return
+        if begins_round:
+            self._skip(link, path.timing)
+            return
+        if link.lost_in_turn:
+            link.lost_in_turn -= 1
             return
         if link.loss and (dice.random() < link.loss or dice.random() < link.loss):
             return
-        copies = 2 if dice.random() < link.duplicates else 1
+        copies = 2 if link.duplicates and dice.random() < link.duplicates else 1
         for _ in range(copies):
-            there = now + link.delay + (dice.randrange(link.spread) if link.spread else 0)
-            back = there + link.delay + (dice.randrange(link.spread) if link.spread else 0)
-            reply = reflect(datagram, self.wall)
-            if dice.random() < link.corrupts:
+            spread = link.spread
+            back = now + 2 * link.delay + (dice.randrange(2 * spread) if spread else 0)
+            reply = reflect(datagram, self.wall) if self._stamps else datagram
+            if link.corrupts and dice.random() < link.corrupts:
                 reply = spoil(reply, dice)
-            heappush(self._arrivals, (back, next(self._ties), path.address, path.target[1], reply))
-            link.answers += 1
-            link.last_sent_answered = max(link.last_sent_answered, now)
+            heappush(self._arrivals, (back, next(self._ties), target, reply))
+
+    def _skip(self, link: Link, timing: Timing) -> None:
+        """Draw how many rounds are answered at once before the one that begins with this loss.
+
+        Each takes 0.9 to 1 interval; the sum of many is as good as normal.
+        """
+        answered = geometric(self.dice, link.round_trip_loss)
+        spacing = 0.95 * timing.interval
+        deviation = 0.1 * timing.interval / 12**0.5 * answered**0.5
+        link.skipped += answered
+        link.skipped_span += answered * spacing + self.dice.gauss(0, 1) * deviation
 
     # -- what happened ------------------------------------------------------------------------
 
@@ -176,11 +263,30 @@ class World:
     def state(self, name: str) -> State:
         return self.fleet.peers[name].state
 
-    def sent_to(self, address: str) -> list[int]:
-        return [at for at, to, _ in self.sent if to == address]
+    def of_kind(self, kind) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
 
-    def replies_from(self, address: str) -> list[int]:
-        return [at for at, source in self.received if source == address]
+    def path(self, name: str):
+        """The first path of a peer."""
+        return self.fleet.peers[name].paths[0]
+
+    def sent_to(self, host: str) -> list[int]:
+        return [at for at, to, _ in self.sent if to == host]
+
+    def replies_from(self, host: str) -> list[int]:
+        return [at for at, source in self.received if source == host]
+
+
+def dice(seed: int) -> Random:
+    return Random(seed)  # noqa: S311 - to be replayed, not to be secret
+
+
+def geometric(dice: Random, chance: float) -> int:
+    """How many failures come before the first success."""
+    answered = 0
+    if chance < 1:
+        answered = int(log(1.0 - dice.random()) / log(1.0 - chance))
+    return answered
 
 
 def reflect(datagram: bytes, wall: int) -> bytes:
@@ -199,7 +305,8 @@ def reflect(datagram: bytes, wall: int) -> bytes:
 def spoil(reply: bytes, dice: Random) -> bytes:
     """Flip a bit of what the sender checks."""
     octets = bytearray(reply)
-    octets[dice.randrange(24, 36)] ^= 1 << dice.randrange(8)
+    first, last = (24, 36) if len(octets) > 36 else (0, len(octets))
+    octets[dice.randrange(first, last)] ^= 1 << dice.randrange(8)
     return bytes(octets)
 
 

@@ -1,0 +1,407 @@
+"""DOWN needs a witness: what is judged when our own side may be at fault."""
+
+import pytest
+
+from hbd.core.egress import EgressKey
+from hbd.core.events import StateChanged, Storm
+from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
+from hbd.core.path import Fact
+from tests.simulation.world import LAN, START, WAN, Link, World, own_link, peer
+
+TIMING = Timing(SECOND, 500 * MILLISECOND, 3, 2)
+A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+FOREVER = 10**18
+
+
+def world_of(*names, timings=(), egress=LAN, seed=1, **options):
+    world = World(seed, **options)
+    for name in names or (A, B, C):
+        timing = dict(timings).get(name, TIMING)
+        world.watch(peer(name, timing=timing), link=Link(egress=egress))
+    return world
+
+
+def cut(world, *names, span=FOREVER):
+    """Let nothing come back from these hosts for so long."""
+    for name in names:
+        world.links[name].dead.append((world.now, world.now + span))
+
+
+def own_faults(world):
+    return [storm for storm in world.of_kind(Storm) if storm.cause is not None]
+
+
+def test_all_silent_is_our_own_uplink():
+    """When everything on an egress falls silent, every peer is unknown and one storm is told."""
+    world = world_of()
+    world.run(10 * SECOND)
+    cut(world, A, B, C)
+    world.run(60 * SECOND)
+    (storm,) = own_faults(world)
+    assert (storm.cause, storm.count, storm.common) == (Cause.OWN_UPLINK, 3, "egress eth0")
+    assert {world.state(name) for name in (A, B, C)} == {State.UNKNOWN}
+    assert not any(e.state is State.DOWN for e in world.of_kind(StateChanged))
+
+
+def test_own_uplink_is_told_by_the_deadline():
+    """The first verdict of our own fault comes within one detection time of the cut."""
+    world = world_of()
+    world.run(10 * SECOND)
+    at = world.now
+    cut(world, A, B, C)
+    world.run(60 * SECOND)
+    assert own_faults(world)[0].at - at <= TIMING.detection
+
+
+def test_those_down_before_are_unknown_too():
+    """A peer that was down before our uplink failed is unknown with the rest."""
+    world = world_of()
+    world.run(10 * SECOND)
+    cut(world, A)
+    world.run(10 * SECOND)
+    assert world.state(A) is State.DOWN
+    cut(world, B, C)
+    world.run(10 * SECOND)
+    last = world.changes_of(A)[-1]
+    assert (last.state, last.cause) == (State.UNKNOWN, Cause.OWN_UPLINK)
+
+
+def test_witness_makes_it_down():
+    """One other peer that answers is enough: the silent ones are down."""
+    world = world_of()
+    world.run(10 * SECOND)
+    cut(world, A, B)
+    world.run(10 * SECOND)
+    assert (world.state(A), world.state(B)) == (State.DOWN, State.DOWN)
+    assert own_faults(world) == []
+
+
+def test_witness_with_a_long_interval_is_asked_at_once():
+    """When a path starts to miss, others are asked at that moment, however long their interval."""
+    hour = Timing(3600 * SECOND, 500 * MILLISECOND, 3, 2)
+    world = world_of(A, B, timings=((B, hour),))
+    world.run(3600 * SECOND)
+    asked_before = len(world.sent_to(B))
+    cut(world, A)
+    world.run(5 * SECOND)
+    down = world.changes_of(A)[-1]
+    assert down.state is State.DOWN
+    assert world.sent_to(B)[asked_before] == down.at - TIMING.retries * TIMING.timeout
+
+
+def test_three_witnesses_are_asked():
+    """Of many, three are asked, and others the next time."""
+    world = world_of(*(f"10.0.0.{n}" for n in range(1, 9)))
+    hour = Timing(3600 * SECOND, 500 * MILLISECOND, 3, 2)
+    world = world_of(
+        *(f"10.0.0.{n}" for n in range(1, 9)),
+        timings=[(f"10.0.0.{n}", hour) for n in range(2, 9)],
+    )
+    world.run(3600 * SECOND)
+    chosen = []
+    for _ in range(2):
+        at = world.now
+        world.links[A].lost_in_turn = 1
+        world.run(2 * SECOND)
+        chosen.append({to for when, to, _ in world.sent if when > at and to != A})
+    assert [len(names) for names in chosen] == [3, 3]
+    assert chosen[0] != chosen[1]
+
+
+def test_witnesses_are_asked_no_more_than_fifty_times_a_second():
+    """However many start to miss at once, those that are up are not flooded."""
+    world = world_of(*(f"10.0.{n // 200}.{n % 200}" for n in range(400)))
+    world.run(10 * SECOND)
+    names = list(world.fleet.peers)
+    cut(world, *names[1:])
+    before = len(world.sent_to(names[0]))
+    world.run(3 * SECOND)
+    assert len(world.sent_to(names[0])) - before <= 3 * 50 + 4
+
+
+def test_witness_in_question_is_asked_again_at_the_suspects_pace():
+    """A witness whose own heartbeat is lost is asked again with the suspect's timing."""
+    slow = Timing(20 * SECOND, 20 * SECOND, 3, 2)
+    world = world_of(A, B, timings=((B, slow),))
+    world.run(60 * SECOND)
+    cut(world, A)
+    world.links[B].lost_in_turn = 1
+    world.run(4 * SECOND)
+    assert world.state(A) is State.DOWN
+    assert own_faults(world) == []
+
+
+def test_other_egress_is_still_judged():
+    """A peer behind another egress is down while ours is at fault."""
+    world = world_of(A, B)
+    for name in ("10.9.0.1", "10.9.0.2"):
+        world.watch(peer(name), link=Link(egress=EgressKey("eth1")))
+    world.run(10 * SECOND)
+    cut(world, A, B, "10.9.0.1")
+    world.run(10 * SECOND)
+    assert (world.state(A), world.state("10.9.0.1")) == (State.UNKNOWN, State.DOWN)
+
+
+def test_gateway_and_lan_are_two_egresses():
+    """Behind one interface, the LAN and what lies beyond the gateway do not witness each other."""
+    world = world_of(A, B)
+    world.watch(peer("192.0.2.1"), peer("192.0.2.2"), link=Link(egress=WAN))
+    world.run(10 * SECOND)
+    cut(world, "192.0.2.1", "192.0.2.2")
+    world.run(10 * SECOND)
+    assert world.state("192.0.2.1") is State.UNKNOWN
+    assert world.state(A) is State.UP
+
+
+def test_one_reply_ends_it():
+    """A reply from one peer ends the fault; a peer still silent is down one detection later."""
+    world = world_of()
+    world.run(10 * SECOND)
+    cut(world, A)
+    cut(world, B, C, span=20 * SECOND)
+    world.run(40 * SECOND)
+    assert [world.state(name) for name in (A, B, C)] == [State.DOWN, State.UP, State.UP]
+    ended = min(world.changes_of(name)[-1].at for name in (B, C))
+    took = world.changes_of(A)[-1].at - ended
+    assert TIMING.detection <= took <= TIMING.detection + TIMING.timeout
+
+
+def test_lonely_peer_is_down_and_the_evidence_says_so():
+    """Where no other path was up: down, and peer and uplink cannot be told apart."""
+    world = world_of(A)
+    world.run(10 * SECOND)
+    cut(world, A)
+    world.run(10 * SECOND)
+    down = world.changes_of(A)[-1]
+    assert down.state is State.DOWN
+    assert "cannot be told apart" in down.evidence[1]
+    assert down.detection <= TIMING.detection
+
+
+def test_evidence_of_a_witnessed_verdict_does_not_say_lonely():
+    """Where another peer answered, the verdict is not weakened."""
+    world = world_of(A, B)
+    world.run(10 * SECOND)
+    cut(world, A)
+    world.run(10 * SECOND)
+    assert len(world.changes_of(A)[-1].evidence) == 1
+
+
+def test_icmp_from_beyond_the_first_hop_is_a_witness():
+    """An ICMP error from beyond the first hop shows that our side is sound."""
+    for witness, state in ((True, State.DOWN), (False, State.UNKNOWN)):
+        world = world_of(A, B)
+        world.run(10 * SECOND)
+        cut(world, A, B)
+        fact = Fact(Cause.HOST_UNREACHABLE, "from 192.0.2.9")
+        begin = world.now
+        while world.state(A) is State.UP and world.state(B) is State.UP:
+            world.run(10 * MILLISECOND)
+            asked = [entry for entry in world.sent if entry[0] > begin and entry[1] == B]
+            for at, to, datagram in asked:
+                if world.now - at < 10 * MILLISECOND:
+                    world.fleet.icmp((to, 862), datagram, fact, witness=witness)
+        assert state in (world.state(A), world.state(B))
+
+
+def test_interface_down_is_our_own_link():
+    """With the interface down, every peer of it is unknown by own-link, with one storm."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.faults[LAN] = own_link("eth0")
+    world.run(20 * SECOND)
+    (storm,) = own_faults(world)
+    assert (storm.cause, storm.count) == (Cause.OWN_LINK, 3)
+    assert {world.fleet.peers[name].cause for name in (A, B, C)} == {Cause.OWN_LINK}
+    del world.faults[LAN]
+    world.run(10 * SECOND)
+    assert {world.state(name) for name in (A, B, C)} == {State.UP}
+    assert not any(e.state is State.DOWN for e in world.of_kind(StateChanged))
+
+
+def test_dead_peer_gets_its_verdict_after_the_link_is_back():
+    """A host that died while our link was down is down one detection time after it is back."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.faults[LAN] = own_link("eth0")
+    cut(world, A)
+    world.run(20 * SECOND)
+    del world.faults[LAN]
+    back = world.now
+    world.run(10 * SECOND)
+    down = world.changes_of(A)[-1]
+    assert down.state is State.DOWN
+    assert TIMING.detection <= down.at - back <= TIMING.probe + TIMING.detection + TIMING.timeout
+
+
+def test_lone_dead_peer_is_down_after_the_link_is_back():
+    """So is the only peer there is: nothing else could end the fault."""
+    world = world_of(A)
+    world.run(10 * SECOND)
+    world.faults[LAN] = own_link("eth0")
+    cut(world, A)
+    world.run(20 * SECOND)
+    assert world.state(A) is State.UNKNOWN
+    del world.faults[LAN]
+    world.run(20 * SECOND)
+    assert world.state(A) is State.DOWN
+
+
+def test_no_route_is_of_one_path():
+    """Where one destination has no route, only its peer is unknown."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.links[A].egress = EgressKey("eth9")
+    world.faults[EgressKey("eth9")] = Fact(Cause.NO_ROUTE, "network is unreachable")
+    world.run(10 * SECOND)
+    assert world.fleet.peers[A].cause is Cause.NO_ROUTE
+    assert world.state(B) is State.UP
+    world.links[A].egress = LAN
+    world.run(10 * SECOND)
+    assert world.state(A) is State.UP
+
+
+def test_what_we_could_not_send_is_no_verdict_against_the_peer():
+    """Heartbeats that our own firewall refuses make the peer unknown by send-blocked."""
+    world = world_of(A, B)
+    world.run(10 * SECOND)
+    refused = Fact(Cause.SEND_BLOCKED, "EPERM")
+    send = world._send
+
+    def refuse(path):
+        send(path)
+        if path.address == A:
+            world.fleet.send_failed(path, refused)
+
+    world._send = refuse
+    cut(world, A)
+    world.run(10 * SECOND)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.UNKNOWN, Cause.SEND_BLOCKED)
+    world._send = send
+    back = world.now
+    world.run(20 * SECOND)
+    down = world.changes_of(A)[-1]
+    assert down.state is State.DOWN
+    assert down.at - back >= TIMING.detection
+
+
+def test_round_is_repeated_once_when_we_lost_datagrams():
+    """Drops of our own during a round: it is asked once more, then judged."""
+    took = []
+    for drops in (False, True):
+        world = world_of(A, B)
+        world.run(10 * SECOND)
+        cut(world, A)
+        if drops:
+            world.at(11 * SECOND, world.fleet.lost_some)
+        world.run(20 * SECOND)
+        took.append(world.changes_of(A)[-1])
+    assert [down.state for down in took] == [State.DOWN, State.DOWN]
+    assert took[1].at - took[0].at == (TIMING.retries + 1) * TIMING.timeout
+
+
+def test_drops_before_the_round_change_nothing():
+    """Drops of our own before the heartbeat in question was sent do not repeat its round."""
+    world = world_of(A, B)
+    world.run(10 * SECOND)
+    world.fleet.lost_some()
+    cut(world, A)
+    world.run(20 * SECOND)
+    assert world.changes_of(A)[-1].detection <= TIMING.detection
+
+
+def test_retries_0_needs_a_witness_too_and_gets_one():
+    """Without retransmissions others are asked in time for the verdict: no false own-uplink."""
+    rare = Timing(10 * SECOND, 500 * MILLISECOND, 0, 2)
+    for seed in range(20):
+        world = world_of(A, B, timings=((A, rare), (B, rare)), seed=seed)
+        world.run(30 * SECOND)
+        cut(world, A)
+        world.run(30 * SECOND)
+        down = world.changes_of(A)[-1]
+        assert (down.state, own_faults(world)) == (State.DOWN, []), seed
+        assert down.detection <= rare.detection
+
+
+def test_retries_0_all_silent_is_own_uplink():
+    """Without retransmissions, everything silent is still our own uplink."""
+    rare = Timing(10 * SECOND, 500 * MILLISECOND, 0, 2)
+    world = world_of(A, B, timings=((A, rare), (B, rare)))
+    world.run(30 * SECOND)
+    cut(world, A, B)
+    world.run(30 * SECOND)
+    assert {world.state(name) for name in (A, B)} == {State.UNKNOWN}
+
+
+def test_witness_too_far_away_to_answer_by_the_deadline_is_none():
+    """A path whose replies take longer than the suspect's verdict cannot witness against it."""
+    quick = Timing(50 * MILLISECOND, 10 * MILLISECOND, 3, 2)
+    far = Timing(2 * SECOND, 2 * SECOND, 3, 2)
+    for seed in range(20):
+        world = world_of(A, B, timings=((A, quick), (B, far)), seed=seed)
+        world.links[B].delay = 300 * MILLISECOND
+        world.run(20 * SECOND)
+        cut(world, A)
+        world.run(20 * SECOND)
+        assert own_faults(world) == [], seed
+        assert world.states_of(B) == [State.UP], seed
+        assert world.state(A) is State.DOWN
+
+
+def test_egress_may_change():
+    """A path whose route changes is judged with those of its new egress."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.links[A].egress = EgressKey("eth1")
+    cut(world, A)
+    world.run(10 * SECOND)
+    egress = world.path(A).egress
+    assert egress.key == EgressKey("eth1")
+    assert world.path(A) not in world.path(B).egress.paths
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_own_fault_at_any_moment_is_no_down(seed):
+    """Cuts of our uplink at random moments, long or short, are never a DOWN."""
+    world = world_of(*(f"10.0.0.{n}" for n in range(1, 7)), seed=seed)
+    dice = world.dice
+    names = list(world.fleet.peers)
+    for _ in range(20):
+        world.run(dice.randrange(5, 20) * SECOND + dice.randrange(SECOND))
+        cut(world, *names, span=dice.randrange(20 * SECOND))
+        world.run(20 * SECOND)
+    assert not any(e.state is State.DOWN for e in world.of_kind(StateChanged))
+    assert world.now > START
+
+
+def test_fault_that_ends_after_the_last_retransmission_is_no_down():
+    """Answers that come only after the last retransmission was sent do not prove that it could
+    arrive: the round is asked once more, so a cut that ends in its last moment is no DOWN."""
+    world = world_of()
+    world.run(10 * SECOND)
+    before = len(world.sent_to(A))
+    cut(world, A, B, C)
+    while len(world.sent_to(A)) < before + 1 + TIMING.retries or world.path(A).missed < 3:
+        world.run(MILLISECOND)
+    last = world.path(A).last_sent
+    for name in (A, B, C):
+        world.links[name].dead.clear()
+    world.watch(peer("10.0.0.9"), link=Link())  # answers before A's deadline
+    world.run(20 * SECOND)
+    assert not any(e.state is State.DOWN for e in world.of_kind(StateChanged))
+    assert last < world.replies_from(A)[-1]
+
+
+def test_round_asked_again_is_judged():
+    """A peer that is silent in the repeated round too is down: one round later, no more."""
+    often = Timing(600 * SECOND, 200 * MILLISECOND, 20, 2)
+    world = world_of(A, B, timings=((B, often),))
+    world.run(600 * SECOND)
+    cut(world, A, B)
+    while world.path(A).missed < TIMING.retries:
+        world.run(MILLISECOND)
+    world.links[B].dead.clear()
+    world.run(20 * SECOND)
+    down = world.changes_of(A)[-1]
+    assert down.state is State.DOWN
+    assert down.detection <= TIMING.detection + (TIMING.retries + 1) * TIMING.timeout
