@@ -28,7 +28,7 @@ STALL_TOLD: Final = 100 * MILLISECOND
 """From this lateness on an entry says that we did not run."""
 
 WITNESS_SPACING: Final = 20 * MILLISECOND
-"""Witnesses of one egress are asked no more often, however many paths start to miss."""
+"""Witnesses of one egress, and a parent, are asked no more often, however many paths miss."""
 
 
 class Dice(Protocol):
@@ -144,9 +144,11 @@ class Fleet:
 
     def _spread(self, path: Path, judge_from: int) -> None:
         """Begin at some moment of the interval that starts now: many never begin at once."""
-        start = self.clock.now + int(path.timing.interval * self._dice.random())
-        path.begin(start, judge_from)
+        path.begin(self.clock.now + self._delay(path), judge_from)
         self._timers.schedule(path)
+
+    def _delay(self, path: Path) -> int:
+        return int(path.timing.interval * self._dice.random())
 
     # -- a turn -------------------------------------------------------------------------------
 
@@ -162,6 +164,7 @@ class Fleet:
         for peer in self.peers.values():
             for path in peer.paths:
                 if path.targets:
+                    path.annul_waiting(self.clock.now)
                     self._spread(path, self._grace_until)
         self._outputs.append(Woke(self.clock.real, self.clock.wall, duration))
 
@@ -219,6 +222,7 @@ class Fleet:
     def send_failed(self, path: Path, fault: Fact | None) -> None:
         """Say that the last heartbeat did not leave: a fault of ours, None for want of room."""
         path.send_error = fault
+        path.annul(path.sequence - 1)
         if fault is None:
             self.lost_some()
 
@@ -229,10 +233,15 @@ class Fleet:
                 path.lonely = path.egress is None or not path.egress.others_up(path)
             self._ask_witnesses(path)
         parent = self._roster.parent(path.peer)
-        for parent_path in parent.paths if parent is not None else ():
-            if not parent_path.is_probing:
-                parent_path.ask_early(self.clock.now)
-                self._timers.schedule(parent_path)
+        if parent is not None:
+            self._ask_parent(parent)
+
+    def _ask_parent(self, parent: Peer) -> None:
+        now = self.clock.now
+        for path in parent.paths:
+            if not path.is_probing and now - path.last_sent >= WITNESS_SPACING:
+                path.ask_early(now)
+                self._timers.schedule(path)
 
     def _ask_witnesses(self, suspect: Path) -> None:
         egress, now = suspect.egress, self.clock.now
@@ -376,8 +385,11 @@ class Fleet:
         self._news.own_fault(egress, fault, len(peers))
         for path in egress.paths:
             path.give(State.UNKNOWN, fault)
-        for count, peer in enumerate(peers):
-            self._refresh(peer, in_storm=not aloud(count))
+        told = 0
+        for peer in peers:
+            told += self._tell(peer, in_storm=not aloud(told))
+        for peer in peers:
+            self._look_behind(peer)
 
     def _behind_fault(self, path: Path, egress: Egress, fault: Fact) -> None:
         if fault.cause is Cause.OWN_LINK:
@@ -389,7 +401,7 @@ class Fleet:
         fault, egress.fault = egress.fault, None
         for path in egress.paths:
             if path is not except_for and path.fault == fault:
-                self._begin_anew(path, int(path.timing.interval * self._dice.random()))
+                self._begin_anew(path, self._delay(path))
 
     def _begin_anew(self, path: Path, delay: int) -> None:
         now = self.clock.now
@@ -425,18 +437,24 @@ class Fleet:
         """Whether a peer changes too often to tell each change aloud."""
         return self._news.is_flapping(peer)
 
-    def _refresh(self, peer: Peer, *, in_storm: bool | None = None) -> None:
+    def _refresh(self, peer: Peer) -> None:
         """Judge a peer anew; tell it, and look at those behind it, if the verdict is another."""
+        if self._tell(peer):
+            self._look_behind(peer)
+
+    def _tell(self, peer: Peer, *, in_storm: bool | None = None) -> bool:
+        """Judge a peer anew, tell it if the verdict is another; tell whether the state is."""
         verdict = judge(peer, self._roster.parent(peer))
         if not peer.is_news(verdict):
             peer.confirm(verdict)
-            return
+            return False
         before = peer.state
         self._news.change(peer, verdict, in_storm=in_storm)
-        if before is peer.state:
-            return
+        return before is not peer.state
+
+    def _look_behind(self, peer: Peer) -> None:
         for child in peer.children:
-            if peer.answers and child.state is State.UNREACHABLE:
+            if peer.answers and child.state in (State.UNREACHABLE, State.UNKNOWN):
                 self._free(child)
             else:
                 self._refresh(child)
@@ -446,7 +464,7 @@ class Fleet:
         for path in child.paths:
             if path.state is State.DOWN:
                 path.give(State.UNKNOWN)
-                self._begin_anew(path, 0)
+                self._begin_anew(path, self._delay(path))
 
 
 def _is_witnessed(path: Path) -> bool:

@@ -312,6 +312,16 @@ class Path(Timer):
         self.send_error = None
         return datagram
 
+    def annul(self, sequence: int) -> None:
+        """Hold a heartbeat that has no reply yet against nobody: a fault of ours spoilt it."""
+        if self.unanswered.pop(sequence, None) is not None:
+            self.window.annulled(sequence)
+
+    def annul_waiting(self, now: int) -> None:
+        """Annul what may still be answered in time."""
+        for sequence in [s for s, h in self.unanswered.items() if self._is_in_time(h, now)]:
+            self.annul(sequence)
+
     def _forget(self, sequence: int, now: int) -> None:
         # A path that is not up begins its loss window anew when it is: then only life counts.
         unanswered = self.unanswered
@@ -406,6 +416,8 @@ class Path(Timer):
         changed = state is not self.state or fault != self.fault or not self.judged
         if state is State.UP and self.state is not State.UP:
             self.rising = 0
+            if self.state is State.DOWN:
+                self.lossy = self.slow = False
             self.window.restart(self.last_answered)
             self.unanswered = {s: h for s, h in self.unanswered.items() if s > self.last_answered}
         self.state = state
@@ -429,12 +441,16 @@ class Path(Timer):
 
     def _in_time(self, now: int) -> int:
         """How many unanswered heartbeats may still be answered in time."""
-        youngest = now - self.timing.timeout
-        return sum(1 for heartbeat in self.unanswered.values() if heartbeat.sent > youngest)
+        return sum(1 for heartbeat in self.unanswered.values() if self._is_in_time(heartbeat, now))
+
+    def _is_in_time(self, heartbeat: Heartbeat, now: int) -> bool:
+        return now - heartbeat.sent < self.timing.timeout
 
     def weigh(self, now: int) -> bool:
         """Judge loss and RTT by the limits; tell whether that verdict is another."""
         before = self.lossy, self.slow
+        if self.state is not State.UP:
+            return False  # its window begins anew when it is
         if self.limits.max_loss is not None:
             self.lossy = self._is_lossy(now, self.limits.max_loss)
         if self.limits.max_rtt is not None:

@@ -8,7 +8,8 @@ from typing import Final
 from hbd.core.model import WINDOW
 
 MICROSECOND: Final = 1_000
-_LONGEST: Final = 2**32 - 1  # microseconds that a slot can hold: 71 minutes
+_LONGEST: Final = 2**32 - 2  # microseconds that a slot can hold: 71 minutes
+_ANNULLED: Final = 2**32 - 1
 _EMPTY: Final = array("I", [0] * WINDOW)
 
 
@@ -35,8 +36,12 @@ class Window:
         if self._next - WINDOW <= sequence < self._next:
             self._slots[sequence % WINDOW] = min(max(rtt // MICROSECOND, 1), _LONGEST)
 
+    def annulled(self, sequence: int) -> None:
+        """Hold a heartbeat of the last 100 against nobody."""
+        self._slots[sequence % WINDOW] = _ANNULLED
+
     def was_answered(self, sequence: int) -> bool:
-        """Whether the heartbeat is one of the last 100 and its reply has come."""
+        """Whether the heartbeat is one of the last 100 and no reply to it is awaited any more."""
         recent = self._next - WINDOW <= sequence < self._next
         return recent and self._slots[sequence % WINDOW] != 0
 
@@ -55,7 +60,7 @@ class Window:
 
     def rtts(self, last: int = WINDOW) -> list[int]:
         """RTTs in nanoseconds of the last so many heartbeats that were answered, oldest first."""
-        return [rtt * MICROSECOND for rtt in self._ordered() if rtt][-last:]
+        return [rtt * MICROSECOND for rtt in self._ordered() if 0 < rtt < _ANNULLED][-last:]
 
     def _ordered(self) -> list[int]:
         start = max(self._first, self._next - WINDOW) % WINDOW

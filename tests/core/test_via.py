@@ -1,0 +1,205 @@
+"""What lies between: `via`."""
+
+from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
+from hbd.core.path import Fact
+from hbd.core.peer import Pause
+from tests.simulation.world import LAN, EgressKey, Link, World, own_link, peer
+
+GW, DB, WITNESS = "10.0.0.1", "10.0.0.2", "10.0.0.9"
+QUICK = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
+
+
+def world_of(child=None, **options):
+    world = World(options.pop("seed", 1), **options)
+    world.watch(peer(GW, timing=QUICK), peer(DB, via=GW, timing=child), peer(WITNESS))
+    world.run(10 * SECOND)
+    return world
+
+
+def cut(world, *names, span=10**18):
+    for name in names:
+        world.links[name].dead.append((world.now, world.now + span))
+
+
+def states(world, name):
+    return [event.state for event in world.changes_of(name)]
+
+
+def test_child_of_a_silent_parent_is_unreachable():
+    """A child whose parent is down at the child's deadline is unreachable, not down."""
+    world = world_of()
+    cut(world, GW, DB)
+    world.run(10 * SECOND)
+    assert states(world, DB) == [State.UP, State.UNREACHABLE]
+    last = world.changes_of(DB)[-1]
+    assert last.cause is Cause.PARENT_DOWN
+    assert last.evidence[0] == f"via {GW}: down (silent)"
+
+
+def test_child_of_a_parent_that_answers_is_down():
+    """The parent answers: the child is down."""
+    world = world_of()
+    cut(world, DB)
+    world.run(10 * SECOND)
+    assert states(world, DB) == [State.UP, State.DOWN]
+
+
+def test_parent_is_asked_at_once():
+    """When a child misses, its parent is asked in the same moment."""
+    rare = Timing(3600 * SECOND, 500 * MILLISECOND, 3, 2)
+    world = World(1)
+    world.watch(peer(GW, timing=rare), peer(DB, via=GW))
+    world.run(3600 * SECOND)
+    at = world.now
+    world.links[DB].lost_in_turn = 1
+    world.run(3 * SECOND)
+    first_miss = next(s for s in world.sent_to(DB) if s > at) + Timing().timeout
+    assert [s for s in world.sent_to(GW) if s > at][0] == first_miss
+
+
+def test_parent_is_not_flooded_by_its_children():
+    """A hundred children that miss at once do not make a hundred questions to the parent."""
+    world = World(1)
+    world.watch(peer(GW), *(peer(f"10.0.1.{n}", via=GW) for n in range(100)))
+    world.run(10 * SECOND)
+    before = len(world.sent_to(GW))
+    cut(world, *(f"10.0.1.{n}" for n in range(100)))
+    world.run(5 * SECOND)
+    assert len(world.sent_to(GW)) - before <= 5 * 50
+    assert world.state(GW) is State.UP
+
+
+def test_child_moves_to_unreachable_when_the_parent_falls_later():
+    """The child is judged first: down; when its parent falls too, it is unreachable."""
+    world = World(1)
+    world.watch(peer(GW), peer(DB, via=GW, timing=QUICK), peer(WITNESS))
+    world.run(10 * SECOND)
+    cut(world, GW, DB)
+    world.run(10 * SECOND)
+    assert states(world, DB) == [State.UP, State.DOWN, State.UNREACHABLE]
+
+
+def test_child_that_fell_before_its_parent_stays_down():
+    """A child that is down while its parent answers stays down when the parent falls later."""
+    world = world_of()
+    cut(world, DB)
+    world.run(20 * SECOND)
+    cut(world, GW)
+    world.run(20 * SECOND)
+    assert states(world, DB) == [State.UP, State.DOWN]
+
+
+def test_child_that_answers_has_no_parent():
+    """A child that answers is up although its parent is down."""
+    world = world_of()
+    cut(world, GW)
+    world.run(20 * SECOND)
+    assert (world.state(GW), world.state(DB)) == (State.DOWN, State.UP)
+
+
+def test_parent_unknown_makes_the_child_unknown():
+    """Where the parent is unknown by a fault of ours, so is the silent child."""
+    world = world_of()
+    world.links[GW].egress = EgressKey("eth1")
+    world.faults[EgressKey("eth1")] = own_link("eth1")
+    cut(world, DB)
+    world.run(20 * SECOND)
+    last = world.changes_of(DB)[-1]
+    assert (last.state, last.cause) == (State.UNKNOWN, Cause.OWN_LINK)
+
+
+def test_child_gets_one_detection_time_when_the_parent_is_known_again():
+    """A child unknown with its parent is not condemned in the moment the parent answers."""
+    world = world_of()
+    blocked = Fact(Cause.SEND_BLOCKED, "EPERM")
+    world.links[GW].egress = EgressKey("eth1")
+    world.faults[EgressKey("eth1")] = blocked
+    cut(world, DB, span=21 * SECOND)
+    world.run(20 * SECOND)
+    assert world.state(DB) is State.UNKNOWN
+    world.links[GW].egress = LAN
+    world.run(20 * SECOND)
+    assert states(world, DB) == [State.UP, State.UNKNOWN, State.UP]
+
+
+def test_children_are_free_when_the_parent_is_back():
+    """When the parent answers again, the child gets one detection time to do so too."""
+    world = world_of()
+    cut(world, GW, span=20 * SECOND)
+    cut(world, DB)
+    world.run(20 * SECOND)
+    world.run(20 * SECOND)
+    assert states(world, DB) == [State.UP, State.UNREACHABLE, State.DOWN]
+    back = world.changes_of(GW)[-1]
+    took = world.changes_of(DB)[-1].at - back.at
+    assert Timing().detection <= took <= Timing().detection + Timing().timeout
+
+
+def test_freed_children_do_not_all_ask_at_once():
+    """Children of a parent that is back are asked over an interval, not in one burst."""
+    world = World(1)
+    world.watch(peer(GW), peer(WITNESS), *(peer(f"10.0.1.{n}", via=GW) for n in range(100)))
+    names = [GW, *(f"10.0.1.{n}" for n in range(100))]
+    world.run(10 * SECOND)
+    cut(world, *names, span=60 * SECOND)
+    world.run(60 * SECOND)
+    begin = world.now
+    world.run(20 * SECOND)
+    assert {world.state(name) for name in names} == {State.UP}
+    back = world.changes_of(GW)[-1].at
+    moments = [at for at, to, _ in world.sent if begin <= at and to != GW]
+    assert max(moments.count(at) for at in set(moments)) <= 5
+    assert back > begin
+
+
+def test_paused_and_silent_parent_leaves_the_child_unreachable():
+    """Maintenance of the gateway: what lies behind it is unreachable, not down."""
+    world = world_of()
+    world.fleet.pause(GW, Pause(world.wall + 3600 * SECOND, "", "root"))
+    cut(world, GW, DB)
+    world.run(20 * SECOND)
+    assert (world.state(GW), world.state(DB)) == (State.PAUSED, State.UNREACHABLE)
+
+
+def test_paused_parent_that_answers_leaves_the_child_down():
+    """A pause alone excuses nobody."""
+    world = world_of()
+    world.fleet.pause(GW, Pause(world.wall + 3600 * SECOND, "", "root"))
+    cut(world, DB)
+    world.run(20 * SECOND)
+    assert world.state(DB) is State.DOWN
+
+
+def test_grandchildren_are_unreachable_too():
+    """A chain of three: all behind the silent one are unreachable."""
+    world = World(1)
+    far = "10.0.0.3"
+    world.watch(
+        peer(GW, timing=QUICK),
+        peer(DB, via=GW, timing=QUICK),
+        peer(far, via=DB, timing=QUICK),
+        peer(WITNESS),
+    )
+    world.run(10 * SECOND)
+    cut(world, GW, DB, far)
+    world.run(10 * SECOND)
+    assert [world.state(name) for name in (GW, DB, far)] == [
+        State.DOWN,
+        State.UNREACHABLE,
+        State.UNREACHABLE,
+    ]
+    assert world.links[GW] is not Link()
+
+
+def test_own_uplink_with_children_is_one_storm():
+    """Our own fault is one storm entry, though gateway and children change together."""
+    world = World(1)
+    names = [GW, *(f"10.0.1.{n}" for n in range(20))]
+    world.watch(peer(GW), *(peer(name, via=GW) for name in names[1:]))
+    world.run(10 * SECOND)
+    cut(world, *names)
+    world.run(10 * SECOND)
+    storms = [e for e in world.events if type(e).__name__ == "Storm"]
+    changes = [e for e in world.events if getattr(e, "state", None) is State.UNKNOWN]
+    assert len(storms) == 1
+    assert [e.quiet for e in changes if e not in storms].count(False) == 5
