@@ -20,6 +20,8 @@ from hbd.wire.hbd_tlv import HbdTlv
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from hbd.wire.auth import Key
+
 Source = tuple[str, int] | tuple[str, int, int, int]
 """A socket address as recvmsg gives it; of IPv6 with flow and scope."""
 
@@ -68,6 +70,8 @@ class Reflector:
         self.ports = ports
         self.own = own
         self.accepts = accepts
+        self.keys: Callable[[str], Collection[Key]] = lambda _: ()
+        """The keys of which an address must have used one; none: it is answered in open mode."""
         self.estimate = ntp.UNKNOWN_ERROR
         self.announcement = HbdTlv(
             flags=hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL,
@@ -119,9 +123,15 @@ class Reflector:
             or self._wrong_way(source, destination)
             or self._stranger(host)
             or self._buckets.refuses((host, destination), now)
-            # Authenticated mode checks its HMAC here,
-            or _corrupt(datagram)
-            # and its replay window here, before a session is touched.
+        )
+        keys = () if reason else self.keys(host)
+        key = next((key for key in keys if stamp.is_signed(datagram, key)), None)
+        if reason is None and keys and key is None:
+            reason = "hmac"
+        # A replay window has its place here, before a session is touched.
+        reason = (
+            reason
+            or _corrupt(datagram, authenticated=key is not None)
             or _too_long(datagram, source)
         )
         if reason is not None:
@@ -129,15 +139,18 @@ class Reflector:
             return None
         self.answered += 1
         remember(self.requests_from, host, now)
-        session = self._session((host, source[1], stamp.ssid(datagram), destination), now)
+        ssid = stamp.ssid(datagram, authenticated=key is not None)
+        session = self._session((host, source[1], ssid, destination), now)
+        sequence = (session.accepted - 1) % ntp.WORD
         return stamp.pack_reply(
             datagram,
-            sequence=(session.accepted - 1) % ntp.WORD,
+            sequence=sequence,
             timestamp=ntp.ntp_from_unix(wall),
             estimate=self.estimate,
             receive_timestamp=ntp.ntp_from_unix(received),
             ttl=UNKNOWN_TTL if ttl is None else ttl,
-            tlvs=self._tlvs(datagram[stamp.OPEN_SIZE :], session),
+            tlvs=self._tlvs(datagram, session, sequence, key),
+            key=key,
         )
 
     def refused(self) -> list[str]:
@@ -173,11 +186,18 @@ class Reflector:
         remember(self._sessions, key, session)
         return session
 
-    def _tlvs(self, region: bytes, session: _Session) -> bytes:
+    def _tlvs(self, datagram: bytes, session: _Session, sequence: int, key: Key | None) -> bytes:
+        region = datagram[stamp.OPEN_SIZE if key is None else stamp.AUTH_SIZE :]
         if not region:
             return region
-        own = partial(self._announce, session)
-        return tlv.reflect(region, {tlv.EXTRA_PADDING: bytes, hbd_tlv.TYPE: own})
+        understood: dict[int, tlv.Answer] = {
+            tlv.EXTRA_PADDING: bytes,
+            hbd_tlv.TYPE: partial(self._announce, session),
+        }
+        if key is None:
+            return tlv.reflect(region, understood)
+        asked = int.from_bytes(datagram[:4], "big")
+        return tlv.reflect_signed(region, understood, key, asked=asked, answered=sequence)
 
     def _announce(self, session: _Session, value: bytes) -> bytes | None:
         """Give our words for an hbd's; others use the type of hbd's TLV for theirs."""
@@ -203,8 +223,9 @@ def _too_short(datagram: bytes) -> str | None:
     return "short" if len(datagram) < stamp.OPEN_SIZE else None
 
 
-def _corrupt(datagram: bytes) -> str | None:
-    return None if ntp.multiplier(stamp.estimate(datagram)) else "multiplier"
+def _corrupt(datagram: bytes, *, authenticated: bool) -> str | None:
+    estimate = stamp.estimate(datagram, authenticated=authenticated)
+    return None if ntp.multiplier(estimate) else "multiplier"
 
 
 def _too_long(datagram: bytes, source: Source) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from hbd.core.model import Cause, State, Tlv
 from hbd.core.path import Answer, Fact
@@ -12,6 +12,8 @@ from hbd.wire.hbd_tlv import HbdTlv, Seen
 
 if TYPE_CHECKING:
     from hbd.core.model import PeerSettings
+    from hbd.wire.auth import Key
+    from hbd.wire.stamp import Reply
 
 NOISE_BITS: Final = 12
 """The lowest bits of T1, below a microsecond, are random: a forger must guess them."""
@@ -23,6 +25,8 @@ GIVE_UP_AFTER: Final = 3
 """So many replies without our TLV show that the reflector is not hbd;"""
 TRY_AGAIN_EVERY: Final = 10
 """then every tenth heartbeat still asks."""
+
+HMAC_TLV_SIZE: Final = len(tlv.pack(tlv.HMAC, bytes(16)))
 
 _EMPTY_TLV: Final = tlv.pack(tlv.EXTRA_PADDING, b"")
 
@@ -63,13 +67,30 @@ class Station:
         return words
 
 
+class Keys(NamedTuple):
+    """What authenticates a path: one key signs, any of them is accepted."""
+
+    sign: Key
+    accept: tuple[Key, ...]
+
+
 class StampSession:
-    """Heartbeats and replies of one path in open mode."""
+    """Heartbeats and replies of one path: in open mode, or with keys in authenticated mode."""
 
-    __slots__ = ("_interval", "_is_hbd", "_options", "_silent", "_ssid", "_station", "_without")
+    __slots__ = (
+        "_interval",
+        "_is_hbd",
+        "_keys",
+        "_options",
+        "_silent",
+        "_ssid",
+        "_station",
+        "_without",
+    )
 
-    def __init__(self, settings: PeerSettings, station: Station) -> None:
+    def __init__(self, settings: PeerSettings, station: Station, keys: Keys | None = None) -> None:
         options = settings.stamp
+        self._keys: Final = keys
         self._options: Final = options
         self._station: Final = station
         random_ssid = 1 + station.dice.getrandbits(32) % 0xFFFF
@@ -91,13 +112,20 @@ class StampSession:
         if self._carries_tlv(sequence):
             timestamp |= WITH_TLV
             tlvs = station.tlv(SEEN.get(state, Seen.UNKNOWN), self._interval)
-        tlvs += self._pad(stamp.OPEN_SIZE + len(tlvs))
         self._silent += 1
-        sequence &= 0xFFFFFFFF
-        return (
-            stamp.pack_request(sequence, timestamp, station.estimate, self._ssid, tlvs),
-            timestamp,
-        )
+        return self._write(sequence & 0xFFFFFFFF, timestamp, tlvs), timestamp
+
+    def _write(self, sequence: int, timestamp: int, tlvs: bytes) -> bytes:
+        estimate, ssid, keys = self._station.estimate, self._ssid, self._keys
+        if keys is None:
+            tlvs += self._pad(stamp.OPEN_SIZE + len(tlvs))
+            return stamp.pack_request(sequence, timestamp, estimate, ssid, tlvs)
+        # Whatever tells something is covered by the HMAC TLV; padding comes before it.
+        length = stamp.AUTH_SIZE + len(tlvs) + (HMAC_TLV_SIZE if tlvs else 0)
+        told, tlvs = bool(tlvs), tlvs + self._pad(length)
+        if told:
+            tlvs += tlv.sign(keys.sign, sequence, tlvs)
+        return stamp.pack_request_auth(sequence, timestamp, estimate, ssid, tlvs, key=keys.sign)
 
     def _carries_tlv(self, sequence: int) -> bool:
         match self._options.tlv:
@@ -117,29 +145,45 @@ class StampSession:
 
     def claims(self, datagram: bytes) -> bool:
         """Whether its SSID is ours, or it has none."""
-        return datagram[14:16] in (b"", b"\0\0", self._ssid.to_bytes(2, "big"))
+        at = 14 if self._keys is None else 26
+        return datagram[at : at + 2] in (b"", b"\0\0", self._ssid.to_bytes(2, "big"))
 
     def recognises(self, payload: bytes, sequence: int, token: int) -> bool:
         """Whether octets returned by an ICMP error hold sequence number and T1 of a heartbeat."""
-        return payload[:12] == (sequence & 0xFFFFFFFF).to_bytes(4, "big") + token.to_bytes(8, "big")
+        begins = payload[:4] == (sequence & 0xFFFFFFFF).to_bytes(4, "big")
+        at = 4 if self._keys is None else 16
+        return begins and payload[at : at + 8] == token.to_bytes(8, "big")
 
     def read(self, datagram: bytes) -> Answer | Fact:
         """Read a reply, be it of 38, 41, 44 octets or more (rules 1.13)."""
         try:
-            reply = stamp.parse_reply(datagram)
-        except WireError:
-            return _bad(f"replies of {len(datagram)} octets, which is no STAMP")
+            reply, words = self._parse(datagram)
+        except WireError as error:
+            if error.reason == "hmac":
+                return Fact(Cause.AUTH, "replies that fail the HMAC: it does not have our key")
+            return _bad(f"replies of {len(datagram)} octets, which is no STAMP of this mode")
         if reply.ssid not in (None, self._ssid):
             return _bad(f"replies of another session (SSID {reply.ssid})")
         if reply.sender_timestamp == 0 and reply.sender_estimate == 0:
             return _bad("sends our own heartbeats back: no reflector, but an echo service")
-        words = hbd_tlv.from_reply(reply.tlvs)
         return Answer(
             sequence=reply.sender_sequence,
             token=reply.sender_timestamp if self._options.echo_timestamp else None,
             dwell=stamp.dwell(reply) or 0,
             incarnation=words.incarnation if words is not None else None,
         )
+
+    def _parse(self, datagram: bytes) -> tuple[Reply, HbdTlv | None]:
+        """Read a reply and hbd's words in it; WireError."""
+        if self._keys is None:
+            reply = stamp.parse_reply(datagram)
+            return reply, hbd_tlv.from_reply(reply.tlvs)
+        for key in self._keys.accept:
+            if stamp.is_signed(datagram, key):
+                reply = stamp.parse_reply_auth(datagram, key)
+                sound = tlv.verifies(key, reply.sequence, reply.tlvs)
+                return reply, hbd_tlv.from_reply(reply.tlvs) if sound else None
+        raise WireError("hmac" if len(datagram) >= stamp.AUTH_SIZE else "short")
 
     def accepted(self, answer: Answer, token: int) -> None:
         """Learn from a reply to the heartbeat with this token whether the reflector is hbd."""

@@ -96,14 +96,25 @@ def parse_request_auth(datagram: bytes, key: Key) -> Request:
     return _parse_request(_AUTH, datagram)
 
 
-def ssid(request: bytes) -> int:
-    """Read the SSID alone, of 44 octets or more in open mode."""
-    return int.from_bytes(request[14:16], "big")
+def ssid(request: bytes, *, authenticated: bool = False) -> int:
+    """Read the SSID alone, of a whole request."""
+    at = 26 if authenticated else 14
+    return int.from_bytes(request[at : at + 2], "big")
 
 
-def estimate(request: bytes) -> int:
-    """Read the Error Estimate alone, of 44 octets or more in open mode."""
-    return int.from_bytes(request[12:14], "big")
+def estimate(request: bytes, *, authenticated: bool = False) -> int:
+    """Read the Error Estimate alone, of a whole request."""
+    at = 24 if authenticated else 12
+    return int.from_bytes(request[at : at + 2], "big")
+
+
+def is_signed(datagram: bytes, key: Key) -> bool:
+    """Check the HMAC of a request or a reply; False as well for what is too short for one."""
+    if len(datagram) < AUTH_SIZE:
+        return False
+    # Octets that must be zero are covered as they were received (RFC 8762 4.4).
+    signed = AUTH_SIZE - MAC_SIZE
+    return key.verifies(datagram[:signed], datagram[signed:AUTH_SIZE])
 
 
 def pack_reply(
@@ -115,31 +126,20 @@ def pack_reply(
     receive_timestamp: int,
     ttl: int,
     tlvs: bytes | None = None,
+    key: Key | None = None,
 ) -> bytes:
-    """Answer a request datagram in exactly as many octets; without TLVs, its own are copied.
+    """Answer a request datagram in exactly as many octets; with a key in authenticated mode.
 
-    ValueError if the TLVs given are not as long as the request's.
+    Without TLVs, its own are copied; ValueError if those given are not as long.
     """
-    own = sequence, timestamp, estimate
-    base = _pack_reply(_OPEN, request, own, receive_timestamp, ttl)
-    return _as_long_as(request, base + (request[OPEN_SIZE:] if tlvs is None else tlvs))
-
-
-def pack_reply_auth(
-    request: bytes,
-    *,
-    sequence: int,
-    timestamp: int,
-    estimate: int,
-    receive_timestamp: int,
-    ttl: int,
-    tlvs: bytes | None = None,
-    key: Key,
-) -> bytes:
-    """Answer as pack_reply does, in authenticated mode."""
-    own = sequence, timestamp, estimate
-    base = _signed(_pack_reply(_AUTH, request, own, receive_timestamp, ttl), key)
-    return _as_long_as(request, base + (request[AUTH_SIZE:] if tlvs is None else tlvs))
+    layout = _OPEN if key is None else _AUTH
+    *sender, ssid = layout.request.unpack_from(request)
+    base = layout.reply.pack(sequence, timestamp, estimate, ssid, receive_timestamp, *sender, ttl)
+    base = base if key is None else _signed(base, key)
+    reply = base + (request[layout.size :] if tlvs is None else tlvs)
+    if len(reply) != len(request):
+        raise ValueError(f"a reply of {len(reply)} octets to a request of {len(request)}")
+    return reply
 
 
 def parse_reply(datagram: bytes) -> Reply:
@@ -173,9 +173,7 @@ def _signed(base: bytes, key: Key) -> bytes:
 def _authenticate(datagram: bytes, key: Key) -> None:
     if len(datagram) < AUTH_SIZE:
         raise WireError("short")
-    # Octets that must be zero are covered as they were received (RFC 8762 4.4).
-    signed = AUTH_SIZE - MAC_SIZE
-    if not key.verifies(datagram[:signed], datagram[signed:AUTH_SIZE]):
+    if not is_signed(datagram, key):
         raise WireError("hmac")
 
 
@@ -186,19 +184,6 @@ def _parse_request(layout: _Layout, datagram: bytes) -> Request:
     if ntp.multiplier(estimate) == 0:
         raise WireError("multiplier")
     return Request(sequence, timestamp, estimate, ssid, datagram[layout.size :])
-
-
-def _pack_reply(
-    layout: _Layout, request: bytes, own: tuple[int, int, int], receive_timestamp: int, ttl: int
-) -> bytes:
-    *sender, ssid = layout.request.unpack_from(request)
-    return layout.reply.pack(*own, ssid, receive_timestamp, *sender, ttl)
-
-
-def _as_long_as(request: bytes, reply: bytes) -> bytes:
-    if len(reply) != len(request):
-        raise ValueError(f"a reply of {len(reply)} octets to a request of {len(request)}")
-    return reply
 
 
 def _parse_reply(layout: _Layout, datagram: bytes) -> Reply:

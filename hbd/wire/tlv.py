@@ -83,6 +83,27 @@ def reflect(region: bytes, understood: Mapping[int, Answer]) -> bytes:
     return bytes(reply)
 
 
+def reflect_signed(
+    region: bytes, understood: Mapping[int, Answer], key: Key, *, asked: int, answered: int
+) -> bytes:
+    """Answer TLVs of authenticated mode: I on all if their HMAC fails, else a fresh HMAC.
+
+    `asked` and `answered` are the Sequence Numbers of request and reply (RFC 8972 4.8).
+    """
+    tlvs, _ = split(region)
+    if all(found.kind == EXTRA_PADDING for found in tlvs):
+        return reflect(region, understood)  # nothing there that needs protection
+    if not verifies(key, asked, region):
+        spoilt = bytearray(region)
+        for start, flags, _kind, _end in _walk(region):
+            spoilt[start] = flags | INTEGRITY
+        return bytes(spoilt)
+    reply = reflect(region, {**understood, HMAC: bytes})
+    start = next(start for start, _, kind, _ in _walk(region) if kind == HMAC)
+    end = start + _HEADER.size + MAC_SIZE
+    return reply[:start] + sign(key, answered, reply[:start], flags=0) + reply[end:]
+
+
 def understood_by_reflector(region: bytes) -> list[Tlv]:
     """Choose what a sender may read of a reply: U is skipped, M ends it, I anywhere spoils all."""
     tlvs, _ = split(region)

@@ -63,7 +63,7 @@ def test_reply_survives(own, ttl, request):
     opened = stamp.pack_request(*request)
     signed = stamp.pack_request_auth(*request, key=KEY)
     reply = stamp.pack_reply(opened, ttl=ttl, **own)
-    signed_reply = stamp.pack_reply_auth(signed, ttl=ttl, key=KEY, **own)
+    signed_reply = stamp.pack_reply(signed, ttl=ttl, key=KEY, **own)
     assert (len(reply), len(signed_reply)) == (len(opened), len(signed))
     assert stamp.parse_reply(reply) == expected == stamp.parse_reply_auth(signed_reply, KEY)
 
@@ -154,7 +154,7 @@ def test_tlvs_of_another_length_are_a_mistake_of_ours(region):
     with pytest.raises(ValueError, match="octets to a request of 52"):
         reply_to(request, tlvs=region)
     with pytest.raises(ValueError, match="octets to a request of 120"):
-        stamp.pack_reply_auth(
+        stamp.pack_reply(
             stamp.pack_request_auth(1, T1, 1, 5, b"12345678", key=KEY),
             sequence=1,
             timestamp=T3,

@@ -74,7 +74,7 @@ def repeated(reply, request, parsed, *, auth):
     """Write a parsed reply again, by a reflector that takes over the SSID the reply has."""
     ssid = slice(26, 28) if auth else slice(14, 16)
     request = request[: ssid.start] + reply[ssid] + request[ssid.stop :]
-    pack = partial(stamp.pack_reply_auth, key=KEY) if auth else stamp.pack_reply
+    pack = partial(stamp.pack_reply, key=KEY) if auth else stamp.pack_reply
     return pack(
         request,
         sequence=parsed.sequence,
