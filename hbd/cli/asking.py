@@ -1,0 +1,109 @@
+"""What the commands that ask the daemon have in common."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from typing import Any, Final
+
+from hbd.report.client import Client, NoDaemonError, RemoteError
+from hbd.report.places import control_socket
+
+EX_NO_DAEMON: Final = 3
+
+EXIT_OF: Final = {
+    "NoSuchPeer": os.EX_UNAVAILABLE,
+    "PermissionDenied": os.EX_NOPERM,
+    "ReloadRefused": os.EX_CONFIG,
+    "Busy": EX_NO_DAEMON,
+}
+
+OK: Final = {"up", "paused"}
+BAD: Final = {"down", "unreachable"}
+
+
+class AskError(Exception):
+    """The daemon cannot be asked, or refuses; `status` is the exit status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def declare(subparsers: Any, name: str, words: str, epilog: str) -> ArgumentParser:
+    """Declare a command; `words` say what it does, from the second word on in lower case."""
+    parser: ArgumentParser = subparsers.add_parser(
+        name,
+        help=words[0].lower() + words[1:].rstrip("."),
+        description=words,
+        epilog=epilog,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def client() -> Client:
+    """Give a client of the daemon that the environment points to."""
+    return Client(control_socket(os.environ))
+
+
+def ask(method: str, **parameters: object) -> dict[str, Any]:
+    """Ask the daemon once; AskError where it cannot be asked, or refuses."""
+    try:
+        return client().call(method, **parameters)
+    except RemoteError as error:
+        raise refused(error) from error
+    except NoDaemonError as error:
+        raise no_daemon(error) from error
+    except OSError as error:
+        raise AskError(f"cannot ask the daemon: {error}", os.EX_NOPERM) from error
+
+
+def no_daemon(error: NoDaemonError) -> AskError:
+    """Say where nobody answers and what to do."""
+    words = (
+        f"{error}: start it with systemctl start hbd, or set RUNTIME_DIRECTORY to where yours runs"
+    )
+    return AskError(words, EX_NO_DAEMON)
+
+
+def refused(error: RemoteError) -> AskError:
+    """Put a refusal into words."""
+    parameters = error.parameters
+    match error.name:
+        case "NoSuchPeer":
+            text = f"no peer {parameters.get('name')} in the configuration; see hbd status"
+        case "PermissionDenied":
+            text = f"not permitted: {parameters.get('help')}"
+        case "ReloadRefused":
+            text = "\n".join(map(str, parameters.get("errors", ())))
+        case "Busy":
+            text = "the daemon has too many clients; try again"
+        case _:
+            text = f"the daemon refused: {error}"
+    return AskError(text, EXIT_OF.get(error.name, os.EX_SOFTWARE))
+
+
+def complain(error: AskError) -> int:
+    """Print what went wrong; give the exit status."""
+    for line in str(error).splitlines():
+        sys.stderr.write(f"hbd: {line}\n")
+    return error.status
+
+
+def verdict(states: list[str]) -> int:
+    """Give the exit status of the plug-in convention: 0 well, 1 warning, 2 critical."""
+    if any(state in BAD for state in states):
+        return 2
+    return 0 if all(state in OK for state in states) else 1
+
+
+def span(text: str) -> int:
+    """Read a duration of the command line, nanoseconds; a type for argparse."""
+    from hbd.config.values import Mistake, nanoseconds_of  # noqa: PLC0415 - status need not load YAML
+
+    try:
+        return nanoseconds_of(text)
+    except Mistake as error:
+        raise ArgumentTypeError(str(error)) from error

@@ -1,0 +1,79 @@
+"""The program `hbd`: finds the command and runs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from hbd import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS: Final = (
+    "run",
+    "check",
+    "reload",
+    "status",
+    "explain",
+    "wait",
+    "pause",
+    "resume",
+    "ping",
+)
+
+EPILOG: Final = """\
+exit status of every command besides its own: 3 no daemon to ask, 64 wrong
+usage, 69 no such peer, 77 not permitted, 78 bad configuration
+
+examples:
+  hbd status              who is up, who is down, and why
+  hbd explain db1         why db1 is in its state, and what to do next
+  hbd check && systemctl reload hbd
+
+see hbd(8) and hbd.yaml(5)
+"""
+
+
+class Parser(ArgumentParser):
+    """An argument parser whose errors end with EX_USAGE."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is."""
+        sys.stderr.write(f"hbd: {message}; see {self.prog} --help\n")
+        sys.exit(os.EX_USAGE)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; give the exit status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    # Only what is asked for is imported: `hbd status` is to be cheap.
+    asked = next((word for word in arguments if not word.startswith("-")), None)
+    names = (asked,) if asked in COMMANDS else COMMANDS
+    modules = {name: import_module(f"hbd.cli.{name}") for name in names}
+    parser = Parser(
+        prog="hbd",
+        description="Says which of your machines are alive and reachable, and if not, why.",
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hbd {__version__}")
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    for module in modules.values():
+        module.add(subparsers)
+    parsed = parser.parse_args(arguments)
+    try:
+        status: int = modules[parsed.command].run(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return os.EX_OK
+    except KeyboardInterrupt:
+        return 130
+    return status

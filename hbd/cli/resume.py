@@ -1,0 +1,35 @@
+"""`hbd resume`: ends a pause."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from hbd.cli.asking import AskError, ask, complain, declare
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+EPILOG: Final = """\
+example:
+  sudo hbd resume db1
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = declare(subparsers, "resume", "End the pause of peers.", EPILOG)
+    parser.add_argument("peers", nargs="+", metavar="PEER")
+
+
+def run(arguments: Namespace) -> int:
+    """Resume them and say which were paused."""
+    try:
+        answer = ask("Resume", peers=arguments.peers)
+    except AskError as error:
+        return complain(error)
+    for name in arguments.peers:
+        words = "is judged again" if name in answer["peers"] else "was not paused"
+        sys.stdout.write(f"{name} {words}\n")
+    return os.EX_OK

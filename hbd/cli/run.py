@@ -1,0 +1,86 @@
+"""`hbd run`: the daemon, in the foreground."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from hbd.cli.asking import declare
+from hbd.config import ConfigError, Loaded, load
+from hbd.daemon.daemon import Daemon
+from hbd.daemon.mirror import BindError
+from hbd.daemon.teller import new_id
+from hbd.net.clock import Clock
+from hbd.report import messages
+from hbd.report.choose import choose
+from hbd.report.control import SocketTakenError
+from hbd.report.notify import Notifier
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+DEFAULT_FILE: Final = "/etc/hbd.yaml"
+
+EPILOG: Final = """\
+Under systemd entries go to the journal, else to standard error. An ordinary
+user sets RUNTIME_DIRECTORY and STATE_DIRECTORY, for the commands too.
+Exit status: 0 stopped by SIGTERM or SIGINT, 71 cannot bind or start,
+78 bad configuration. SIGHUP reloads.
+
+example:
+  hbd run --config ./hbd.yaml --log text
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = declare(subparsers, "run", "Run the daemon in the foreground.", EPILOG)
+    parser.add_argument(
+        "--config", default=DEFAULT_FILE, metavar="FILE", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--log", choices=("text", "json"), help="to standard error, as text or as JSON lines"
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Load, start, turn until stopped."""
+    # systemd's watchdog ends us with SIGABRT: then the journal shows where we hung.
+    faulthandler.enable()
+    notifier = Notifier(os.environ)
+    try:
+        loaded = load(arguments.config)
+    except ConfigError as error:
+        first = error.problems[0]
+        more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+        notifier.status(f"configuration error: {first}{more}")
+        for problem in error.problems:
+            sys.stderr.write(f"{problem}\n")
+        return os.EX_CONFIG
+    try:
+        daemon = _begin(loaded, arguments.log)
+    except (BindError, SocketTakenError, OSError) as error:
+        notifier.status(f"cannot start: {error}")
+        sys.stderr.write(f"hbd: cannot start: {error}\n")
+        return os.EX_OSERR
+    daemon.run()
+    return os.EX_OK
+
+
+def _begin(loaded: Loaded, log: str | None) -> Daemon:
+    clock = Clock()
+    sink = choose(log, os.environ, lambda n: messages.entries_lost(new_id(), clock.wall(), n))
+    daemon = Daemon(loaded, sink, os.environ)
+    daemon.start(_kept_sockets())
+    return daemon
+
+
+def _kept_sockets() -> dict[str, int]:
+    """Give the sockets that systemd kept over a restart, by the names we gave them."""
+    if "LISTEN_FDS" not in os.environ:
+        return {}
+    from systemd.daemon import listen_fds_with_names  # noqa: PLC0415 - not needed otherwise
+
+    return {name: fd for fd, name in listen_fds_with_names().items()}

@@ -1,0 +1,78 @@
+"""The table of `hbd status`, and figures in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from hbd.report.words import duration
+
+WORST_FIRST: Final = ("down", "unreachable", "degraded", "unknown", "left", "paused", "up")
+COLOURS: Final = {
+    "up": "32",
+    "degraded": "33",
+    "down": "31",
+    "unreachable": "35",
+    "unknown": "36",
+    "left": "34",
+    "paused": "34",
+}
+HEADER: Final = ("PEER", "STATE", "CAUSE", "SINCE", "RTT", "LOSS", "ADDRESS")
+
+
+def ago(since: str) -> str:
+    """Say how long a moment in ISO 8601 is past: `3d 4h`."""
+    past = datetime.now(UTC) - datetime.fromisoformat(since)
+    return duration(int(past.total_seconds()) * 1_000_000_000)
+
+
+def milliseconds(value: float | None) -> str:
+    """`0.21 ms`, or a dash for what is not known."""
+    return "-" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"  # noqa: PLR2004
+
+
+def percent(value: float | None) -> str:
+    """`1.5 %`, or a dash for what is not known."""
+    return "-" if value is None else f"{value:g} %"
+
+
+def table(status: dict[str, Any], *, colour: bool) -> list[str]:
+    """Put a status into lines, the worst peers first."""
+    peers = sorted(status["peers"], key=lambda peer: WORST_FIRST.index(peer["state"]))
+    rows = [HEADER, *map(_row, peers)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    lines = []
+    for index, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        if colour and index:
+            code = COLOURS[peers[index - 1]["state"]]
+            cells[1] = f"\x1b[{code}m{cells[1]}\x1b[0m"
+        lines.append("  ".join(cells).rstrip())
+    return [*lines, "", summary(status)]
+
+
+def _row(peer: dict[str, Any]) -> tuple[str, ...]:
+    state = peer["state"] + (" ~" if peer["flapping"] else "") + ("?" if peer["restored"] else "")
+    addresses = ", ".join(path["address"] for path in peer["paths"])
+    return (
+        peer["name"],
+        state,
+        peer["cause"] or "-",
+        ago(peer["since"]),
+        milliseconds(peer["rtt_ms"]["last"]),
+        percent(peer["loss_percent"]),
+        addresses,
+    )
+
+
+def summary(status: dict[str, Any]) -> str:
+    """`12 peers: 10 up, 1 degraded, 1 down`, and what the signs in the table mean."""
+    counts = status["summary"]
+    total = sum(counts.values())
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    text = f"{total} peer{'s' * (total != 1)}" + (f": {states}" if states else "")
+    if any(peer["restored"] for peer in status["peers"]):
+        text += "; ? from before the start, no verdict since"
+    if any(peer["flapping"] for peer in status["peers"]):
+        text += "; ~ flapping"
+    return text

@@ -1,0 +1,79 @@
+"""`hbd wait`: blocks until a peer is in a state."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from hbd.cli.asking import AskError, ask, client, complain, declare, no_daemon, refused, span
+from hbd.report.client import NoDaemonError, RemoteError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+ACCEPTED: Final = {"up": {"up", "degraded"}, "down": {"down", "unreachable"}}
+"""Who waits for up is content with degraded, who waits for down with unreachable."""
+
+STATES: Final = ("up", "degraded", "down", "unreachable", "unknown", "paused", "left")
+
+EPILOG: Final = """\
+up includes degraded, down includes unreachable.
+Exit status: 0, or 1 at the timeout.
+
+examples:
+  hbd wait db1 --timeout 30s && start-the-application
+  hbd wait db1 --for down; echo "db1 went down"
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = declare(subparsers, "wait", "Wait until a peer is in a state.", EPILOG)
+    parser.add_argument("peer", metavar="PEER")
+    parser.add_argument(
+        "--for", dest="state", default="up", choices=STATES, metavar="STATE", help="default: up"
+    )
+    parser.add_argument("--timeout", type=span, metavar="DURATION", help="default: no limit")
+
+
+def run(arguments: Namespace) -> int:
+    """Follow the peer's state until it is right."""
+    accepted = ACCEPTED.get(arguments.state, {arguments.state})
+    end = None if arguments.timeout is None else time.monotonic() + arguments.timeout / 1e9
+    try:
+        return _follow(arguments.peer, accepted, end)
+    except TimeoutError:
+        try:
+            state = ask("Status", peers=[arguments.peer])["peers"][0]["state"]
+        except AskError as error:
+            return complain(error)
+        sys.stderr.write(f"hbd: {arguments.peer} is {state}, not {arguments.state}: timed out\n")
+        return 1
+    except RemoteError as error:
+        return complain(refused(error))
+    except AskError as error:
+        return complain(error)
+
+
+def _follow(peer: str, accepted: set[str], end: float | None) -> int:
+    """Watch, over restarts of the daemon too, which is away for a moment only."""
+    seen = False
+    while True:
+        timeout = None if end is None else max(end - time.monotonic(), 0.0)
+        try:
+            for change in client().stream("Watch", timeout=timeout, peers=[peer]):
+                seen = True
+                if change["state"] in accepted:
+                    return os.EX_OK
+        except NoDaemonError as error:
+            if not seen:
+                raise no_daemon(error) from error
+            _breathe(end)
+
+
+def _breathe(end: float | None) -> None:
+    if end is not None and time.monotonic() >= end:
+        raise TimeoutError
+    time.sleep(0.2)

@@ -1,0 +1,320 @@
+"""The one loop: all that hbd does, turn by turn."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import signal
+import socket
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from hbd import __version__
+from hbd.core.fleet import Fleet, Restored
+from hbd.core.model import MILLISECOND, SECOND
+from hbd.core.peer import Pause
+from hbd.core.reflector import Reflector
+from hbd.core.stamp import StampSession, Station
+from hbd.daemon.desk import Desk
+from hbd.daemon.mirror import Mirror, accepts
+from hbd.daemon.monitor import Monitor
+from hbd.daemon.names import Names
+from hbd.daemon.poller import Poller
+from hbd.daemon.reloading import Reloading
+from hbd.daemon.teller import Teller, new_id
+from hbd.net.clock import Clock
+from hbd.net.resolver import Resolver
+from hbd.net.routes import Routes
+from hbd.report import messages
+from hbd.report.files import StateFiles
+from hbd.report.notify import Notifier, watchdog_interval
+from hbd.report.places import runtime_directory, state_directory
+from hbd.report.store import Store
+from hbd.wire import hbd_tlv, ntp, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hbd.config import Loaded
+    from hbd.config.model import Configuration, Listen
+    from hbd.core.roster import Change
+    from hbd.report.records import PeerRecord
+    from hbd.report.sink import Sink
+
+TICK: Final = 1 * MILLISECOND
+"""Turns are never closer: what is due within one is done in one."""
+
+SUSPENDED: Final = 100 * MILLISECOND
+"""A jump of BOOTTIME against MONOTONIC from which the machine was suspended."""
+
+CLOCK_CHECK: Final = 60 * SECOND
+"""How often the state of synchronisation is looked at."""
+
+LAST_WORDS: Final = 2 * SECOND
+"""How long a stopping daemon waits for the journal to take what it has to say."""
+
+
+class Daemon:
+    """Everything that runs, and the turns in which it does."""
+
+    def __init__(self, loaded: Loaded, sink: Sink, environ: Mapping[str, str]) -> None:
+        """Open what needs no privilege; OSError where even that fails."""
+        configuration = loaded.configuration
+        self.configuration = configuration
+        self.clock: Final = Clock()
+        self.poller: Final = Poller()
+        self.notifier: Final = Notifier(environ)
+        self.stopping = False
+        dice = Random(secrets.randbits(256))  # noqa: S311 - jitter, SSIDs and noise in T1: no key
+        node = configuration.node or socket.gethostname()
+        self.node: Final = node
+        self.station: Final = Station(node, secrets.randbits(64), dice)
+        self.started: Final = self.clock.wall()
+        self._started_real: Final = self.clock.now()
+        self.fleet: Final = Fleet(
+            now=self.clock.now(),
+            wall=self.clock.wall(),
+            dice=dice,
+            session=lambda settings: StampSession(settings, self.station),
+            start_grace=configuration.start_grace,
+            tick=TICK,
+        )
+        self.reflector: Final = Reflector(
+            (),
+            (),
+            lambda _: False,
+            node=hbd_tlv.node_id(node),
+            incarnation=self.station.incarnation,
+        )
+        self.mirror: Final = Mirror(self.reflector, self.clock, self.poller)
+        self.monitor: Final = Monitor(self.fleet, self.clock, self.poller, Routes())
+        self._resolver: Final = Resolver()
+        self.names: Final = Names(self.fleet, self._resolver)
+        self._store: Final = Store(state_directory(environ))
+        self._runtime: Final = runtime_directory(environ)
+        self.teller: Final = Teller(
+            self.fleet,
+            self.clock,
+            sink=sink,
+            store=self._store,
+            files=StateFiles(self._runtime),
+            notifier=self.notifier,
+        )
+        self.teller.drops = lambda: self.monitor.drops
+        self.reloading: Final = Reloading(self)
+        self.desk: Final = Desk(self, self._runtime)
+        self._gap = self.clock.boottime_gap()
+        self._clock_checked = -CLOCK_CHECK
+        interval = watchdog_interval(environ)
+        self._beat: Final = None if interval is None else interval // 4
+        self._next_beat = 0
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._loaded: Final = loaded
+
+    # -- start and stop -----------------------------------------------------------------------
+
+    def start(self, kept: dict[str, int]) -> None:
+        """Bind, load what was stored, begin; BindError if `listen:` cannot be had.
+
+        `kept` are the sockets that systemd kept for us, by the names we gave them.
+        """
+        self._bind(kept)
+        configuration = self.configuration
+        stored = self._store.load()
+        self.fleet.apply(configuration.peers)
+        for name, known in stored.peers.items():
+            if name in self.fleet.peers:
+                self.fleet.restore(name, _restored(known))
+            else:
+                self._store.forget(name)
+        self.teller.take_peers([])
+        self.teller.watch(self.poller)
+        self.teller.again(stored.pending)
+        self._say_start(stored.last_moment)
+        self.teller.snapshot("start")
+        for warning in self._loaded.warnings:
+            self.teller.warn(str(warning))
+        for error in (stored.error, self.desk.open()):
+            if error:
+                self.teller.warn(error)
+        self.take_paths()
+        self.poller.watch(self._resolver.fileno(), self._hear_names)
+        self._hear_signals()
+        self.notifier.ready()
+        _settle()
+
+    def _bind(self, kept: dict[str, int]) -> None:
+        listens = self.configuration.listen
+        wanted = {stored_name(listen): listen for listen in listens}
+        for name, fd in kept.items():
+            if name not in wanted:
+                os.close(fd)
+                self.notifier.remove(name)
+        usable = {wanted[name]: fd for name, fd in kept.items() if name in wanted}
+        opened = self.mirror.open(listens, usable, self.teller.warn)
+        self.mirror.adopt(listens, opened)
+        for listen, bound in opened.items():
+            if listen not in usable:
+                self.notifier.store(bound.fileno(), stored_name(listen))
+
+    def _say_start(self, last_moment: int | None) -> None:
+        wall = self.clock.wall()
+        self.teller.say(
+            messages.started(
+                new_id(),
+                wall,
+                version=__version__,
+                node=self.node,
+                peers=len(self.fleet.peers),
+                listening=[
+                    f"{listen.address} port {listen.port}" for listen in self.mirror.sockets
+                ],
+                unwatched=None if last_moment is None else max(wall - last_moment, 0),
+            )
+        )
+
+    def take_over(self, configuration: Configuration) -> Change:
+        """Use another configuration from now on; BindError, and nothing changed, if it cannot."""
+        opened = self.mirror.open(configuration.listen, {}, self.teller.warn)
+        gone = set(self.mirror.sockets).difference(configuration.listen)
+        self.mirror.adopt(configuration.listen, opened)
+        for listen in gone:
+            self.notifier.remove(stored_name(listen))
+        for listen, bound in opened.items():
+            self.notifier.store(bound.fileno(), stored_name(listen))
+        self.configuration = configuration
+        self.fleet.start_grace = configuration.start_grace
+        change = self.fleet.apply(configuration.peers)
+        self.teller.take_peers(change.removed)
+        self.take_paths()
+        _settle()
+        return change
+
+    def refuse(self, errors: list[str]) -> None:
+        """Say that a new configuration has mistakes, where people look for it."""
+        self.teller.say(messages.reload_refused(new_id(), self.clock.wall(), errors))
+        self.teller.complain(f"reload refused, the old configuration is in use: {errors[0]}")
+
+    def take_paths(self) -> None:
+        """The paths are others now: resolve them, and answer whom the configuration says."""
+        self.monitor.forbidden_ports = {stamp.PORT, *self.reflector.ports}
+        paths = (path for peer in self.fleet.peers.values() for path in peer.paths)
+        self.names.take(paths, self.clock.now())
+        self._know_reflectors()
+
+    def _know_reflectors(self) -> None:
+        """Answer whom the configuration says, but never another reflector: they would not end."""
+        targets = [
+            target
+            for peer in self.fleet.peers.values()
+            for path in peer.paths
+            for target in path.targets
+        ]
+        self.reflector.accepts = accepts(self.configuration.accept, targets)
+        self.reflector.own = {target[:2] for target in targets}
+
+    def _hear_signals(self) -> None:
+        self._wake_reader.setblocking(False)  # noqa: FBT003 - its only argument
+        self._wake_writer.setblocking(False)  # noqa: FBT003 - its only argument
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop())
+        signal.signal(signal.SIGHUP, lambda *_: self.reloading.want())
+        self.poller.watch(self._wake_reader.fileno(), self._hear_wake)
+
+    def _hear_wake(self) -> None:
+        self._wake_reader.recv(4096)
+
+    def _stop(self) -> None:
+        self.stopping = True
+
+    def run(self) -> None:
+        """Turn until told to stop, then say so."""
+        while not self.stopping:
+            self._turn()
+        self.notifier.stopping()
+        self.reloading.cancel()
+        wall = self.clock.wall()
+        self.teller.snapshot("stop")
+        ran = self.clock.now() - self._started_real
+        self.teller.say(messages.stopped(new_id(), wall, node=self.node, ran=ran))
+        self.teller.finish(self.clock.now() + LAST_WORDS)
+        self.desk.close()
+
+    # -- the turn -----------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        ready = self.poller.wait(self._patience())
+        now, wall = self.clock.now(), self.clock.wall()
+        self.fleet.turn(now, wall)
+        self._look_for_suspension()
+        if self.monitor.drain(now, wall):
+            self.fleet.advance()
+        self.monitor.carry_out(self.teller.tell)
+        for callback in ready:
+            callback()
+        self.reloading.work()
+        self.names.ask(now)
+        self.monitor.carry_out(self.teller.tell)
+        for address in self.reflector.refused():
+            self.teller.say(messages.refused_source(new_id(), wall, address))
+        self.desk.work(now)
+        self.teller.work(now)
+        self._look_at_clock(now)
+        self._feed_watchdog(now)
+
+    def _patience(self) -> int | None:
+        """How long nothing has to be done."""
+        fleet = self.fleet.next_deadline()
+        deadlines = [fleet, self.names.next_deadline(), *self.teller.deadlines()]
+        deadlines.append(self.desk.next_deadline())
+        if self._beat is not None:
+            deadlines.append(self._next_beat)
+        due = [deadline for deadline in deadlines if deadline is not None]
+        return min(due) - self.clock.now() if due else None
+
+    def _look_for_suspension(self) -> None:
+        gap = self.clock.boottime_gap()
+        slept, self._gap = gap - self._gap, gap
+        if slept >= SUSPENDED:
+            self.fleet.suspended(slept)
+
+    def _hear_names(self) -> None:
+        if self.names.hear(self.clock.now()):
+            self._know_reflectors()
+
+    def _look_at_clock(self, now: int) -> None:
+        if now - self._clock_checked < CLOCK_CHECK:
+            return
+        self._clock_checked = now
+        synchronised, error = self.clock.synchronised()
+        self.station.estimate = ntp.error_estimate(error, synchronised=synchronised)
+        self.reflector.estimate = self.station.estimate
+
+    def _feed_watchdog(self, began: int) -> None:
+        """Feed it last, and only from a turn that was on time: it stands for the whole turn."""
+        if self._beat is None:
+            return
+        now = self.clock.now()
+        if now >= self._next_beat and now - began <= self._beat:
+            self._next_beat = now + self._beat
+            self.notifier.watchdog()
+
+
+def _settle() -> None:
+    """What is here now stays: no later collection has to look at it."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def stored_name(listen: Listen) -> str:
+    """Give the name under which systemd keeps a reflector's socket: no colon may be in it."""
+    return f"udp-{listen.address.replace(':', '.')}-{listen.port}"
+
+
+def _restored(known: PeerRecord) -> Restored:
+    pause = known.pause
+    kept = None if pause is None else Pause(pause.until, pause.reason, pause.by)
+    return Restored(known.state, known.cause, known.since, kept)

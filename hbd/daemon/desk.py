@@ -1,0 +1,214 @@
+"""What the control socket answers: status, explanations, changes."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+from typing import TYPE_CHECKING, Any, Final
+
+from hbd.core.peer import Pause
+from hbd.daemon import status
+from hbd.report.call import Answer, Call, Later, Stream
+from hbd.report.control import ControlServer, SocketTakenError, Subscriptions
+from hbd.report.places import SOCKET_NAME
+from hbd.report.varlink import RefusedError
+from hbd.report.words import moment, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hbd.core.events import StateChanged
+    from hbd.core.peer import Peer
+    from hbd.daemon.daemon import Daemon
+    from hbd.daemon.reloading import Done
+
+GROUP: Final = "hbd"
+"""Its members may reload, pause and resume."""
+
+DEFAULT_PAUSE_USEC: Final = 3_600 * 1_000_000
+LONGEST_PAUSE_USEC: Final = 10 * 365 * 86_400 * 1_000_000
+REASON_LIMIT: Final = 200
+
+
+class Desk:
+    """Answers the clients of the control socket."""
+
+    def __init__(self, daemon: Daemon, directory: Path) -> None:
+        self._daemon: Final = daemon
+        self._directory: Final = directory
+        self._server: ControlServer | None = None
+        self._subscriptions: Final = Subscriptions()
+        daemon.teller.listeners.append(self._publish)
+
+    def open(self) -> str:
+        """Open the socket; give why not, if it is for want of permission or room.
+
+        SocketTakenError where another daemon answers there.
+        """
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._server = ControlServer(
+                self._directory / SOCKET_NAME,
+                {
+                    "Status": self._status,
+                    "Explain": self._explain,
+                    "Watch": self._watch,
+                    "Reload": self._reload,
+                    "Pause": self._pause,
+                    "Resume": self._resume,
+                },
+                self._daemon.poller,
+                _gid(GROUP),
+            )
+        except (OSError, SocketTakenError) as error:
+            cause = error.__cause__ if isinstance(error, SocketTakenError) else error
+            if not isinstance(cause, OSError):
+                raise
+            return (
+                f"hbd status will not find this daemon: {error}; set RUNTIME_DIRECTORY and"
+                " STATE_DIRECTORY to directories of your own, for the commands too"
+            )
+        return ""
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    def work(self, now: int) -> None:
+        """Do what is due at the end of a turn."""
+        if self._server is not None:
+            self._server.turn(now)
+
+    def next_deadline(self) -> int | None:
+        return None if self._server is None else self._server.next_deadline()
+
+    # -- questions ----------------------------------------------------------------------------
+
+    def _status(self, call: Call) -> Answer:
+        peers = self._named(call.texts("peers")) or list(self._daemon.fleet.peers.values())
+        return Stream(self._status_pieces(peers))
+
+    def _status_pieces(self, peers: list[Peer]) -> Iterator[bytes]:
+        """Give the JSON in pieces, so that ten thousand peers do not hold up a heartbeat."""
+        daemon = self._daemon
+        reflector = daemon.reflector
+        head = {
+            "version": status.VERSION,
+            "node": daemon.node,
+            "pid": os.getpid(),
+            "started": moment(daemon.started),
+            "config": daemon.configuration.file,
+            "summary": status.summary(daemon.fleet),
+            "reflector": {
+                "answered": reflector.answered,
+                "dropped": {reason: count for reason, count in reflector.dropped.items() if count},
+            },
+        }
+        yield json.dumps(head)[:-1].encode() + b', "peers": ['
+        for number, peer in enumerate(peers):
+            text = json.dumps(status.view(daemon.fleet, peer))
+            yield (", " * (number > 0) + text).encode()
+        yield b"]}"
+
+    def _explain(self, call: Call) -> Answer:
+        (peer,) = self._named([call.text("peer") or ""])
+        return {"version": status.VERSION, **status.explain(self._daemon.fleet, peer)}
+
+    def _watch(self, call: Call) -> Answer:
+        names = call.texts("peers")
+        peers = self._named(names) or list(self._daemon.fleet.peers.values())
+        later = self._subscriptions.add(call, names or None)
+        for peer in peers:
+            call.reply(_change(peer), continues=True)
+        return later
+
+    def _publish(self, event: StateChanged) -> None:
+        if len(self._subscriptions):
+            peer = self._daemon.fleet.peers[event.peer]
+            self._subscriptions.publish(event.peer, _change(peer))
+
+    def _named(self, names: tuple[str, ...] | list[str]) -> list[Peer]:
+        peers = self._daemon.fleet.peers
+        for name in names:
+            if name not in peers:
+                raise RefusedError("NoSuchPeer", name=name)
+        return [peers[name] for name in names]
+
+    # -- changes ------------------------------------------------------------------------------
+
+    def _reload(self, call: Call) -> Answer:
+        call.require_change()
+
+        def done(outcome: Done) -> None:
+            if isinstance(outcome, list):
+                call.fail("ReloadRefused", errors=outcome)
+                return
+            change, warnings = outcome
+            call.reply({**change._asdict(), "warnings": warnings})
+
+        self._daemon.reloading.want(done)
+        return Later()
+
+    def _pause(self, call: Call) -> Answer:
+        call.require_change()
+        peers = self._chosen(call)
+        usec = call.number("duration_usec") or DEFAULT_PAUSE_USEC
+        until = self._daemon.clock.wall() + max(min(usec, LONGEST_PAUSE_USEC), 1) * 1_000
+        reason = one_line(call.text("reason") or "", REASON_LIMIT)
+        pause = Pause(until, reason, _user(call.credentials.uid))
+        for peer in peers:
+            self._daemon.fleet.pause(peer.name, pause)
+            self._daemon.teller.keep(peer)
+        return {"peers": [peer.name for peer in peers], "until": moment(until)}
+
+    def _resume(self, call: Call) -> Answer:
+        call.require_change()
+        resumed = []
+        for peer in self._chosen(call):
+            if self._daemon.fleet.resume(peer.name):
+                resumed.append(peer.name)
+                self._daemon.teller.keep(peer)
+        return {"peers": resumed}
+
+    def _chosen(self, call: Call) -> list[Peer]:
+        """Give the peers that are named, and those with all the labels."""
+        chosen = {peer.name: peer for peer in self._named(call.texts("peers"))}
+        labels = call.mapping("labels").items()
+        if labels:
+            for peer in self._daemon.fleet.peers.values():
+                if labels <= dict(peer.settings.labels).items():
+                    chosen[peer.name] = peer
+        if not chosen:
+            raise RefusedError("NoSuchPeer", name=_words(dict(labels)))
+        return list(chosen.values())
+
+
+def _change(peer: Peer) -> dict[str, Any]:
+    return {
+        "name": peer.name,
+        "state": peer.state.value,
+        "cause": peer.cause.value if peer.cause is not None else None,
+        "since": moment(peer.since),
+    }
+
+
+def _words(labels: dict[str, str]) -> str:
+    named = " ".join(f"{key}={value}" for key, value in labels.items())
+    return f"with label {named}" if named else "named"
+
+
+def _gid(group: str) -> int | None:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        return None
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

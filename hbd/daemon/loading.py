@@ -1,0 +1,81 @@
+"""Reads the configuration beside the loop, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import hbd
+from hbd.config import Loaded, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hbd.daemon.poller import Poller
+
+CHUNK: Final = 1 << 16
+
+Outcome = Loaded | list[Problem]
+
+
+class Loading:
+    """One reading of the configuration; `done` is called with what came of it."""
+
+    def __init__(self, file: str, poller: Poller, done: Callable[[Outcome], None]) -> None:
+        self._file: Final = file
+        self._poller: Final = poller
+        self._done: Final = done
+        self._chunks: list[bytes] = []
+        # Not from the current directory, but from where this program itself was loaded.
+        root = str(Path(hbd.__file__).parents[1])
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-P", "-m", "hbd.config", file],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": root},
+        )
+        self._pipe = self._process.stdout
+        if self._pipe is not None:
+            os.set_blocking(self._pipe.fileno(), False)
+            poller.watch(self._pipe.fileno(), self._read)
+
+    def _read(self) -> None:
+        if self._pipe is None:
+            return
+        try:
+            chunk = os.read(self._pipe.fileno(), CHUNK)
+        except BlockingIOError:
+            return
+        if chunk:
+            self._chunks.append(chunk)
+            return
+        self._poller.unwatch(self._pipe.fileno())
+        self._pipe.close()
+        self._pipe = None
+        status = self._process.wait()
+        self._done(self._outcome(status))
+
+    def _outcome(self, status: int) -> Outcome:
+        if status == 0:
+            try:
+                outcome: Outcome = pickle.loads(b"".join(self._chunks))  # noqa: S301 - our own child's
+            except (pickle.UnpicklingError, EOFError):
+                pass
+            else:
+                return outcome
+        words = f"the process that reads it ended early (status {status}); try again"
+        return [Problem(self._file, 1, 1, words)]
+
+    def cancel(self) -> None:
+        """End it without an outcome."""
+        if self._pipe is not None:
+            self._poller.unwatch(self._pipe.fileno())
+            self._pipe.close()
+            self._pipe = None
+            self._process.kill()
+            self._process.wait()

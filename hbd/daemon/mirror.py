@@ -1,0 +1,147 @@
+"""The reflector on real sockets: answers the heartbeats of others."""
+
+from __future__ import annotations
+
+import errno
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TYPE_CHECKING, Final
+
+from hbd.config.model import Accept, Listen
+from hbd.core.reflector import Reflector, address_of
+from hbd.net.reflecting import ReflectorSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from hbd.core.path import Address
+    from hbd.daemon.poller import Poller
+    from hbd.net.clock import Clock
+
+BATCH: Final = 32
+"""Requests answered at a time: more would make the last wait and its timestamp old."""
+BATCHES: Final = 32
+"""At a time and socket, so that a flood leaves the rest of the turn its time."""
+
+NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
+
+
+class BindError(Exception):
+    """An address of `listen:` cannot be bound; says what to do."""
+
+
+class Mirror:
+    """The reflector's sockets, and who is answered."""
+
+    def __init__(self, reflector: Reflector, clock: Clock, poller: Poller) -> None:
+        self.reflector: Final = reflector
+        self.sockets: dict[Listen, ReflectorSocket] = {}
+        self._clock: Final = clock
+        self._poller: Final = poller
+
+    def open(
+        self, listens: Iterable[Listen], kept: dict[Listen, int], warn: Callable[[str], None]
+    ) -> dict[Listen, ReflectorSocket]:
+        """Open what is listened on and not open yet; BindError leaves everything as it was.
+
+        `kept` are sockets that systemd kept over a restart, with the requests in their queues.
+        """
+        opened: dict[Listen, ReflectorSocket] = {}
+        try:
+            for listen in listens:
+                if listen in self.sockets or listen in opened:
+                    continue
+                bound = self._bind(listen, kept.get(listen), warn)
+                if bound is not None:
+                    opened[listen] = bound
+        except BindError:
+            for bound in opened.values():
+                bound.close()
+            raise
+        return opened
+
+    def _bind(
+        self, listen: Listen, kept: int | None, warn: Callable[[str], None]
+    ) -> ReflectorSocket | None:
+        try:
+            return ReflectorSocket(listen.address, listen.port, fd=kept)
+        except OSError as error:
+            if listen.address == "::" and error.errno in NO_IPV6:
+                warn(f"listen: [::]:{listen.port} is left out: this machine has no IPv6")
+                return None
+            raise BindError(_advice(listen, error)) from error
+
+    def adopt(self, listens: Iterable[Listen], opened: dict[Listen, ReflectorSocket]) -> None:
+        """Use what was opened, and close what is listened on no more."""
+        for listen in set(self.sockets).difference(listens):
+            closing = self.sockets.pop(listen)
+            self._poller.unwatch(closing.fileno())
+            closing.close()
+        for listen, bound in opened.items():
+            self.sockets[listen] = bound
+            self._poller.watch(bound.fileno(), lambda bound=bound: self._answer(bound))  # type: ignore[misc]
+        self.reflector.ports = {listen.port for listen in self.sockets}
+
+    def close(self) -> None:
+        self.adopt((), {})
+
+    def _answer(self, bound: ReflectorSocket) -> None:
+        reflector, clock = self.reflector, self._clock
+        for _ in range(BATCHES):
+            requests = bound.receive(BATCH)
+            now = clock.now()
+            for request in requests:
+                if not request.is_unicast:
+                    reflector.dropped["multicast"] += 1
+                    continue
+                wall = clock.wall()
+                reply = reflector.answer(
+                    request.datagram,
+                    source=request.source,
+                    destination=request.destination,
+                    ttl=request.ttl,
+                    received=wall if request.stamp is None else request.stamp,
+                    now=now,
+                    wall=wall,
+                )
+                if reply is not None:
+                    bound.send(reply, request)
+            if len(requests) < BATCH:
+                return
+
+
+def accepts(
+    accept: Accept | tuple[IPv4Network | IPv6Network, ...], targets: Iterable[Address]
+) -> Callable[[str], bool]:
+    """Give the rule of who is answered: anybody, those in some prefixes, or our own targets."""
+    if accept is Accept.ANY:
+        return lambda _: True
+    if accept is Accept.PEERS:
+        return {address_of(target) for target in targets}.__contains__
+    prefixes = tuple(accept)
+
+    @lru_cache(maxsize=4096)
+    def is_within(host: str) -> bool:
+        address = ip_address(host.partition("%")[0])
+        return any(address in prefix for prefix in prefixes)
+
+    return is_within
+
+
+def _advice(listen: Listen, error: OSError) -> str:
+    at = f"[{listen.address}]" if ":" in listen.address else listen.address
+    place = f"cannot listen on {at}:{listen.port}: {error.strerror}"
+    match error.errno:
+        case errno.EACCES | errno.EPERM:
+            return (
+                f"{place}: ports below 1024 need root or CAP_NET_BIND_SERVICE;"
+                " set `listen:` to a port from 1024 on, or to [] to answer nobody"
+            )
+        case errno.EADDRINUSE:
+            return (
+                f"{place}: another program, perhaps another hbd, listens there"
+                f" (ss -ulpn 'sport = :{listen.port}'); stop it or change `listen:`"
+            )
+        case errno.EADDRNOTAVAIL:
+            return f"{place}: the address is not on this machine (ip address); correct `listen:`"
+    return f"{place}; correct `listen:`"

@@ -1,0 +1,267 @@
+"""The fleet on real sockets: sends what it asks, tells it what arrived and how things stand."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hbd.core import icmp
+from hbd.core.egress import EgressKey
+from hbd.core.fleet import Ask, Examine, Fleet
+from hbd.core.model import MILLISECOND, Cause, PeerSettings
+from hbd.core.path import Fact
+from hbd.net.resolver import numeric
+from hbd.net.routes import NoRouteError, Routes
+from hbd.net.sender import SenderSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from hbd.core.events import Event
+    from hbd.core.path import Address, Path
+    from hbd.daemon.poller import Poller
+    from hbd.net.clock import Clock
+    from hbd.net.icmp import IcmpError
+
+BATCH: Final = 256
+"""Datagrams taken from a socket at a time;"""
+BATCHES: Final = 40
+"""and so many times in one turn, which empties a buffer of eight megabytes."""
+
+DROPS_SPACING: Final = 50 * MILLISECOND
+"""How often the kernel is asked what it dropped."""
+
+OWN_LINK: Final = {errno.ENETDOWN, errno.ENODEV, errno.ENXIO, errno.EADDRNOTAVAIL}
+NO_ROUTE: Final = {
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.EACCES,  # a prohibit route
+    errno.EINVAL,  # a blackhole route
+    errno.ENOKEY,  # WireGuard without a session,
+    errno.EDESTADDRREQ,  # or without an endpoint
+}
+IPV6_OFF: Final = {errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
+
+
+class Way(NamedTuple):
+    """What a sender socket is bound to: paths that leave alike share one."""
+
+    family: socket.AddressFamily
+    interface: str | None
+    source: str | None
+    dscp: int | None
+
+
+class Monitor:
+    """Carries the fleet's outputs to the network and the network's words to the fleet."""
+
+    def __init__(self, fleet: Fleet, clock: Clock, poller: Poller, routes: Routes) -> None:
+        self.fleet: Final = fleet
+        self.forbidden_ports: Collection[int] = ()
+        """Ports no heartbeat may come from: those of reflectors (RFC 8762 4.1 and loops)."""
+        self.weather: Counter[str] = Counter()
+        """Sends that failed, by the name of the errno."""
+        self.drops = 0
+        """Datagrams that the kernel dropped at our sockets for want of room."""
+        self._clock: Final = clock
+        self._poller: Final = poller
+        self._routes: Final = routes
+        self._senders: dict[Way, SenderSocket] = {}
+        self._drained = clock.now()
+        self._drops_checked = 0
+
+    def close(self) -> None:
+        for sender in self._senders.values():
+            self._poller.unwatch(sender.fileno())
+            sender.close()
+        self._senders.clear()
+
+    # -- what arrived -------------------------------------------------------------------------
+
+    def drain(self, now: int, wall: int) -> bool:
+        """Take everything that has arrived until this moment; False if there is still more.
+
+        A reply counts from its kernel stamp, which is on the wall clock: it is held between the
+        end of the last drain and now, so that no step of that clock makes it old or young.
+        """
+        empty = True
+        for sender in list(self._senders.values()):
+            for error in sender.errors(BATCH):
+                self._take_error(error)
+            for _ in range(BATCHES):
+                received = sender.receive(BATCH)
+                for datagram, source, stamp, _ in received:
+                    at = now if stamp is None else now - (wall - stamp)
+                    self.fleet.receive(datagram, source, max(self._drained, min(at, now)))
+                if len(received) < BATCH:
+                    break
+            else:
+                empty = False
+        self._drained = now
+        self._check_drops(now)
+        return empty
+
+    def _check_drops(self, now: int) -> None:
+        if now - self._drops_checked < DROPS_SPACING:
+            return
+        self._drops_checked = now
+        drops = sum(sender.drops() for sender in self._senders.values())
+        if drops > self.drops:
+            self.fleet.lost_some()
+        self.drops = drops
+
+    def _take_error(self, error: IcmpError) -> None:
+        if error.origin == "local" or error.offender is None:
+            self.weather[errno.errorcode.get(error.errno, "other")] += 1
+            return
+        host = error.destination[0]
+        report = icmp.Report(
+            error.origin,
+            error.type,
+            error.code,
+            error.offender,
+            is_own=error.offender != host and self._is_own(error.offender),
+        )
+        gateway = self._gateway(error.destination)
+        fact = icmp.read(report, host, gateway)
+        if fact is not None:
+            self.fleet.icmp(
+                error.destination,
+                error.payload,
+                fact,
+                witness=icmp.is_witness(report, host, gateway),
+            )
+
+    def _is_own(self, address: str) -> bool:
+        target = numeric(address, 0)
+        try:
+            return target is not None and self._routes.lookup(target).is_local
+        except NoRouteError:
+            return False
+
+    def _gateway(self, destination: Address) -> str | None:
+        for path in self.fleet.paths_at(destination):
+            if path.egress is not None:
+                return path.egress.key.gateway
+        return None
+
+    # -- what is to be done -------------------------------------------------------------------
+
+    def carry_out(self, tell: Callable[[Event], None]) -> None:
+        """Do what the fleet wants until it wants no more."""
+        while outputs := self.fleet.outputs():
+            for output in outputs:
+                match output:
+                    case Ask():
+                        self._send(output.path)
+                    case Examine():
+                        self._examine(output.path)
+                    case _:
+                        tell(output)
+
+    def _send(self, path: Path) -> None:
+        target = path.target
+        if target is None or path.deadline is None:
+            return  # removed, or unresolved, since it was asked for
+        datagram = self.fleet.compose(path, self._clock.now(), self._clock.wall())
+        way = _way(path.peer.settings, target)
+        try:
+            refusal = self._sender(way).send(datagram, target)
+        except OSError as error:
+            refusal = _known(error)
+        if refusal is None:
+            return
+        self.weather[errno.errorcode.get(refusal, str(refusal))] += 1
+        if refusal in OWN_LINK and way.interface is not None:
+            self._close(way)  # bound to an interface that is gone: a new one has another index
+        if refusal not in (errno.ECONNREFUSED, errno.EMSGSIZE):
+            self.fleet.send_failed(path, _fault(refusal, path, way))
+
+    def _sender(self, way: Way) -> SenderSocket:
+        sender = self._senders.get(way)
+        if sender is None:
+            sender = SenderSocket(
+                way.family,
+                interface=way.interface,
+                source=way.source,
+                dscp=way.dscp,
+                forbidden_ports=self.forbidden_ports,
+            )
+            self._senders[way] = sender
+            self._poller.watch(sender.fileno(), _nothing)
+        return sender
+
+    def _close(self, way: Way) -> None:
+        sender = self._senders.pop(way, None)
+        if sender is not None:
+            self._poller.unwatch(sender.fileno())
+            sender.close()
+
+    def _examine(self, path: Path) -> None:
+        if path.target is None:
+            return
+        settings = path.peer.settings
+        key, fault = None, None
+        if path.is_missing and path.egress is not None:
+            # First the way by which it answered last: with that interface down another route may
+            # lead nowhere.
+            fault = self._link_fault(path.egress.key.interface)
+        if fault is None:
+            try:
+                route = self._routes.lookup(
+                    path.target,
+                    interface=settings.interface,
+                    source=settings.source,
+                    dscp=settings.dscp,
+                )
+            except NoRouteError as error:
+                fault = Fact(Cause.NO_ROUTE, f"no route to {path.target[0]}: {error.strerror}")
+            else:
+                key = EgressKey(route.interface, route.gateway)
+                fault = self._link_fault(route.interface)
+        self.fleet.examined(path, key, fault)
+
+    def _link_fault(self, interface: str) -> Fact | None:
+        link = self._routes.link(interface)
+        if link is None:
+            return Fact(Cause.OWN_LINK, f"our interface {interface} is gone")
+        if not link.up:
+            return Fact(Cause.OWN_LINK, f"our interface {interface} is down")
+        if not link.carrier:
+            return Fact(Cause.OWN_LINK, f"our interface {interface} has no carrier")
+        return None
+
+
+def _nothing() -> None:
+    """Sender sockets are drained in every turn, whatever woke it."""
+
+
+def _way(settings: PeerSettings, target: Address) -> Way:
+    family = socket.AF_INET if len(target) == 2 else socket.AF_INET6  # noqa: PLR2004 - Python's form
+    return Way(family, settings.interface, settings.source, settings.dscp)
+
+
+def _known(error: OSError) -> int:
+    """Give the errno of a socket that could not be opened, if it is one to expect."""
+    if error.errno not in OWN_LINK | IPV6_OFF | {errno.EPERM, errno.EMFILE, errno.ENFILE}:
+        raise error
+    return error.errno
+
+
+def _fault(refusal: int, path: Path, way: Way) -> Fact | None:
+    """Say why a heartbeat did not leave; None for want of room."""
+    words = f"{os.strerror(refusal)} ({errno.errorcode.get(refusal, refusal)})"
+    address = path.target[0] if path.target is not None else path.address
+    if refusal == errno.EPERM:
+        return Fact(Cause.SEND_BLOCKED, f"our own firewall refuses to send to {address}: {words}")
+    if refusal in OWN_LINK:
+        bound = way.interface or way.source or "the interface"
+        return Fact(Cause.OWN_LINK, f"cannot send by {bound}: {words}")
+    if refusal in NO_ROUTE:
+        return Fact(Cause.NO_ROUTE, f"no route to {address}: {words}")
+    if refusal in IPV6_OFF:
+        return Fact(Cause.NO_ROUTE, f"no route to {address}: this machine has no IPv6")
+    return None

@@ -1,0 +1,96 @@
+"""Names of paths: resolved in the background, again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.model import SECOND
+from hbd.net.resolver import Resolver, numeric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hbd.core.fleet import Fleet
+    from hbd.core.path import Path
+    from hbd.net.resolver import Answer
+
+AGAIN: Final = 60 * SECOND
+"""How often a name that resolves is asked for again."""
+FIRST_RETRY: Final = 1 * SECOND
+"""After a failure; doubled with each up to AGAIN."""
+
+Name = tuple[str, int]
+
+
+class Names:
+    """Which names there are, whose they are and when each is asked for."""
+
+    def __init__(self, fleet: Fleet, resolver: Resolver) -> None:
+        self._fleet: Final = fleet
+        self._resolver: Final = resolver
+        self._paths: dict[Name, list[Path]] = {}
+        self._due: dict[Name, int] = {}
+        self._retry: dict[Name, int] = {}
+        self._next: int | None = None
+
+    def take(self, paths: Iterable[Path], now: int) -> None:
+        """Take over the paths there are now; those with numeric addresses are resolved at once."""
+        before, self._paths = self._paths, {}
+        for path in paths:
+            name = path.address, path.peer.settings.port
+            if name not in before:
+                target = numeric(*name)
+                if target is not None:
+                    if path.targets != (target,):
+                        self._fleet.resolved(path, (target,))
+                    continue
+            self._paths.setdefault(name, []).append(path)
+        self._due = {name: self._due.get(name, now) for name in self._paths}
+        self._retry = {name: span for name, span in self._retry.items() if name in self._paths}
+        for name, same in self._paths.items():
+            known = next((path for path in same if path.targets), None)
+            if known is not None and any(not path.targets for path in same):
+                self._due[name] = now
+        self._next = min(self._due.values(), default=None)
+
+    def next_deadline(self) -> int | None:
+        return self._next
+
+    def ask(self, now: int) -> None:
+        """Ask for the names that are due."""
+        if self._next is None or now < self._next:
+            return
+        for name, due in self._due.items():
+            if due <= now and self._resolver.request(*name):
+                self._due[name] = now + AGAIN
+        self._next = min(self._due.values(), default=None)
+
+    def hear(self, now: int) -> bool:
+        """Take the resolver's answers; tell whether there were any."""
+        answers = self._resolver.answers()
+        for answer in answers:
+            self._hear_one(answer, now)
+        return bool(answers)
+
+    def _hear_one(self, answer: Answer, now: int) -> None:
+        name = answer.name, answer.port
+        if name not in self._paths:
+            return
+        if answer.addresses:
+            self._retry.pop(name, None)
+        else:
+            span = min(2 * self._retry.get(name, FIRST_RETRY // 2), AGAIN)
+            self._retry[name] = span
+            self._due[name] = now + span
+            self._next = min(self._due[name], self._next or self._due[name])
+        words = f"does not resolve: {answer.error}" if answer.error else None
+        for path in self._paths[name]:
+            source = path.peer.settings.source
+            usable = tuple(
+                address
+                for address in answer.addresses
+                if source is None or (":" in source) == (":" in address[0])
+            )
+            if answer.addresses and not usable:
+                words = f"has no address of the family of source {source}"
+            self._fleet.resolved(path, usable, words)

@@ -1,0 +1,148 @@
+"""The daemon's view as the JSON of `hbd status --json` and `hbd explain --json`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from hbd.core.model import SECOND, Cause, State
+from hbd.report.causes import explanation
+from hbd.report.words import duration, moment
+
+if TYPE_CHECKING:
+    from hbd.core.fleet import Fleet
+    from hbd.core.path import Path
+    from hbd.core.peer import Peer
+
+VERSION = 1
+
+
+def summary(fleet: Fleet) -> dict[str, int]:
+    """How many peers are in each state."""
+    count = Counter(peer.state for peer in fleet.peers.values())
+    return {
+        state.value: count[state]
+        for state in (
+            State.UP,
+            State.DEGRADED,
+            State.DOWN,
+            State.UNREACHABLE,
+            State.UNKNOWN,
+            State.PAUSED,
+            State.LEFT,
+        )
+    }
+
+
+def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
+    """One peer; figures that are not known are None, never 0."""
+    settings, now = peer.settings, fleet.clock.now
+    return {
+        "name": peer.name,
+        "state": peer.state.value,
+        "cause": _value(peer.cause),
+        "since": moment(peer.since),
+        "flapping": fleet.is_flapping(peer),
+        "via": settings.via,
+        "labels": dict(settings.labels),
+        "protocol": settings.protocol,
+        "interval_ms": _milliseconds(settings.timing.interval),
+        "evidence": list(peer.evidence),
+        "restored": peer.restored,
+        "paused_until": moment(peer.pause.until) if peer.pause is not None else None,
+        "sent": sum(path.sent for path in peer.paths),
+        "received": sum(path.received for path in peer.paths),
+        "late": sum(path.late for path in peer.paths),
+        "duplicate": sum(path.duplicate for path in peer.paths),
+        "loss_percent": _percent(peer.loss(now)),
+        "loss_out_percent": None,
+        "loss_in_percent": None,
+        "rtt_ms": _rtt(peer),
+        "paths": [_path_view(path, now, fleet.clock.real) for path in peer.paths],
+    }
+
+
+def explain(fleet: Fleet, peer: Peer) -> dict[str, Any]:
+    """One peer, with what its state means, how it is judged and what to do next."""
+    explained = explanation(peer.state, peer.cause)
+    timing = peer.settings.timing
+    judged = (
+        f"asked every {duration(timing.interval)}, {duration(timing.timeout)} to answer,"
+        f" {timing.retries} retransmissions: down at most {duration(timing.detection)}"
+        " after the last good reply"
+    )
+    return {
+        "peer": view(fleet, peer),
+        "meaning": explained.meaning,
+        "advice": explained.advice,
+        "judged": judged,
+    }
+
+
+def line(fleet: Fleet, *, drops: int) -> str:
+    """The text of STATUS=: `12 peers: 10 up, 1 degraded, 1 down (db1: port-closed)`."""
+    total = len(fleet.peers)
+    states = [f"{count} {state}" for state, count in summary(fleet).items() if count]
+    text = f"{total} peer{'s' * (total != 1)}" + (": " + ", ".join(states) if states else "")
+    bad = [peer for peer in fleet.peers.values() if peer.state in (State.DOWN, State.UNREACHABLE)]
+    if bad:
+        named = ", ".join(f"{peer.name}: {_value(peer.cause)}" for peer in bad[:3])
+        text += f" ({named}{', …' if len(bad) > 3 else ''})"  # noqa: PLR2004 - as many as named
+    if drops:
+        text += f"; {drops} datagrams to us were dropped for want of buffer"
+    return text
+
+
+def _path_view(path: Path, now: int, real: int) -> dict[str, Any]:
+    return {
+        "address": path.address,
+        "target": path.target[0] if path.target is not None else None,
+        "state": path.state.value,
+        "cause": _value(_path_cause(path)),
+        "egress": str(path.egress.key) if path.egress is not None else None,
+        "last_reply_s_ago": None
+        if path.last_reply_real is None
+        else round((real - path.last_reply_real) / SECOND, 3),
+        "missed": path.missed,
+        "loss_percent": _percent(path.loss(now)),
+    }
+
+
+def _path_cause(path: Path) -> Cause | None:
+    if path.state is State.DOWN:
+        return path.failure().cause
+    if path.state is State.UNKNOWN:
+        if path.fault is not None:
+            return path.fault.cause
+        return Cause.UNRESOLVED if path.unresolved is not None else None
+    if path.lossy:
+        return Cause.LOSSY
+    return Cause.SLOW if path.slow else None
+
+
+def _rtt(peer: Peer) -> dict[str, float | None]:
+    answering = next((path for path in peer.paths if path.state is State.UP), None)
+    path = answering or peer.paths[0]
+    rtts = path.window.rtts()
+    if not rtts:
+        return dict.fromkeys(("last", "min", "mean", "p99", "max"))
+    ordered = sorted(rtts)
+    return {
+        "last": _milliseconds(rtts[-1]),
+        "min": _milliseconds(ordered[0]),
+        "mean": _milliseconds(sum(rtts) // len(rtts)),
+        "p99": _milliseconds(ordered[-1 - len(ordered) // 100]),
+        "max": _milliseconds(ordered[-1]),
+    }
+
+
+def _milliseconds(nanoseconds: int) -> float:
+    return round(nanoseconds / 1e6, 3)
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else round(100 * fraction, 1)
+
+
+def _value(cause: Cause | None) -> str | None:
+    return cause.value if cause is not None else None

@@ -1,0 +1,192 @@
+"""What happened goes out: stored first, then to the journal, then as files and STATUS=."""
+
+from __future__ import annotations
+
+import secrets
+import select
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.events import StateChanged
+from hbd.core.model import MILLISECOND, SECOND
+from hbd.daemon import status
+from hbd.report import messages
+from hbd.report.records import Pause, PeerRecord
+from hbd.report.sink import QUEUE_LIMIT
+from hbd.report.snapshot import snapshot
+from hbd.report.verdicts import entry_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hbd.core.events import Event
+    from hbd.core.fleet import Fleet
+    from hbd.core.peer import Peer
+    from hbd.daemon.poller import Poller
+    from hbd.net.clock import Clock
+    from hbd.report.entry import Entry
+    from hbd.report.files import StateFiles
+    from hbd.report.notify import Notifier
+    from hbd.report.sink import Sink
+    from hbd.report.store import Store
+
+STATUS_SPACING: Final = 250 * MILLISECOND
+"""STATUS= is sent no more often."""
+
+DAY: Final = 86_400 * SECOND
+
+
+def new_id() -> str:
+    """Give an event id: 128 random bits."""
+    return secrets.token_hex(16)
+
+
+def record(peer: Peer) -> PeerRecord:
+    """Give what is kept of a peer over a restart."""
+    paused = peer.pause
+    pause = None if paused is None else Pause(paused.until, paused.reason, paused.by)
+    return PeerRecord(peer.name, peer.state, peer.cause, peer.since, pause)
+
+
+class Teller:
+    """Owns the way from an event to everybody who is told."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        clock: Clock,
+        *,
+        sink: Sink,
+        store: Store,
+        files: StateFiles,
+        notifier: Notifier,
+    ) -> None:
+        self.drops: Callable[[], int] = lambda: 0
+        """How many datagrams to us the kernel dropped; stands in STATUS=."""
+        self.listeners: list[Callable[[StateChanged], None]] = []
+        self._fleet: Final = fleet
+        self._clock: Final = clock
+        self._sink: Final = sink
+        self._store: Final = store
+        self._files: Final = files
+        self._notifier: Final = notifier
+        self._complaint = ""
+        self._status_due: int | None = None
+        self._status_sent = -STATUS_SPACING
+        self._next_snapshot = clock.now() + DAY
+
+    def watch(self, poller: Poller) -> None:
+        """Wake the loop for what goes out."""
+        poller.watch(self._store.fileno(), _nothing)
+
+    # -- telling ------------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Tell what the fleet says happened."""
+        port = 0
+        peer = None
+        if isinstance(event, StateChanged):
+            peer = self._fleet.peers[event.peer]
+            port = peer.settings.port
+            self._files.show(peer.name, peer.state, peer.cause)
+            self._want_status()
+            for listener in self.listeners:
+                listener(event)
+        entry = entry_of(event, new_id(), port)
+        self._store.record(None if peer is None else record(peer), entry, self._clock.now())
+
+    def say(self, entry: Entry) -> None:
+        """Tell what befell hbd itself."""
+        self._store.record(None, entry, self._clock.now())
+
+    def warn(self, text: str) -> None:
+        """Say that something around us is not as it should be, and what to do."""
+        self.say(messages.weather(new_id(), self._clock.wall(), text))
+
+    def again(self, entries: list[Entry]) -> None:
+        """Send what an earlier process stored and may not have sent; under the same ids."""
+        for entry in entries:
+            self._put(entry)
+
+    def keep(self, peer: Peer) -> None:
+        """Store a peer as it is, without an entry."""
+        self._store.record(record(peer), None, self._clock.now())
+
+    def snapshot(self, occasion: str) -> None:
+        """Tell every peer's state at once, for reports."""
+        records = [record(peer) for peer in self._fleet.peers.values()]
+        for entry in snapshot(new_id, self._clock.wall(), records, occasion):
+            self.say(entry)
+
+    def take_peers(self, removed: list[str]) -> None:
+        """The peers are others now, at the start or by a reload."""
+        peers = self._fleet.peers
+        for name in removed:
+            self._store.forget(name)
+        self._files.keep_only(peers)
+        for peer in peers.values():
+            self._files.show(peer.name, peer.state, peer.cause)
+        self._sink.queue.limit = max(QUEUE_LIMIT, 4 * len(peers))
+        self._complaint = ""
+        self._want_status()
+
+    def complain(self, text: str) -> None:
+        """Say in STATUS= what was refused, until a reload is not."""
+        self._complaint = text
+        self._want_status()
+
+    def _want_status(self) -> None:
+        if self._status_due is None:
+            self._status_due = self._status_sent + STATUS_SPACING
+
+    # -- working ------------------------------------------------------------------------------
+
+    def work(self, now: int) -> None:
+        """Send and write what goes, as much as one turn may take."""
+        for entry in self._store.stored(now):
+            self._put(entry)
+        self._store.gone(self._sink.flush(now))
+        self._files.work(now)
+        if now >= self._next_snapshot:
+            self._next_snapshot = now + DAY
+            self.snapshot("daily")
+        if self._status_due is not None and now >= self._status_due:
+            self._status_due, self._status_sent = None, now
+            line = status.line(self._fleet, drops=self.drops())
+            self._notifier.status(f"{line}; {self._complaint}" if self._complaint else line)
+        failure = self._store.failure()
+        if failure:
+            self.warn(f"{failure}: a restart may repeat or forget changes; make room there")
+
+    def _put(self, entry: Entry) -> None:
+        if not self._sink.put(entry):
+            self._store.gone([entry.event_id])
+
+    def wants_write(self) -> bool:
+        return self._sink.wants_write
+
+    def sink_fileno(self) -> int:
+        return self._sink.fileno()
+
+    def deadlines(self) -> list[int | None]:
+        """When it has something to do again."""
+        return [
+            self._store.next_deadline(),
+            self._sink.next_deadline(),
+            0 if self._files.work(0, 0) else self._files.next_deadline(),
+            self._status_due,
+            self._next_snapshot,
+        ]
+
+    def finish(self, until: int) -> None:
+        """Send and write the rest, until that moment at the latest."""
+        while (now := self._clock.now()) < until:
+            self.work(now)
+            if all(deadline is None for deadline in self.deadlines()[:3]):
+                break
+            select.select([self._store.fileno()], (), (), 0.005)
+        self._store.close()
+        self._sink.close()
+
+
+def _nothing() -> None:
+    """What is stored is fetched in every turn, whatever woke it."""
