@@ -8,7 +8,11 @@ from __future__ import annotations
 
 
 class Clock:
-    """Monotonic time less all lateness, in nanoseconds."""
+    """Monotonic time less all lateness, in nanoseconds.
+
+    Turns are never closer than a tick, and lateness within a tick is not counted: a timer is not
+    more exact than that, and what is due within one is done in one turn.
+    """
 
     __slots__ = ("_lag", "_lag_before", "_promised", "_tick", "now", "real", "wall")
 
@@ -25,7 +29,8 @@ class Clock:
 
     def turn(self, real: int, wall: int) -> int:
         """Begin a turn of the loop; give how late it is."""
-        late = 0 if self._promised is None else max(real - self._promised, 0)
+        late = 0 if self._promised is None else real - self._promised
+        late = late if late > self._tick else 0
         self._promised = None
         self._lag_before = self._lag
         self._lag += late

@@ -97,6 +97,10 @@ class Fleet:
         """The peers by name, in the order of the configuration."""
         return self._roster.peers
 
+    def paths_at(self, address: Address) -> list[Path]:
+        """Give the paths whose heartbeats go to this address."""
+        return self._roster.at(address)
+
     # -- settings -----------------------------------------------------------------------------
 
     def apply(self, settings: Iterable[PeerSettings]) -> Change:
@@ -296,6 +300,8 @@ class Fleet:
         changed = rises and path.give(State.UP)
         path.go_on(now, self._dice.random())
         self._timers.schedule(path)
+        if changed:
+            self._outputs.append(Examine(path))  # it may leave by another way than before
         if path.weigh(self.clock.now) or changed:
             self._refresh(path.peer)
 

@@ -86,9 +86,10 @@ class Peer(Timer):
         return next((rtts[-1] for path in self.paths if (rtts := path.window.rtts(1))), None)
 
     def loss(self, now: int) -> float | None:
-        """The loss of its best path."""
-        known = [loss for path in self.paths if (loss := path.loss(now)) is not None]
-        return min(known, default=None)
+        """The loss of the worst path, of those that are up where there are any."""
+        paths = [path for path in self.paths if path.state is State.UP] or self.paths
+        known = [loss for path in paths if (loss := path.loss(now)) is not None]
+        return max(known, default=None)
 
     @property
     def answers(self) -> bool:
