@@ -1,0 +1,182 @@
+"""Varlink on the control socket: requests, replies and errors as JSON, each ended by a zero octet.
+
+https://varlink.org/Method-Call
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+INTERFACE: Final = "io.hbd"
+SERVICE: Final = "org.varlink.service"
+END: Final = b"\0"
+
+JsonObject = Mapping[str, object]
+
+DESCRIPTION: Final = """\
+# Asks and steers the heartbeat monitor hbd. Anyone may ask; Reload, Pause and
+# Resume need uid 0, the daemon's own user or the group hbd.
+interface io.hbd
+
+type Path (address: string, state: string, cause: ?string)
+
+# Of the last 100 heartbeats; null where nothing is known.
+type Rtt (last: ?float, min: ?float, mean: ?float, p99: ?float, max: ?float)
+
+type Peer (
+  name: string,
+  state: string,
+  cause: ?string,
+  since: ?string,
+  flapping: bool,
+  via: ?string,
+  labels: [string]string,
+  protocol: string,
+  interval_ms: float,
+  evidence: []string,
+  restored: bool,
+  sent: int,
+  received: int,
+  late: int,
+  duplicate: int,
+  loss_percent: ?float,
+  loss_out_percent: ?float,
+  loss_in_percent: ?float,
+  rtt_ms: Rtt,
+  paths: []Path
+)
+
+type Summary (
+  up: int,
+  degraded: int,
+  down: int,
+  unreachable: int,
+  unknown: int,
+  paused: int,
+  left: int
+)
+
+type Reflector (answered: int, dropped: [string]int)
+
+# Every peer, or those named.
+method Status(peers: ?[]string) -> (
+  version: int,
+  node: string,
+  pid: int,
+  started: string,
+  config: string,
+  summary: Summary,
+  peers: []Peer,
+  reflector: Reflector
+)
+
+# Gathers fresh evidence first.
+method Explain(peer: string) -> (version: int, peer: Peer, meaning: string, advice: string)
+
+# With "more": the present state of each peer named, or of all, then every change.
+method Watch(peers: ?[]string) -> (name: string, state: string, cause: ?string, since: ?string)
+
+# Reads the configuration again.
+method Reload() -> (added: []string, removed: []string, changed: []string)
+
+# Takes peers out of judgement; for one hour unless a duration is given.
+method Pause(
+  peers: ?[]string,
+  labels: ?[string]string,
+  duration_usec: ?int,
+  reason: ?string
+) -> (peers: []string, until: string)
+
+method Resume(peers: ?[]string, labels: ?[string]string) -> (peers: []string)
+
+error NoSuchPeer (name: string)
+error PermissionDenied (help: string)
+error ReloadRefused (errors: []string)
+error Busy ()
+"""
+
+SERVICE_DESCRIPTION: Final = """\
+interface org.varlink.service
+
+method GetInfo() -> (
+  vendor: string,
+  product: string,
+  version: string,
+  url: string,
+  interfaces: []string
+)
+
+method GetInterfaceDescription(interface: string) -> (description: string)
+
+error InterfaceNotFound (interface: string)
+error MethodNotFound (method: string)
+error MethodNotImplemented (method: string)
+error InvalidParameter (parameter: string)
+error PermissionDenied ()
+error ExpectedMore ()
+"""
+
+
+class RequestError(Exception):
+    """What came in is no Varlink request."""
+
+
+class RefusedError(Exception):
+    """A request is answered with an error of the interface."""
+
+    def __init__(self, name: str, /, **parameters: object) -> None:
+        """`name` is that of an error of io.hbd, or a full one."""
+        self.name = name if "." in name else f"{INTERFACE}.{name}"
+        self.parameters = parameters
+        super().__init__(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call."""
+
+    method: str
+    parameters: dict[str, Any]
+    more: bool
+    """Several replies are welcome."""
+    oneway: bool
+    """None is."""
+
+
+def parse(message: bytes) -> Request:
+    """A request without its zero octet; RequestError where it is none."""
+    try:
+        told = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        raise RequestError("not JSON") from error
+    if not isinstance(told, dict):
+        raise RequestError("not an object")
+    method, parameters = told.get("method"), told.get("parameters")
+    parameters = {} if parameters is None else parameters
+    if not isinstance(method, str) or not isinstance(parameters, dict):
+        raise RequestError("no method, or parameters that are no object")
+    return Request(method, parameters, told.get("more") is True, told.get("oneway") is True)
+
+
+def request(method: str, parameters: JsonObject, *, more: bool = False) -> bytes:
+    """A call, ready to be sent."""
+    told: dict[str, object] = {"method": method, "parameters": parameters}
+    return _message(told | ({"more": True} if more else {}))
+
+
+def reply(parameters: JsonObject, *, continues: bool = False) -> bytes:
+    """An answer, ready to be sent."""
+    told: dict[str, object] = {"parameters": parameters}
+    return _message(told | ({"continues": True} if continues else {}))
+
+
+def refusal(error: RefusedError) -> bytes:
+    """An error, ready to be sent."""
+    return _message({"error": error.name, "parameters": error.parameters})
+
+
+def _message(told: JsonObject) -> bytes:
+    return json.dumps(told, separators=(",", ":")).encode() + END
