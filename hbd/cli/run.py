@@ -51,22 +51,24 @@ def run(arguments: Namespace) -> int:
     faulthandler.enable()
     notifier = Notifier(os.environ)
     try:
-        loaded = load(arguments.config)
+        daemon = _begin(load(arguments.config), arguments.log)
     except ConfigError as error:
-        first = error.problems[0]
-        more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
-        notifier.status(f"configuration error: {first}{more}")
-        for problem in error.problems:
-            sys.stderr.write(f"{problem}\n")
-        return os.EX_CONFIG
-    try:
-        daemon = _begin(loaded, arguments.log)
+        return _refuse(error, notifier)
     except (BindError, SocketTakenError, OSError) as error:
         notifier.status(f"cannot start: {error}")
         sys.stderr.write(f"hbd: cannot start: {error}\n")
         return os.EX_OSERR
     daemon.run()
     return os.EX_OK
+
+
+def _refuse(error: ConfigError, notifier: Notifier) -> int:
+    first, *others = error.problems
+    more = f" (and {len(others)} more, see hbd check)" if others else ""
+    notifier.status(f"configuration error: {first}{more}")
+    for problem in error.problems:
+        sys.stderr.write(f"{problem}\n")
+    return os.EX_CONFIG
 
 
 def _begin(loaded: Loaded, log: str | None) -> Daemon:

@@ -17,6 +17,7 @@ from hbd.core.peer import Pause
 from hbd.core.reflector import Reflector
 from hbd.core.stamp import StampSession, Station
 from hbd.daemon.desk import Desk
+from hbd.daemon.keys import by_host, read_keys
 from hbd.daemon.mirror import Mirror, accepts
 from hbd.daemon.monitor import Monitor
 from hbd.daemon.names import Names
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
     from hbd.config import Loaded
     from hbd.config.model import Configuration, Listen
+    from hbd.core.model import PeerSettings
+    from hbd.core.path import Path
     from hbd.core.roster import Change
     from hbd.report.records import PeerRecord
     from hbd.report.sink import Sink
@@ -59,13 +62,15 @@ class Daemon:
     """Everything that runs, and the turns in which it does."""
 
     def __init__(self, loaded: Loaded, sink: Sink, environ: Mapping[str, str]) -> None:
-        """Open what needs no privilege; OSError where even that fails."""
+        """Open what needs no privilege; ConfigError for a key, OSError where even that fails."""
         configuration = loaded.configuration
         self.configuration = configuration
         self.clock: Final = Clock()
         self.poller: Final = Poller()
         self.notifier: Final = Notifier(environ)
         self.stopping = False
+        self._environ: Final = environ
+        self._keys = read_keys(configuration, environ)
         dice = Random(secrets.randbits(256))  # noqa: S311 - jitter, SSIDs and noise in T1: no key
         node = configuration.node or socket.gethostname()
         self.node: Final = node
@@ -76,7 +81,7 @@ class Daemon:
             now=self.clock.now(),
             wall=self.clock.wall(),
             dice=dice,
-            session=lambda settings: StampSession(settings, self.station),
+            session=self._session,
             start_grace=configuration.start_grace,
             tick=TICK,
         )
@@ -111,6 +116,10 @@ class Daemon:
         self._next_beat = 0
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._loaded: Final = loaded
+
+    def _session(self, settings: PeerSettings) -> StampSession:
+        keys = None if settings.key is None else self._keys[settings.key]
+        return StampSession(settings, self.station, keys)
 
     # -- start and stop -----------------------------------------------------------------------
 
@@ -175,7 +184,8 @@ class Daemon:
         )
 
     def take_over(self, configuration: Configuration) -> Change:
-        """Use another configuration from now on; BindError, and nothing changed, if it cannot."""
+        """Use another configuration from now on; BindError or ConfigError, and nothing changed."""
+        keys = read_keys(configuration, self._environ)
         opened = self.mirror.open(configuration.listen, {}, self.teller.warn)
         gone = set(self.mirror.sockets).difference(configuration.listen)
         self.mirror.adopt(configuration.listen, opened)
@@ -184,6 +194,7 @@ class Daemon:
         for listen, bound in opened.items():
             self.notifier.store(bound.fileno(), stored_name(listen))
         self.configuration = configuration
+        self._keys = keys
         self.fleet.start_grace = configuration.start_grace
         change = self.fleet.apply(configuration.peers)
         self.teller.take_peers(change.removed)
@@ -199,20 +210,20 @@ class Daemon:
     def take_paths(self) -> None:
         """The paths are others now: resolve them, and answer whom the configuration says."""
         self.monitor.forbidden_ports = {stamp.PORT, *self.reflector.ports}
-        paths = (path for peer in self.fleet.peers.values() for path in peer.paths)
-        self.names.take(paths, self.clock.now())
-        self._know_reflectors()
+        self.names.take(self._paths(), self.clock.now())
+        self._know_others()
 
-    def _know_reflectors(self) -> None:
+    def _paths(self) -> list[Path]:
+        return [path for peer in self.fleet.peers.values() for path in peer.paths]
+
+    def _know_others(self) -> None:
         """Answer whom the configuration says, but never another reflector: they would not end."""
-        targets = [
-            target
-            for peer in self.fleet.peers.values()
-            for path in peer.paths
-            for target in path.targets
-        ]
+        paths = self._paths()
+        targets = [target for path in paths for target in path.targets]
         self.reflector.accepts = accepts(self.configuration.accept, targets)
         self.reflector.own = {target[:2] for target in targets}
+        keys = by_host(paths, self._keys)
+        self.reflector.keys = lambda host: keys.get(host, ())
 
     def _hear_signals(self) -> None:
         self._wake_reader.setblocking(False)  # noqa: FBT003 - its only argument
@@ -282,7 +293,7 @@ class Daemon:
 
     def _hear_names(self) -> None:
         if self.names.hear(self.clock.now()):
-            self._know_reflectors()
+            self._know_others()
 
     def _look_at_clock(self, now: int) -> None:
         if now - self._clock_checked < CLOCK_CHECK:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hbd.config import Loaded
+from hbd.config import ConfigError, Loaded
 from hbd.daemon.loading import Loading, Outcome
 from hbd.daemon.mirror import BindError
 from hbd.daemon.teller import new_id
@@ -68,6 +68,8 @@ class Reloading:
         daemon = self._daemon
         try:
             change = daemon.take_over(outcome.configuration)
+        except ConfigError as error:
+            return [str(problem) for problem in error.problems]
         except BindError as error:
             return [f"{outcome.configuration.file}:1:1: {error}"]
         daemon.teller.say(
