@@ -28,20 +28,18 @@ class Flapping(Timer):
         "_last",
         "_now",
         "_sampled",
-        "_spacing",
         "changes",
         "is_flapping",
         "peer",
     )
 
-    def __init__(self, peer: Peer, now: int, spacing: int) -> None:
+    def __init__(self, peer: Peer, now: int) -> None:
         super().__init__()
         self.peer: Final = peer
         self._last: State = peer.state
         """At the last sample."""
         self._now: State = peer.state
         self._sampled = now
-        self._spacing = spacing
         self._differs = 0
         """One bit a sample: whether it differed from the one before."""
         self.is_flapping = False
@@ -56,19 +54,21 @@ class Flapping(Timer):
 
     def sample(self, now: int) -> None:
         """Take the samples that are due."""
-        due = (now - self._sampled) // self._spacing
+        spacing = self.peer.settings.timing.detection
+        due = (now - self._sampled) // spacing
         if due <= 0:
             return
         first = 1 if self._now is not self._last else 0
         shift = min(due, SAMPLES)
         self._differs = ((self._differs << shift) | (first << (shift - 1))) & _MASK
         self._last = self._now
-        self._sampled += due * self._spacing
+        self._sampled += due * spacing
 
     def judge(self) -> bool:
         """Tell whether flapping has begun or ended."""
         share = self._differs.bit_count() / (SAMPLES - 1)
         before = self.is_flapping
         self.is_flapping = share >= (ENDS if before else BEGINS)
-        self.deadline = self._sampled + self._spacing if self.is_flapping else None
+        spacing = self.peer.settings.timing.detection
+        self.deadline = self._sampled + spacing if self.is_flapping else None
         return self.is_flapping is not before

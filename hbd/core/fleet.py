@@ -161,6 +161,7 @@ class Fleet:
         late = self.clock.turn(real, wall)
         if late >= STALL_TOLD:
             self._outputs.append(Stalled(real, wall, late))
+            self._shorten_pauses(late)
 
     def suspended(self, duration: int) -> None:
         """Say that the machine was suspended: what was asked before is void."""
@@ -170,7 +171,15 @@ class Fleet:
                 if path.targets:
                     path.annul_waiting(self.clock.now)
                     self._spread(path, self._grace_until)
+        self._shorten_pauses(duration)
         self._outputs.append(Woke(self.clock.real, self.clock.wall, duration))
+
+    def _shorten_pauses(self, span: int) -> None:
+        """Our own time stood still so long; what people agreed on ends all the same."""
+        for peer in self.peers.values():
+            if peer.deadline is not None:
+                peer.deadline -= span
+                self._timers.schedule(peer)
 
     def lost_some(self) -> None:
         """Say that datagrams to us were dropped for want of room: the round is asked again."""

@@ -132,7 +132,7 @@ class News:
         now = self._clock.now
         flapping = self._flapping.get(peer)
         if flapping is None:
-            flapping = Flapping(peer, now, peer.settings.timing.detection)
+            flapping = Flapping(peer, now)
             self._flapping[peer] = flapping
             return False
         was_flapping = flapping.is_flapping

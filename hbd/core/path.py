@@ -234,7 +234,11 @@ class Path(Timer):
     def _ask(self, now: int) -> Step:
         self.asked = self.sequence
         self._await_reply(now)
-        if self.missed > 1 and len(self.targets) > 1 and self.target is not None:
+        if (
+            (self.missed > 1 or self.is_exhausted)
+            and len(self.targets) > 1
+            and self.target is not None
+        ):
             here = self.targets.index(self.target) if self.target in self.targets else -1
             self.target = self.targets[(here + 1) % len(self.targets)]
         return Step.ASK

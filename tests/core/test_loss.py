@@ -31,7 +31,7 @@ def test_window_counts_the_last_hundred():
     window = Window()
     for sequence in range(150):
         window.sent(sequence)
-        if sequence != 49 and sequence != 50:
+        if sequence not in {49, 50}:
             window.answered(sequence, 2_000_000)
     assert (len(window), window.unanswered(), window.is_full) == (100, 1, True)
 

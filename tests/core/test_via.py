@@ -54,7 +54,7 @@ def test_parent_is_asked_at_once():
     world.links[DB].lost_in_turn = 1
     world.run(3 * SECOND)
     first_miss = next(s for s in world.sent_to(DB) if s > at) + Timing().timeout
-    assert [s for s in world.sent_to(GW) if s > at][0] == first_miss
+    assert next(s for s in world.sent_to(GW) if s > at) == first_miss
 
 
 def test_parent_is_not_flooded_by_its_children():

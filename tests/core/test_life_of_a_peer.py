@@ -1,0 +1,543 @@
+"""Reload, restart, pause: what a peer keeps, and what it is told about."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from hbd.core.events import StateChanged
+from hbd.core.fleet import Restored
+from hbd.core.model import MILLISECOND, SECOND, Cause, Limits, State, Timing
+from hbd.core.path import Fact
+from hbd.core.peer import Pause
+from tests.simulation.world import START, WALL, EgressKey, Link, World, peer
+
+A, B, A2 = "10.0.0.1", "10.0.0.2", "10.0.1.1"
+HOUR = 3_600 * SECOND
+QUICK = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
+
+
+def world_of(*settings, **options):
+    world = World(options.pop("seed", 1), **options)
+    world.watch(*(settings or (peer(A), peer(B))))
+    return world
+
+
+def kill(world, *names, span=10**18):
+    for name in names:
+        world.links[name].dead.append((world.now, world.now + span))
+
+
+# -- reload -----------------------------------------------------------------------------------
+
+
+def test_reload_says_what_changed():
+    """Added, removed and changed peers are told apart by name."""
+    world = world_of()
+    change = world.apply(peer(B, timing=QUICK), peer("10.0.0.3"))
+    assert change == (["10.0.0.3"], [A], [B])
+    assert list(world.fleet.peers) == [B, "10.0.0.3"]
+
+
+def test_reload_without_change_misses_no_heartbeat():
+    """A reload of the same settings, a hundred times a second, changes nothing at all."""
+    calm, busy = world_of(), world_of()
+    calm.run(30 * SECOND)
+    for _ in range(3000):
+        busy.run(10 * MILLISECOND)
+        busy.apply(peer(A), peer(B))
+    assert [at for at, *_ in calm.sent] == [at for at, *_ in busy.sent]
+    assert calm.events == busy.events
+
+
+def test_change_of_timing_keeps_state_and_counters():
+    """Timing applies from the next heartbeat; state, since and counters stay."""
+    world = world_of()
+    world.run(30 * SECOND)
+    path, since, sent = world.path(A), world.fleet.peers[A].since, world.path(A).sent
+    world.apply(peer(A, timing=QUICK), peer(B))
+    assert world.path(A) is path
+    assert (world.state(A), world.fleet.peers[A].since, path.sent) == (State.UP, since, sent)
+    world.run(10 * SECOND)
+    assert path.sent - sent > 45
+    assert len(world.changes_of(A)) == 1
+
+
+def test_shorter_interval_does_not_wait_for_the_longer_one():
+    """From an hour to a second: the next heartbeat comes within a second."""
+    world = world_of(peer(A, timing=Timing(HOUR, 500 * MILLISECOND)), peer(B))
+    world.run(2 * HOUR)
+    at = world.now
+    world.apply(peer(A), peer(B))
+    world.run(SECOND)
+    assert [s for s in world.sent_to(A) if s >= at]
+
+
+@pytest.mark.parametrize("retries", [0, 1, 5])
+def test_reload_while_a_heartbeat_is_in_question(retries):
+    """New timing while a peer is missing: still a verdict, never before a deadline."""
+    after = Timing(2 * SECOND, 700 * MILLISECOND, retries, 2)
+    for missed in (0, 1, 2, 3):
+        world = world_of()
+        world.run(10 * SECOND)
+        kill(world, A)
+        while world.path(A).missed < missed:
+            world.run(MILLISECOND)
+        world.apply(peer(A, timing=after), peer(B))
+        world.run(20 * SECOND)
+        downs = [e for e in world.changes_of(A) if e.state is State.DOWN]
+        assert len(downs) == 1
+        last = max(at for at in world.sent_to(A) if at < downs[0].at)
+        assert downs[0].at - last >= min(after.timeout, Timing().timeout)
+        assert downs[0].detection <= Timing().detection + after.detection
+
+
+def test_new_path_changes_the_peer_only_by_a_verdict():
+    """A path that is added is unknown, and the peer up, until the path is judged."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.apply(peer(A, A, A2), peer(B))
+    kill(world, A2)
+    assert (world.state(A), world.fleet.peers[A].paths[1].state) == (State.UP, State.UNKNOWN)
+    at = world.now
+    world.run(10 * SECOND)
+    event = world.changes_of(A)[-1]
+    assert (event.state, event.cause, event.address) == (State.DEGRADED, Cause.PATH_DOWN, A2)
+    assert event.at - at <= Timing().detection
+
+
+def test_all_paths_replaced_keep_the_state_until_a_verdict():
+    """A peer that moves to another address stays up until the new path is judged."""
+    world = world_of(peer("db", A), peer(B))
+    world.run(10 * SECOND)
+    world.apply(peer("db", A2), peer(B))
+    kill(world, A2)
+    world.run(SECOND)
+    assert world.states_of("db") == [State.UP]
+    world.run(10 * SECOND)
+    assert world.states_of("db") == [State.UP, State.DOWN]
+
+
+@pytest.mark.parametrize("change", [{"port": 863}, {"protocol": "plain"}, {"key": "k"}])
+def test_port_protocol_and_key_make_another_path(change):
+    """A path is its address, port, protocol and key."""
+    world = world_of()
+    world.run(10 * SECOND)
+    before = world.path(A)
+    world.apply(replace(peer(A), **change), peer(B))
+    assert world.path(A) is not before
+    assert world.state(A) is State.UP
+
+
+@pytest.mark.parametrize("change", [{"via": B}, {"labels": (("site", "ams"),)}])
+def test_labels_and_via_keep_the_path(change):
+    """Labels and via are no part of a path."""
+    world = world_of()
+    world.run(10 * SECOND)
+    before = world.path(A)
+    world.apply(replace(peer(A), **change), peer(B))
+    assert world.path(A) is before
+
+
+def test_removed_path_that_was_down_makes_the_peer_up():
+    """Removing the failing path of a degraded peer is a verdict: up."""
+    world = world_of(peer(A, A, A2), peer(B))
+    kill(world, A2)
+    world.run(10 * SECOND)
+    assert world.state(A) is State.DEGRADED
+    world.apply(peer(A), peer(B))
+    assert world.state(A) is State.UP
+
+
+def test_removed_peer_is_asked_no_more():
+    """After its removal nothing is sent to a peer, and its replies count for nothing."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.apply(peer(B))
+    at = world.now
+    world.run(20 * SECOND)
+    assert max(world.sent_to(A)) < at
+    assert all(path.peer.name == B for path in world.path(B).egress.paths)
+
+
+def test_reload_while_down_probes_at_the_new_spacing():
+    """A path that is down takes over a new interval for its probes, too."""
+    world = world_of(peer(A, timing=Timing(HOUR, SECOND)), peer(B))
+    kill(world, A)
+    world.run(2 * HOUR)
+    world.apply(peer(A), peer(B))
+    at = world.now
+    world.run(30 * SECOND)
+    probes = [s for s in world.sent_to(A) if s >= at]
+    assert {after - before for before, after in pairwise(probes)} == {3 * SECOND}
+
+
+# -- restart ----------------------------------------------------------------------------------
+
+
+def restored(state, cause=None, pause=None):
+    return Restored(state, cause, WALL - HOUR, pause)
+
+
+def test_restored_state_lasts_until_the_first_verdict():
+    """After a restart a peer keeps its state and since; an equal verdict makes no entry."""
+    world = world_of()
+    world.fleet.restore(A, restored(State.UP))
+    one = world.fleet.peers[A]
+    assert (one.state, one.since, one.restored) == (State.UP, WALL - HOUR, True)
+    world.run(10 * SECOND)
+    assert world.changes_of(A) == []
+    assert (one.since, one.restored) == (WALL - HOUR, False)
+
+
+def test_another_verdict_than_the_restored_one_is_told():
+    """A peer stored as up that is silent is down, from up, with the duration of an hour."""
+    world = world_of(start_grace=10 * SECOND)
+    world.fleet.restore(A, restored(State.UP))
+    kill(world, A)
+    world.run(20 * SECOND)
+    (down,) = world.changes_of(A)
+    assert (down.previous, down.state) == (State.UP, State.DOWN)
+    assert down.duration == HOUR + down.at - START
+
+
+def test_restored_down_that_answers_is_up_at_once():
+    """A peer stored as down is up with its first reply."""
+    world = world_of()
+    world.fleet.restore(A, restored(State.DOWN, Cause.SILENT))
+    world.run(2 * SECOND)
+    (up,) = world.changes_of(A)
+    assert (up.previous, up.previous_cause, up.state) == (State.DOWN, Cause.SILENT, State.UP)
+
+
+def test_half_a_verdict_does_not_replace_a_restored_one():
+    """Stored as degraded by a path: up is not told before that path is judged."""
+    world = world_of(peer(A, A, A2), peer(B), start_grace=10 * SECOND)
+    world.fleet.restore(A, restored(State.DEGRADED, Cause.PATH_DOWN))
+    kill(world, A2)
+    world.run(30 * SECOND)
+    assert world.changes_of(A) == []
+    assert world.fleet.peers[A].restored is False
+
+
+def test_restored_lossy_stays_until_the_window_tells():
+    """Stored as lossy: not up before a hundred heartbeats show it."""
+    world = world_of(peer(A, limits=Limits(max_loss=0.05)), peer(B))
+    world.fleet.restore(A, restored(State.DEGRADED, Cause.LOSSY))
+    world.run(90 * SECOND)
+    assert world.changes_of(A) == []
+    world.run(20 * SECOND)
+    assert world.states_of(A) == [State.UP]
+
+
+def test_restored_peer_is_a_witness_that_was_up():
+    """All silent after a restart, all stored as up: our uplink, not everybody."""
+    world = world_of(start_grace=10 * SECOND)
+    for name in (A, B):
+        world.fleet.restore(name, restored(State.UP))
+    kill(world, A, B)
+    world.run(30 * SECOND)
+    assert {world.fleet.peers[name].cause for name in (A, B)} == {Cause.OWN_UPLINK}
+
+
+def test_unknown_is_nothing_to_restore():
+    """A stored unknown is a fresh start."""
+    world = world_of()
+    world.fleet.restore(A, restored(State.UNKNOWN))
+    assert world.fleet.peers[A].restored is False
+    world.run(2 * SECOND)
+    assert world.changes_of(A)[0].first
+
+
+# -- pause ------------------------------------------------------------------------------------
+
+
+def test_pause_gives_no_verdict_and_keeps_measuring():
+    """A paused peer that dies is paused; when resumed it is down."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.fleet.pause(A, Pause(world.wall + HOUR, "disk", "alice"))
+    kill(world, A)
+    before = world.path(A).sent
+    world.run(60 * SECOND)
+    assert world.states_of(A) == [State.UP, State.PAUSED]
+    assert world.changes_of(A)[-1].evidence == ("paused by alice: disk",)
+    assert world.path(A).sent > before
+    assert world.fleet.resume(A)
+    world.run(SECOND)
+    assert world.states_of(A)[-1] is State.DOWN
+
+
+def test_pause_expires():
+    """A pause ends at its time, to the nanosecond."""
+    world = world_of()
+    world.run(10 * SECOND)
+    until = world.now + HOUR
+    world.fleet.pause(A, Pause(world.wall + HOUR, "", "alice"))
+    world.run(2 * HOUR)
+    assert [e.at for e in world.changes_of(A)][-1] == until
+    assert world.states_of(A) == [State.UP, State.PAUSED, State.UP]
+
+
+@pytest.mark.parametrize("how", ["stall", "suspend"])
+def test_pause_ends_on_time_although_we_did_not_run(how):
+    """An hour of pause is over after an hour, half of which we did not run."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.fleet.pause(A, Pause(world.wall + HOUR, "", "alice"))
+    until = world.wall + HOUR
+    if how == "stall":
+        world.stalls.append((world.now + SECOND, world.now + HOUR // 2))
+    else:
+        world.suspend(HOUR // 2)
+    while world.state(A) is not State.UP:
+        world.run(SECOND)
+    assert abs(world.wall - until) <= 2 * SECOND
+
+
+def test_pause_survives_a_restart():
+    """A stored pause goes on to its end; one whose time is over does not."""
+    for until, state in ((HOUR, State.PAUSED), (-1, State.UP)):
+        world = world_of()
+        pause = Pause(WALL + until, "", "alice")
+        world.fleet.restore(A, restored(State.PAUSED, Cause.PAUSED, pause))
+        world.run(30 * SECOND)
+        assert world.state(A) is state
+
+
+def test_pause_survives_a_reload():
+    """A reload, with or without change, does not end a pause."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.fleet.pause(A, Pause(world.wall + HOUR, "", "alice"))
+    world.apply(peer(A, timing=QUICK), peer(B))
+    world.run(60 * SECOND)
+    assert world.state(A) is State.PAUSED
+
+
+def test_wall_clock_does_not_move_a_pause():
+    """An hour is an hour, whatever the wall clock does meanwhile."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.fleet.pause(A, Pause(world.wall + HOUR, "", "alice"))
+    world.wall_step += 100 * HOUR
+    world.run(HOUR - SECOND)
+    assert world.state(A) is State.PAUSED
+
+
+def test_resume_without_pause_is_nothing():
+    """There is nothing to end."""
+    world = world_of()
+    world.run(10 * SECOND)
+    assert world.fleet.resume(A) is False
+    assert world.states_of(A) == [State.UP]
+
+
+# -- several paths, names ---------------------------------------------------------------------
+
+
+def test_peer_is_up_if_all_paths_are():
+    """Degraded if a path is down, down if all are, with the cause that stands highest."""
+    world = world_of(peer(A, A, A2), peer(B))
+    world.run(10 * SECOND)
+    assert world.states_of(A) == [State.UP]
+    kill(world, A2)
+    world.run(10 * SECOND)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.DEGRADED, Cause.PATH_DOWN)
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert world.state(A) is State.DOWN
+    closed = Fact(Cause.PORT_CLOSED, "ICMP port unreachable from 10.0.1.1")
+    world.run(5 * SECOND)
+    datagram = [d for at, to, d in world.sent if to == A2][-1]
+    world.fleet.icmp((A2, 862), datagram, closed, witness=True)
+    world.run(0)
+    last = world.fleet.peers[A]
+    assert (last.state, last.cause) == (State.DOWN, Cause.PORT_CLOSED)
+    assert last.evidence[0] == f"{A2}: {closed.text}"
+    assert len(last.evidence) == 2
+
+
+def test_unknown_path_does_not_degrade():
+    """A path without route beside one that answers: the peer is up."""
+    world = world_of(peer(A, A, A2), peer(B))
+    world.links[A2].egress = EgressKey("eth1")
+    world.faults[EgressKey("eth1")] = Fact(Cause.NO_ROUTE, "no route")
+    world.run(20 * SECOND)
+    assert set(world.states_of(A)) == {State.UP}
+
+
+def test_down_and_unknown_paths_are_unknown():
+    """One path down, one that cannot be judged: unknown, with its cause."""
+    world = world_of(peer(A, A, A2), peer(B))
+    world.links[A2].egress = EgressKey("eth1")
+    world.faults[EgressKey("eth1")] = Fact(Cause.NO_ROUTE, "no route")
+    kill(world, A)
+    world.run(20 * SECOND)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.UNKNOWN, Cause.NO_ROUTE)
+
+
+def resolver_world(retries=3):
+    timing = Timing(SECOND, 500 * MILLISECOND, retries, 2)
+    world = World(1)
+    world.fleet.apply([peer("db", timing=timing), peer(B)])
+    world.resolve(world.path(B), B)
+    return world
+
+
+def test_name_without_address_is_unresolved():
+    """A name that does not resolve: unknown, with the resolver's words; nothing is sent."""
+    world = resolver_world()
+    world.fleet.resolved(world.path("db"), (), "no such name")
+    world.run(20 * SECOND)
+    (event,) = world.changes_of("db")
+    assert (event.state, event.cause) == (State.UNKNOWN, Cause.UNRESOLVED)
+    assert event.evidence == ("db: no such name",)
+    world.resolve(world.path("db"), A)
+    world.run(5 * SECOND)
+    assert world.state("db") is State.UP
+
+
+def test_last_good_address_is_kept():
+    """A resolver that fails later says nothing of the peer."""
+    world = resolver_world()
+    world.resolve(world.path("db"), A)
+    world.run(10 * SECOND)
+    world.fleet.resolved(world.path("db"), (), "timed out")
+    world.run(20 * SECOND)
+    assert world.states_of("db") == [State.UP]
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_first_address_that_answers_is_kept(retries):
+    """Of three addresses the first two are dead: the third makes the name up, and is kept."""
+    world = resolver_world(retries)
+    world.resolve(world.path("db"), A, A2, "10.0.2.1")
+    kill(world, A, A2)
+    world.run(60 * SECOND)
+    assert world.state("db") is State.UP
+    assert world.path("db").target == ("10.0.2.1", 862)
+    at = world.now
+    world.run(60 * SECOND)
+    assert {to for when, to, _ in world.sent if when > at} == {"10.0.2.1", B}
+
+
+def test_address_that_is_gone_from_the_name_is_left():
+    """A name that moves is asked at its new address."""
+    world = resolver_world()
+    world.resolve(world.path("db"), A)
+    world.run(10 * SECOND)
+    world.resolve(world.path("db"), A2)
+    at = world.now
+    world.run(10 * SECOND)
+    assert max(world.sent_to(A)) <= at
+    assert world.states_of("db") == [State.UP]
+
+
+# -- causes -----------------------------------------------------------------------------------
+
+
+def icmp(world, name, cause, text="x"):
+    datagram = [d for _, to, d in world.sent if to == name][-1]
+    world.fleet.icmp((name, 862), datagram, Fact(cause, text), witness=False)
+    world._carry_out()
+
+
+def test_cause_is_refined_at_most_three_times():
+    """Later evidence refines the cause in three entries an outage, no more, and then silently."""
+    world = world_of()
+    world.run(10 * SECOND)
+    kill(world, A)
+    world.run(10 * SECOND)
+    causes = [Cause.PORT_CLOSED, Cause.REJECTED, Cause.HOST_UNREACHABLE, Cause.NET_UNREACHABLE]
+    for cause in (*causes, Cause.REJECTED):
+        icmp(world, A, cause)
+    refined = [e for e in world.changes_of(A) if e.is_refinement]
+    assert [e.cause for e in refined] == causes[:3]
+    assert world.fleet.peers[A].cause is Cause.REJECTED
+    assert refined[0].previous_cause is Cause.SILENT
+
+
+def test_refinements_begin_anew_with_each_outage():
+    """The next outage may be refined three times, too."""
+    world = world_of()
+    world.run(10 * SECOND)
+    for _ in range(2):
+        kill(world, A, span=20 * SECOND)
+        world.run(10 * SECOND)
+        for cause in (Cause.PORT_CLOSED, Cause.REJECTED, Cause.HOST_UNREACHABLE, Cause.MTU):
+            icmp(world, A, cause)
+        world.run(30 * SECOND)
+    assert len([e for e in world.changes_of(A) if e.is_refinement]) == 6
+
+
+def test_icmp_is_no_verdict_and_hastens_none():
+    """An ICMP error before the deadline changes nothing but the cause at the deadline."""
+    took = []
+    for told in (False, True):
+        world = world_of()
+        world.run(10 * SECOND)
+        kill(world, A)
+        while world.path(A).missed < 2:
+            world.run(MILLISECOND)
+        if told:
+            icmp(world, A, Cause.PORT_CLOSED)
+        assert world.state(A) is State.UP
+        world.run(10 * SECOND)
+        took.append(world.changes_of(A)[1])
+    assert took[0].at == took[1].at
+    assert [event.cause for event in took] == [Cause.SILENT, Cause.PORT_CLOSED]
+
+
+def test_icmp_must_match_a_heartbeat_newer_than_the_last_good_reply():
+    """What returns other octets, or an answered heartbeat's, counts for nothing."""
+    world = world_of()
+    world.run(10 * SECOND)
+    datagram = [d for _, to, d in world.sent if to == A][-1]
+    for octets in (datagram, b"", datagram[:11], bytes(44)):
+        world.fleet.icmp((A, 862), octets, Fact(Cause.PORT_CLOSED, "x"), witness=True)
+    assert world.fleet.dropped["icmp"] == 4
+    assert world.path(A).icmp is None
+
+
+def test_good_reply_forgets_the_evidence():
+    """Evidence is of the time since the last good reply."""
+    world = world_of()
+    world.run(10 * SECOND)
+    kill(world, A, span=SECOND)
+    while world.path(A).missed < 1:
+        world.run(MILLISECOND)
+    icmp(world, A, Cause.PORT_CLOSED)
+    assert world.path(A).icmp is not None
+    world.run(5 * SECOND)
+    assert world.path(A).icmp is None
+
+
+def test_bad_replies_are_a_cause():
+    """A peer that answers nonsense is down by bad-reply, and each is counted."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.links[A].corrupts = 1.0
+    world.run(20 * SECOND)
+    event = next(e for e in world.changes_of(A) if e.state is State.DOWN)
+    assert event.cause is Cause.BAD_REPLY
+    assert world.fleet.dropped["bad-reply"] > 4
+
+
+def test_datagrams_from_nowhere_are_counted():
+    """A datagram from an address that is asked nothing is dropped by name."""
+    world = world_of()
+    world.run(SECOND)
+    world.fleet.receive(b"x" * 44, ("192.0.2.77", 862), world.now)
+    assert world.fleet.dropped["unknown-source"] == 1
+
+
+def test_duplicates_are_counted_and_nothing_else():
+    """Each reply twice: all counted once, the rest as duplicate."""
+    world = World(1)
+    world.watch(peer(A), link=Link(duplicates=1.0))
+    world.run(60 * SECOND)
+    path = world.path(A)
+    assert path.duplicate == path.received == path.sent
+    assert world.fleet.dropped["duplicate"] == path.duplicate
+    assert all(isinstance(e, StateChanged) for e in world.events)

@@ -1,0 +1,256 @@
+"""Suspect yourself first: stalls, suspend, and a wall clock that is none."""
+
+from random import Random
+
+import pytest
+
+from hbd.core.clock import Clock
+from hbd.core.events import Stalled, StateChanged, Woke
+from hbd.core.model import MILLISECOND, SECOND, Limits, State, Timing
+from tests.simulation.world import START, Link, World, peer
+
+A, B = "10.0.0.1", "10.0.0.2"
+HOUR = 3_600 * SECOND
+YEAR = 365 * 24 * HOUR
+
+
+def world_of(seed=1, timing=None, **options):
+    world = World(seed, **options)
+    world.watch(peer(A, timing=timing), peer(B, timing=timing))
+    world.run(10 * SECOND)
+    return world
+
+
+def stall(world, span, after=0):
+    world.stalls.append((world.now + after, world.now + after + span))
+
+
+def failures(world):
+    return [e for e in world.of_kind(StateChanged) if e.state not in (State.UP,)]
+
+
+@pytest.mark.parametrize("span", [SECOND // 10, SECOND, 10 * SECOND, 5 * HOUR])
+def test_stall_is_forgiven(span):
+    """We did not run, for a tenth of a second up to hours: no verdict, and one entry."""
+    for seed in range(10):
+        world = world_of(seed)
+        stall(world, span, after=world.dice.randrange(SECOND))
+        world.run(span + 20 * SECOND)
+        assert failures(world) == [], seed
+        stalls = world.of_kind(Stalled)
+        assert len(stalls) <= 1
+        if span > SECOND:
+            assert span - SECOND <= stalls[0].duration <= span
+
+
+def test_stall_is_told_from_a_tenth_of_a_second_on():
+    """A stall of exactly 100 ms is told, one nanosecond less is not."""
+    for span, told in ((100 * MILLISECOND - 1, 0), (100 * MILLISECOND, 1)):
+        world = world_of()
+        deadline = world.fleet.next_deadline()
+        world.stalls.append((deadline, deadline + span))
+        world.run(5 * SECOND)
+        assert len(world.of_kind(Stalled)) == told
+
+
+def test_deadlines_move_by_any_lateness():
+    """A verdict comes as much later as we were late, to the nanosecond."""
+    took = []
+    for span in (0, 1, 70 * MILLISECOND, 10 * SECOND):
+        world = world_of()
+        world.links[A].dead.append((world.now, world.now + 10**18))
+        while world.path(A).missed < 2:
+            world.run(MILLISECOND)
+        deadline = world.fleet.next_deadline()
+        if span:
+            world.stalls.append((deadline, deadline + span))
+        world.run(30 * SECOND)
+        took.append((world.late, world.changes_of(A)[-1].at))
+    assert [late for late, _ in took] == [0, 1, 70 * MILLISECOND, 10 * SECOND]
+    assert {at - late for late, at in took} == {took[0][1]}
+
+
+def test_no_burst_follows_a_stall():
+    """After an hour of stall not more heartbeats go out than in any other second."""
+    world = world_of()
+    stall(world, HOUR)
+    world.run(HOUR)
+    world.run(SECOND)
+    assert len([at for at, _, _ in world.sent if at >= START + HOUR]) <= 4
+
+
+def test_replies_that_waited_in_the_kernel_count():
+    """Replies that arrived while we did not run are read before deadlines are looked at."""
+    world = world_of()
+    before = world.path(A).received
+    while world.path(A).asked is None:
+        world.run(MILLISECOND // 10)
+    stall(world, 10 * SECOND)
+    world.run(12 * SECOND)
+    path = world.path(A)
+    assert path.received > before
+    assert (path.late, path.window.unanswered() - len(path.unanswered)) == (0, 0)
+
+
+def test_stall_during_the_grace_prolongs_it():
+    """The grace is of time in which we run."""
+    world = World(1, start_grace=10 * SECOND)
+    world.watch(peer(A))
+    world.links[A].dead.append((START, START + 10**18))
+    world.run(2 * SECOND)
+    stall(world, 60 * SECOND)
+    world.run(60 * SECOND + 7 * SECOND)
+    assert world.state(A) is State.UNKNOWN
+    world.run(3 * SECOND)
+    assert world.state(A) is State.DOWN
+
+
+@pytest.mark.parametrize("step", [-10 * YEAR, -HOUR, HOUR, 10 * YEAR])
+def test_wall_clock_steps_change_nothing(step):
+    """Steps of any size, either way, at any moment: no verdict, no stall, the RTT as before."""
+    world = world_of(seed=step % 7)
+    for _ in range(50):
+        world.run(world.dice.randrange(SECOND))
+        world.wall_step += step // 50
+    world.run(20 * SECOND)
+    assert failures(world) == []
+    assert world.of_kind(Stalled) == []
+    assert set(world.path(A).window.rtts()) == {2 * MILLISECOND}
+
+
+def test_wall_clock_step_does_not_hide_a_failure():
+    """A peer that dies at a step is down in time."""
+    world = world_of()
+    world.wall_step -= 10 * YEAR
+    world.links[A].dead.append((world.now, world.now + 10**18))
+    world.run(10 * SECOND)
+    assert world.changes_of(A)[-1].detection <= Timing().detection
+
+
+def test_events_carry_the_wall_clock_for_people():
+    """`since` is the wall clock of the change, `at` the monotonic one."""
+    world = world_of()
+    world.wall_step += YEAR
+    world.links[A].dead.append((world.now, world.now + 10**18))
+    world.run(10 * SECOND)
+    down = world.changes_of(A)[-1]
+    assert down.since - down.at == world.wall - world.now
+
+
+def test_suspend_is_no_fault_of_peers():
+    """Suspended for hours, everything in question lost: one wake entry, no verdict."""
+    for seed in range(20):
+        world = world_of(seed, start_grace=10 * SECOND)
+        world.run(world.dice.randrange(SECOND))
+        world.suspend(8 * HOUR)
+        for link in world.links.values():  # the network comes back 6 s after us
+            link.dead.append((world.now, world.now + 6 * SECOND))
+        world.run(30 * SECOND)
+        assert failures(world) == [], seed
+        (woke,) = world.of_kind(Woke)
+        assert woke.duration == 8 * HOUR
+
+
+def test_grace_begins_anew_after_suspend():
+    """A peer that is gone after the wake is down when the new grace ends, not before."""
+    world = world_of(start_grace=10 * SECOND)
+    world.suspend(HOUR)
+    woke = world.now
+    for link in world.links.values():
+        link.dead.append((world.now, world.now + 9 * SECOND))
+    world.links[A].dead.append((world.now, world.now + 10**18))
+    world.run(30 * SECOND)
+    down = world.changes_of(A)[-1]
+    assert down.state is State.DOWN
+    assert down.at - woke >= 10 * SECOND
+
+
+def test_what_was_in_question_at_suspend_is_no_loss():
+    """Heartbeats annulled by a suspend are not lost by the path."""
+    world = World(1)
+    world.watch(peer(A, limits=Limits(max_loss=0.0)), link=Link(delay=100 * MILLISECOND))
+    world.run(10 * SECOND)
+    while world.path(A).asked is None:
+        world.run(MILLISECOND)
+    world.suspend(HOUR)
+    world.run(20 * SECOND)
+    assert set(world.states_of(A)) == {State.UP}
+    assert world.path(A).loss(world.fleet.clock.now) == 0.0
+
+
+def test_suspend_while_all_is_quiet_asks_over_an_interval():
+    """After a wake, first heartbeats are spread over an interval."""
+    world = World(2)
+    world.watch(*(peer(f"10.0.1.{n}") for n in range(100)))
+    world.run(10 * SECOND)
+    world.suspend(HOUR)
+    begin = world.now
+    world.run(SECOND)
+    first = {}
+    for at, to, _ in world.sent:
+        if at >= begin:
+            first.setdefault(to, at)
+    assert len(first) == 100
+    assert max(first.values()) - min(first.values()) > SECOND // 2
+
+
+# -- the clock itself -------------------------------------------------------------------------
+
+
+def test_clock_stands_still_while_late():
+    """Ten late turns: own time is monotonic time less all lateness."""
+    clock = Clock(1_000, 0)
+    dice = Random(1)  # noqa: S311 - to be replayed
+    real, late = 1_000, 0
+    for _ in range(10):
+        promised = clock.promise(clock.now + dice.randrange(1, 100))
+        lateness = dice.randrange(50)
+        real = promised + lateness
+        late += lateness
+        assert clock.turn(real, 0) == lateness
+        assert clock.now == real - late
+
+
+def test_early_turn_is_not_late():
+    """A datagram wakes us before the deadline: nothing moves, and the promise is renewed."""
+    clock = Clock(1_000, 0)
+    clock.promise(2_000)
+    assert clock.turn(1_500, 0) == 0
+    assert clock.promise(2_000) == 2_000
+
+
+def test_moment_of_a_reply_is_never_later_than_now():
+    """A reply that came during a stall counts as of now; one before it, as of when it came."""
+    clock = Clock(1_000, 0)
+    clock.promise(2_000)
+    clock.turn(5_000, 0)
+    assert clock.now == 2_000
+    assert clock.at(1_800) == 1_800
+    assert clock.at(2_000) == 2_000
+    assert clock.at(4_000) == 2_000
+
+
+def test_lateness_before_the_last_turn_is_counted_once():
+    """Moments since the last turn are told by the lag before this one's lateness."""
+    clock = Clock(1_000, 0)
+    clock.promise(2_000)
+    clock.turn(2_500, 0)  # 500 late
+    clock.promise(2_600)  # own time; 3,100 on the monotonic clock
+    clock.turn(4_000, 0)
+    assert clock.now == 2_600
+    assert clock.at(3_000) == 2_500
+    assert clock.at(3_100) == clock.at(3_900) == 2_600
+
+
+def test_promise_is_later_than_this_turn():
+    """What is due already is due a nanosecond, or a tick, from now."""
+    assert Clock(1_000, 0).promise(10) == 1_001
+    assert Clock(1_000, 0, tick=50).promise(1_001) == 1_050
+    assert Clock(1_000, 0, tick=50).promise(1_070) == 1_070
+
+
+def test_no_promise_is_never_broken():
+    """With nothing to do there is no lateness."""
+    clock = Clock(1_000, 0)
+    assert clock.promise(None) is None
+    assert clock.turn(10**18, 0) == 0

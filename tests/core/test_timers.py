@@ -1,0 +1,70 @@
+"""Many deadlines in one heap."""
+
+from random import Random
+
+from hbd.core.timers import Timer, Timers
+
+
+def timer_at(timers, deadline):
+    timer = Timer()
+    timer.deadline = deadline
+    timers.schedule(timer)
+    return timer
+
+
+def test_due_in_order():
+    """Timers come out by deadline, not before, and each once."""
+    timers = Timers()
+    late, early = timer_at(timers, 20), timer_at(timers, 10)
+    assert timers.first() == 10
+    assert timers.due(9) is None
+    assert timers.due(20) is early
+    assert timers.due(20) is late
+    assert timers.due(20) is None
+
+
+def test_deadline_that_moved_away_is_kept():
+    """A deadline put off is not due at its old moment, and due at its new one."""
+    timers = Timers()
+    timer = timer_at(timers, 10)
+    timer.deadline = 30
+    timers.schedule(timer)
+    assert timers.due(29) is None
+    assert timers.due(30) is timer
+
+
+def test_deadline_that_moved_closer_is_kept():
+    """A deadline brought forward is due then, and only once."""
+    timers = Timers()
+    timer = timer_at(timers, 30)
+    timer.deadline = 10
+    timers.schedule(timer)
+    assert timers.due(10) is timer
+    assert timers.due(100) is None
+
+
+def test_timer_without_deadline_never_comes():
+    """None is never, also for what once had one."""
+    timers = Timers()
+    timer = timer_at(timers, 10)
+    timer.deadline = None
+    timers.schedule(timer)
+    assert timers.due(100) is None
+
+
+def test_heap_is_bounded():
+    """Deadlines moved to and fro ten thousand times leave no more than a few entries a timer."""
+    timers, dice = Timers(), Random(1)  # noqa: S311 - to be replayed
+    many = [timer_at(timers, 10**9) for _ in range(100)]
+    now, largest = 0, 0
+    for _ in range(10_000):
+        now += 10
+        timer = dice.choice(many)
+        timer.deadline = now
+        timers.schedule(timer)
+        while (due := timers.due(now)) is not None:
+            due.deadline = now + 10**9
+            timers.schedule(due)
+        largest = max(largest, len(timers))
+    assert largest <= 2 * len(many) + 64
+    assert {id(timers.due(10**12)) for _ in many} == {id(timer) for timer in many}
