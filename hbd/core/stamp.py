@@ -187,9 +187,11 @@ class StampSession:
 
     def accepted(self, answer: Answer, token: int) -> None:
         """Learn from a reply to the heartbeat with this token whether the reflector is hbd."""
-        self._silent = 0
+        was_silent, self._silent = self._silent > GIVE_UP_AFTER, 0
         if answer.incarnation is not None:
             self._is_hbd, self._without = True, 0
+        elif was_silent and not token & WITH_TLV:
+            self._is_hbd = False  # it was the TLV that did not get through
         elif token & WITH_TLV:
             self._without += 1
             if self._without >= GIVE_UP_AFTER:

@@ -26,7 +26,7 @@ def stall(world, span, after=0):
 
 
 def failures(world):
-    return [e for e in world.of_kind(StateChanged) if e.state not in (State.UP,)]
+    return [e for e in world.of_kind(StateChanged) if e.state is not State.UP]
 
 
 @pytest.mark.parametrize("span", [SECOND // 10, SECOND, 10 * SECOND, 5 * HOUR])

@@ -117,7 +117,8 @@ class World:
             start_grace=start_grace,
             tick=tick,
         )
-        self._stamps = session is None
+        self.reflect = reflect if session is None else lambda datagram, _: datagram
+        """How hosts answer a datagram at a wall clock time."""
 
     @property
     def wall(self) -> int:
@@ -236,7 +237,7 @@ class World:
         for _ in range(copies):
             spread = link.spread
             back = now + 2 * link.delay + (dice.randrange(2 * spread) if spread else 0)
-            reply = reflect(datagram, self.wall) if self._stamps else datagram
+            reply = self.reflect(datagram, self.wall)
             if link.corrupts and dice.random() < link.corrupts:
                 reply = spoil(reply, dice)
             heappush(self._arrivals, (back, next(self._ties), target, reply))
