@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hbd.config import ConfigError, Configuration, Problem, load
+from hbd.config.files import load
 from hbd.config.keys import KeyFileError, KeyUnreadableError, problem_of, read
+from hbd.config.model import ConfigError, Configuration, Problem
 
 if TYPE_CHECKING:
     from argparse import Namespace

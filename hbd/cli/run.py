@@ -8,8 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import declare
-from hbd.config import ConfigError, Loaded, load
+from hbd.config.model import ConfigError, Loaded
 from hbd.daemon.daemon import Daemon
+from hbd.daemon.loading import load_now
 from hbd.daemon.mirror import BindError
 from hbd.daemon.teller import new_id
 from hbd.net.clock import Clock
@@ -51,7 +52,7 @@ def run(arguments: Namespace) -> int:
     faulthandler.enable()
     notifier = Notifier(os.environ)
     try:
-        daemon = _begin(load(arguments.config), arguments.log)
+        daemon = _begin(load_now(arguments.config), arguments.log)
     except ConfigError as error:
         return _refuse(error, notifier)
     except (BindError, SocketTakenError, OSError) as error:

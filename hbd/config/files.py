@@ -11,7 +11,6 @@ from typing import Final
 
 from hbd.config import addresses
 from hbd.config.fleet import check_fleet
-from hbd.config.keys import read_keys
 from hbd.config.model import (
     DEFAULT_LISTEN,
     Accept,
@@ -25,6 +24,7 @@ from hbd.config.nodes import Mapping, Node, Scalar, Sequence, compose, place_of
 from hbd.config.octets import read_regular
 from hbd.config.peers import Entry, read_peer
 from hbd.config.section import KIND, Report, Section, repeated
+from hbd.config.sources import read_keys
 from hbd.config.timing import TIMING_KEYS, read_defaults
 from hbd.config.values import HOUR, Mistake, duration, name, shown, word
 from hbd.core.model import SECOND, Timing

@@ -1,4 +1,4 @@
-"""The keys of `keys:`: where each is, and what is in it. No message ever holds a key's text."""
+"""What is in a key's file or credential. No message ever holds a key's text."""
 
 from __future__ import annotations
 
@@ -8,21 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from hbd.config.model import ConfigError, KeySource, Place, Problem
-from hbd.config.nodes import Mapping, Node, Scalar
 from hbd.config.octets import read_regular
-from hbd.config.section import Section, refuse_key
-from hbd.config.values import NAME, Mistake, looks_like_key, shown, word
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection
 
-SOURCES: Final = "{credential: NAME} or {file: PATH}"
-
 MAX_OCTETS: Final = 256
 """Two lines of 64 digits and room for line ends; more is no key."""
 
-_CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,255}")
 _DIGITS: Final = re.compile(rb"[0-9A-Fa-f]{64}")
 
 
@@ -42,59 +36,6 @@ class KeyFileError(Exception):
 
 class KeyUnreadableError(KeyFileError):
     """A key that this user cannot read, or not from here."""
-
-
-def read_keys(section: Section) -> dict[str, KeySource | None]:
-    """Read `keys:`; None for one whose source is mistaken, so that `key:` may still name it."""
-    keys: dict[str, KeySource | None] = {}
-    for key, value in section.entries("keys", "{fleet: {credential: hbd.fleet}}"):
-        if looks_like_key(key.text) or not NAME.fullmatch(key.text):
-            section.mistake(
-                "keys", f"{shown(key.text)} is no name for a key; use letters and digits", key
-            )
-        else:
-            keys[key.text] = _read_source(section, key, value)
-    return keys
-
-
-def _read_source(section: Section, key: Scalar, value: Node) -> KeySource | None:
-    if isinstance(value, Scalar) and not value.is_null:
-        words = (
-            f"{key.text}: never write a key itself into this file; "
-            f"write {{credential: hbd.{key.text}}} or {{file: /etc/hbd.d/{key.text}.key}}"
-        )
-        section.mistake("keys", words, value)
-        return None
-    if not isinstance(value, Mapping):
-        words = f"{key.text}: no source; write {SOURCES}"
-        section.mistake("keys", words, value)
-        return None
-    source = Section(value, f"keys: {key.text}: ", ("credential", "file"), section.report)
-    credential = source.one("credential", _credential, None)
-    file = source.one("file", _file, None)
-    if source.wrong or source.has_unknown:
-        return None
-    if (credential is None) == (file is None):
-        words = "both a credential and a file; keep one" if file else f"no source; write {SOURCES}"
-        section.mistake("keys", f"{key.text}: {words}", value)
-        return None
-    return KeySource(credential, file, Place(key.file, key.line, key.column))
-
-
-def _credential(scalar: Scalar) -> str:
-    refuse_key(scalar)
-    text = word(scalar)
-    if not _CREDENTIAL.fullmatch(text) or text in {".", ".."}:
-        raise Mistake(f"{shown(text)} is no credential's name; write for instance hbd.fleet")
-    return text
-
-
-def _file(scalar: Scalar) -> str:
-    refuse_key(scalar)
-    text = word(scalar)
-    if not text.startswith("/") or not text.isprintable():
-        raise Mistake(f"{shown(text)} is no absolute path; write for instance /etc/hbd.d/fleet.key")
-    return text
 
 
 def path_of(source: KeySource, directory: str | None) -> str:

@@ -37,8 +37,7 @@ from hbd.wire import hbd_tlv, ntp, stamp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hbd.config import Loaded
-    from hbd.config.model import Configuration, Listen
+    from hbd.config.model import Configuration, Listen, Loaded
     from hbd.core.model import PeerSettings
     from hbd.core.path import Path
     from hbd.core.roster import Change
@@ -101,6 +100,7 @@ class Daemon:
         self.teller: Final = Teller(
             self.fleet,
             self.clock,
+            self.poller,
             sink=sink,
             store=self._store,
             files=StateFiles(self._runtime),
@@ -138,7 +138,7 @@ class Daemon:
             else:
                 self._store.forget(name)
         self.teller.take_peers([])
-        self.teller.watch(self.poller)
+        self.teller.watch()
         self.teller.again(stored.pending)
         self._say_start(stored.last_moment)
         self.teller.snapshot("start")
@@ -263,8 +263,7 @@ class Daemon:
         if self.monitor.drain(now, wall):
             self.fleet.advance()
         self.monitor.carry_out(self.teller.tell)
-        for callback in ready:
-            callback()
+        self.poller.call(ready)
         self.reloading.work()
         self.names.ask(now)
         self.monitor.carry_out(self.teller.tell)

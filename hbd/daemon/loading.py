@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import hbd
-from hbd.config import Loaded, Problem
+from hbd.config.model import ConfigError, Loaded, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,15 @@ CHUNK: Final = 1 << 16
 Outcome = Loaded | list[Problem]
 
 
+def load_now(file: str) -> Loaded:
+    """Read a configuration before there is a loop to hold up; ConfigError with every mistake."""
+    done = subprocess.run(_command(file), stdout=subprocess.PIPE, env=_environment(), check=False)  # noqa: S603 - our own interpreter and module
+    outcome = _outcome(file, done.returncode, done.stdout)
+    if not isinstance(outcome, Loaded):
+        raise ConfigError(outcome)
+    return outcome
+
+
 class Loading:
     """One reading of the configuration; `done` is called with what came of it."""
 
@@ -30,14 +39,12 @@ class Loading:
         self._poller: Final = poller
         self._done: Final = done
         self._chunks: list[bytes] = []
-        # Not from the current directory, but from where this program itself was loaded.
-        root = str(Path(hbd.__file__).parents[1])
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-P", "-m", "hbd.config", file],
+            _command(file),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": root},
+            env=_environment(),
         )
         self._pipe = self._process.stdout
         if self._pipe is not None:
@@ -58,18 +65,7 @@ class Loading:
         self._pipe.close()
         self._pipe = None
         status = self._process.wait()
-        self._done(self._outcome(status))
-
-    def _outcome(self, status: int) -> Outcome:
-        if status == 0:
-            try:
-                outcome: Outcome = pickle.loads(b"".join(self._chunks))  # noqa: S301 - our own child's
-            except (pickle.UnpicklingError, EOFError):
-                pass
-            else:
-                return outcome
-        words = f"the process that reads it ended early (status {status}); try again"
-        return [Problem(self._file, 1, 1, words)]
+        self._done(_outcome(self._file, status, b"".join(self._chunks)))
 
     def cancel(self) -> None:
         """End it without an outcome."""
@@ -79,3 +75,24 @@ class Loading:
             self._pipe = None
             self._process.kill()
             self._process.wait()
+
+
+def _command(file: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "hbd.config", file]
+
+
+def _environment() -> dict[str, str]:
+    """Not from the current directory, but from where this program itself was loaded."""
+    return {**os.environ, "PYTHONPATH": str(Path(hbd.__file__).parents[1])}
+
+
+def _outcome(file: str, status: int, output: bytes) -> Outcome:
+    if status == 0:
+        try:
+            outcome: Outcome = pickle.loads(output)  # noqa: S301 - our own child's
+        except (pickle.UnpicklingError, EOFError):
+            pass
+        else:
+            return outcome
+    words = f"the process that reads it ended early (status {status}); try again"
+    return [Problem(file, 1, 1, words)]

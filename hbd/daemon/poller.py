@@ -37,13 +37,19 @@ class Poller:
             except (FileNotFoundError, OSError, ValueError):
                 return
 
-    def wait(self, nanoseconds: int | None) -> list[Callable[[], None]]:
-        """Wait at most so long; give the callbacks of what is ready."""
+    def wait(self, nanoseconds: int | None) -> list[int]:
+        """Wait at most so long; give the descriptors that are ready."""
         # epoll_wait counts in milliseconds, select in microseconds: it waits for both.
         timeout = None if nanoseconds is None else max(nanoseconds, 0) / 1e9
         select.select([self._epoll], (), (), timeout)
-        ready = self._epoll.poll(0, _BATCH)
-        return [self._callbacks[fd] for fd, _ in ready if fd in self._callbacks]
+        return [fd for fd, _ in self._epoll.poll(0, _BATCH)]
+
+    def call(self, ready: list[int]) -> None:
+        """Call back for each, but for those that were closed by a callback before."""
+        for fd in ready:
+            callback = self._callbacks.get(fd)
+            if callback is not None:
+                callback()
 
     def close(self) -> None:
         self._epoll.close()

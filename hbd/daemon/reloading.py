@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hbd.config import ConfigError, Loaded
+from hbd.config.model import ConfigError, Loaded
 from hbd.daemon.loading import Loading, Outcome
 from hbd.daemon.mirror import BindError
 from hbd.daemon.teller import new_id

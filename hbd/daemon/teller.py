@@ -54,6 +54,7 @@ class Teller:
         self,
         fleet: Fleet,
         clock: Clock,
+        poller: Poller,
         *,
         sink: Sink,
         store: Store,
@@ -65,6 +66,8 @@ class Teller:
         self.listeners: list[Callable[[StateChanged], None]] = []
         self._fleet: Final = fleet
         self._clock: Final = clock
+        self._poller: Final = poller
+        self._is_waiting = False
         self._sink: Final = sink
         self._store: Final = store
         self._files: Final = files
@@ -74,9 +77,9 @@ class Teller:
         self._status_sent = -STATUS_SPACING
         self._next_snapshot = clock.now() + DAY
 
-    def watch(self, poller: Poller) -> None:
-        """Wake the loop for what goes out."""
-        poller.watch(self._store.fileno(), _nothing)
+    def watch(self) -> None:
+        """Wake the loop for what was stored and may go out."""
+        self._poller.watch(self._store.fileno(), _nothing)
 
     # -- telling ------------------------------------------------------------------------------
 
@@ -145,6 +148,7 @@ class Teller:
         for entry in self._store.stored(now):
             self._put(entry)
         self._store.gone(self._sink.flush(now))
+        self._wait_for_sink()
         self._files.work(now)
         if now >= self._next_snapshot:
             self._next_snapshot = now + DAY
@@ -161,11 +165,14 @@ class Teller:
         if not self._sink.put(entry):
             self._store.gone([entry.event_id])
 
-    def wants_write(self) -> bool:
-        return self._sink.wants_write
-
-    def sink_fileno(self) -> int:
-        return self._sink.fileno()
+    def _wait_for_sink(self) -> None:
+        """Wake up when a journal that is full takes entries again."""
+        if self._sink.wants_write is not self._is_waiting:
+            self._is_waiting = self._sink.wants_write
+            if self._is_waiting:
+                self._poller.watch(self._sink.fileno(), _nothing, read=False, write=True)
+            else:
+                self._poller.unwatch(self._sink.fileno())
 
     def deadlines(self) -> list[int | None]:
         """When it has something to do again."""

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hbd.config import ConfigError, Loaded, load
-from hbd.config.files import MAIN_KEYS, PART_KEYS
+from hbd.config.files import MAIN_KEYS, PART_KEYS, load
+from hbd.config.model import ConfigError, Loaded
 from hbd.config.peers import PEER_KEYS
 
 SAMPLES = sorted(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hbd.config import ConfigError, load
-from hbd.config.model import Accept, KeySource, Listen
+from hbd.config.files import load
+from hbd.config.model import Accept, ConfigError, KeySource, Listen
 from hbd.core.model import (
     MILLISECOND,
     SECOND,

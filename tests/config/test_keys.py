@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbd.config import ConfigError
 from hbd.config.keys import Key, KeyFileError, KeyUnreadableError, parse, read, read_all
-from hbd.config.model import KeySource, Place
+from hbd.config.model import ConfigError, KeySource, Place
 
 OLD, NEW = "0123456789abcdef" * 4, "FEDCBA9876543210" * 4
 

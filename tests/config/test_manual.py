@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hbd.config import load
-from hbd.config.files import MAIN_KEYS, PART_KEYS
+from hbd.config.files import MAIN_KEYS, PART_KEYS, load
 from hbd.config.peers import PEER_KEYS
 from hbd.core.model import Limits, PeerSettings, StampOptions, Timing
 

@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from hbd.config import ConfigError, load
+from hbd.config.files import load
+from hbd.config.model import ConfigError
 
 MISTAKES = Path(__file__).parent / "mistakes"
 
