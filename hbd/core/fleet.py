@@ -121,7 +121,7 @@ class Fleet:
         peer, clock = self.peers[name], self.clock
         if known.pause is not None and known.pause.until > clock.wall:
             self._set_pause(peer, known.pause)
-        if known.state is State.UNKNOWN:
+        if known.state is State.UNKNOWN and known.cause is None:
             return
         peer.state, peer.cause, peer.since = known.state, known.cause, known.since
         peer.since_real = clock.real - (clock.wall - known.since)
