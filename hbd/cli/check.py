@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hbd.config.files import load
 from hbd.config.keys import KeyFileError, KeyUnreadableError, problem_of, read
 from hbd.config.model import ConfigError, Configuration, Problem
+from hbd.net.crowding import crowded
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -53,6 +54,7 @@ def run(arguments: Namespace) -> int:
         return os.EX_CONFIG
     mistakes, warnings = _check_keys(loaded.configuration)
     _print_problems(mistakes, "")
+    warnings += _check_neighbours(loaded.configuration)
     _print_problems(sorted([*loaded.warnings, *warnings]), "warning: ")
     if mistakes:
         return os.EX_CONFIG
@@ -84,6 +86,11 @@ def _check_keys(configuration: Configuration) -> tuple[list[Problem], list[Probl
         except KeyFileError as error:
             mistakes.append(problem_of(name, source, error))
     return sorted(mistakes), warnings
+
+
+def _check_neighbours(configuration: Configuration) -> list[Problem]:
+    addresses = [address for peer in configuration.peers for address in peer.addresses]
+    return [Problem(configuration.file, 1, 1, words) for words in crowded(addresses)]
 
 
 def _credentials_directory() -> str | None:

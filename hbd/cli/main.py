@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "pause",
     "resume",
     "ping",
+    "keygen",
 )
 
 EPILOG: Final = """\

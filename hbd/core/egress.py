@@ -57,7 +57,7 @@ class Egress:
         self._turn = (self._turn + WITNESSES) % max(len(paths), 1)
         chosen: list[Path] = []
         for path in paths[self._turn :] + paths[: self._turn]:
-            if path.state is State.UP and _is_near(path, suspect):
+            if path.state is State.UP and not path.is_exhausted and _is_near(path, suspect):
                 chosen.append(path)
                 if len(chosen) == WITNESSES:
                     break

@@ -212,6 +212,7 @@ class Fleet:
     def _step(self, path: Path) -> None:
         match path.advance(self.clock.now):
             case Step.ASK:
+                path.witnessed = _is_witnessed(path)
                 self._outputs.append(Ask(path))
             case Step.DOUBT:
                 self._missed(path)
@@ -355,7 +356,6 @@ class Fleet:
             # Our side is sound again: the peer gets its verdict one detection time from now.
             self._begin_anew(path, 0)
         elif self.clock.now < path.judge_from:
-            path.witnessed = _is_witnessed(path)
             path.put_off()
             self._timers.schedule(path)
         elif path.state is not State.DOWN:

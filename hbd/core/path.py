@@ -168,7 +168,7 @@ class Path(Timer):
         self.first_missed = 0
         """From then on others' answers tell what the silence means."""
         self.witnessed = False
-        """Somebody had answered since, when the last retransmission was sent."""
+        """Somebody had answered since, when the last heartbeat was sent."""
         self.lonely = False
         """No other path of the egress was up when the first heartbeat was missed."""
         self.repeated = False
