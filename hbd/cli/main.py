@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -27,16 +27,17 @@ COMMANDS: Final = (
 )
 
 EPILOG: Final = """\
-exit status of every command besides its own: 3 no daemon to ask, 64 wrong
-usage, 69 no such peer, 77 not permitted, 78 bad configuration
-
-examples:
-  hbd status              who is up, who is down, and why
-  hbd explain db1         why db1 is in its state, and what to do next
-  hbd check && systemctl reload hbd
-
-see hbd(8) and hbd.yaml(5)
+Exit status of every command besides its own: 3 no daemon to ask, 64 usage,
+69 no such peer, 77 not permitted, 78 bad configuration. See hbd COMMAND --help
+for examples, hbd(8) and hbd.yaml(5).
 """
+
+
+class Formatter(RawDescriptionHelpFormatter):
+    """Help on one screen: a line a command."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=12)
 
 
 class Parser(ArgumentParser):
@@ -57,13 +58,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     modules = {name: import_module(f"hbd.cli.{name}") for name in names}
     parser = Parser(
         prog="hbd",
+        usage="hbd [--help] [--version] COMMAND ...",
+        add_help=False,
         description="Says which of your machines are alive and reachable, and if not, why.",
         epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
     )
-    parser.add_argument("--version", action="version", version=f"hbd {__version__}")
+    parser.add_argument("-h", "--help", action="help", help=SUPPRESS)
+    parser.add_argument("--version", action="version", version=f"hbd {__version__}", help=SUPPRESS)
     subparsers = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, parser_class=Parser
+        title="commands",
+        prog="hbd",
+        dest="command",
+        metavar="COMMAND",
+        required=True,
+        parser_class=Parser,
     )
     for module in modules.values():
         module.add(subparsers)
