@@ -37,7 +37,7 @@ class Formatter(RawDescriptionHelpFormatter):
     """Help on one screen: a line a command."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=12)
+        super().__init__(prog, max_help_position=14)
 
 
 class Parser(ArgumentParser):
