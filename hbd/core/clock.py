@@ -39,6 +39,13 @@ class Clock:
         self.now = real - self._lag
         return late
 
+    def skip(self, real: int, wall: int) -> None:
+        """Let time pass that does not count: nothing was asked yet when we were starting."""
+        self._lag += real - self.real
+        self._lag_before = self._lag
+        self.real = real
+        self.wall = wall
+
     def at(self, real: int) -> int:
         """Our own time of a moment since the last turn; at the most now."""
         return min(real - self._lag_before, self.now)

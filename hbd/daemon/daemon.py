@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import secrets
 import signal
 import socket
 from random import Random
@@ -70,10 +69,10 @@ class Daemon:
         self.stopping = False
         self._environ: Final = environ
         self._keys = read_keys(configuration, environ)
-        dice = Random(secrets.randbits(256))  # noqa: S311 - jitter, SSIDs and noise in T1: no key
+        dice = Random(os.urandom(32))  # noqa: S311 - jitter, SSIDs and noise in T1: no key
         node = configuration.node or socket.gethostname()
         self.node: Final = node
-        self.station: Final = Station(node, secrets.randbits(64), dice)
+        self.station: Final = Station(node, int.from_bytes(os.urandom(8), "big"), dice)
         self.started: Final = self.clock.wall()
         self._started_real: Final = self.clock.now()
         self.fleet: Final = Fleet(
@@ -109,6 +108,7 @@ class Daemon:
         self.teller.drops = lambda: self.monitor.drops
         self.reloading: Final = Reloading(self)
         self.desk: Final = Desk(self, self._runtime)
+        self._is_busy = False
         self._gap = self.clock.boottime_gap()
         self._clock_checked = -CLOCK_CHECK
         interval = watchdog_interval(environ)
@@ -150,8 +150,9 @@ class Daemon:
         self.take_paths()
         self.poller.watch(self._resolver.fileno(), self._hear_names)
         self._hear_signals()
-        self.notifier.ready()
         _settle()
+        self.fleet.clock.skip(self.clock.now(), self.clock.wall())
+        self.notifier.ready()
 
     def _bind(self, kept: dict[str, int]) -> None:
         listens = self.configuration.listen
@@ -269,6 +270,7 @@ class Daemon:
         self.monitor.carry_out(self.teller.tell)
         for address in self.reflector.refused():
             self.teller.say(messages.refused_source(new_id(), wall, address))
+        self._is_busy = self.monitor.examine_some()
         self.desk.work(now)
         self.teller.work(now)
         self._look_at_clock(now)
@@ -281,6 +283,8 @@ class Daemon:
         deadlines.append(self.desk.next_deadline())
         if self._beat is not None:
             deadlines.append(self._next_beat)
+        if self._is_busy:
+            deadlines.append(0)
         due = [deadline for deadline in deadlines if deadline is not None]
         return min(due) - self.clock.now() if due else None
 

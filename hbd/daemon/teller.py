@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import select
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.events import StateChanged
@@ -32,12 +34,15 @@ if TYPE_CHECKING:
 STATUS_SPACING: Final = 250 * MILLISECOND
 """STATUS= is sent no more often."""
 
+EVENTS: Final = 32
+"""So many are told in one turn: a storm must not hold up heartbeats."""
+
 DAY: Final = 86_400 * SECOND
 
 
 def new_id() -> str:
     """Give an event id: 128 random bits."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def record(peer: Peer) -> PeerRecord:
@@ -72,6 +77,7 @@ class Teller:
         self._store: Final = store
         self._files: Final = files
         self._notifier: Final = notifier
+        self._events: deque[Event] = deque()
         self._complaint = ""
         self._status_due: int | None = None
         self._status_sent = -STATUS_SPACING
@@ -84,18 +90,23 @@ class Teller:
     # -- telling ------------------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:
-        """Tell what the fleet says happened."""
-        port = 0
-        peer = None
-        if isinstance(event, StateChanged):
-            peer = self._fleet.peers[event.peer]
-            port = peer.settings.port
-            self._files.show(peer.name, peer.state, peer.cause)
-            self._want_status()
-            for listener in self.listeners:
-                listener(event)
-        entry = entry_of(event, new_id(), port)
-        self._store.record(None if peer is None else record(peer), entry, self._clock.now())
+        """Tell what the fleet says happened; in the same order, though a storm takes some turns."""
+        self._events.append(event)
+
+    def _tell(self, event: Event) -> None:
+        if not isinstance(event, StateChanged):
+            self.say(entry_of(event, new_id()))
+            return
+        peer = self._fleet.peers.get(event.peer)
+        if peer is None:
+            return  # removed since
+        self._files.show(event.peer, event.state, event.cause)
+        self._want_status()
+        for listener in self.listeners:
+            listener(event)
+        known = replace(record(peer), state=event.state, cause=event.cause, since=event.since)
+        entry = entry_of(event, new_id(), peer.settings.port)
+        self._store.record(known, entry, self._clock.now())
 
     def say(self, entry: Entry) -> None:
         """Tell what befell hbd itself."""
@@ -145,6 +156,8 @@ class Teller:
 
     def work(self, now: int) -> None:
         """Send and write what goes, as much as one turn may take."""
+        for _ in range(min(len(self._events), EVENTS)):
+            self._tell(self._events.popleft())
         for entry in self._store.stored(now):
             self._put(entry)
         self._store.gone(self._sink.flush(now))
@@ -179,7 +192,7 @@ class Teller:
         return [
             self._store.next_deadline(),
             self._sink.next_deadline(),
-            0 if self._files.work(0, 0) else self._files.next_deadline(),
+            0 if self._events or self._files.work(0, 0) else self._files.next_deadline(),
             self._status_due,
             self._next_snapshot,
         ]

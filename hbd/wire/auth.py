@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-from hmac import compare_digest
 from typing import Final
 
 MAC_SIZE: Final = 16
@@ -19,9 +17,14 @@ class Key:
     and a third of making one.
     """
 
-    __slots__ = ("_inner", "_outer")
+    __slots__ = ("_inner", "_is_equal", "_outer")
 
     def __init__(self, secret: bytes) -> None:
+        # OpenSSL takes four megabytes: only who has keys pays for it.
+        from hashlib import sha256  # noqa: PLC0415
+        from hmac import compare_digest  # noqa: PLC0415
+
+        self._is_equal = compare_digest
         block = (sha256(secret).digest() if len(secret) > _BLOCK else secret).ljust(_BLOCK, b"\0")
         self._inner = sha256(block.translate(_INNER))
         self._outer = sha256(block.translate(_OUTER))
@@ -36,4 +39,4 @@ class Key:
 
     def verifies(self, message: bytes, mac: bytes) -> bool:
         """Compare in constant time: a near miss takes as long as a far one."""
-        return compare_digest(self.sign(message), mac)
+        return self._is_equal(self.sign(message), mac)

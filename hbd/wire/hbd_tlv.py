@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from hashlib import sha256
 from struct import Struct
 from typing import Final
 
@@ -50,6 +49,9 @@ class Reason(IntEnum):
     SHUTDOWN = 4
     MAINTENANCE = 5
 
+
+_FNV_BASIS: Final = 0xCBF29CE484222325
+_FNV_PRIME: Final = 0x100000001B3
 
 _MARK: Final = MAGIC + bytes([VERSION])
 _VALUE: Final = Struct(">4sBBBBQQIII4x")
@@ -130,5 +132,8 @@ def from_reply(region: bytes) -> HbdTlv | None:
 
 
 def node_id(name: str) -> int:
-    """Give a name as 64 bits."""
-    return int.from_bytes(sha256(name.encode()).digest()[:8], "big")
+    """Give a name as 64 bits (FNV-1a, RFC 9923): to notice wrong wiring, not to trust."""
+    number = _FNV_BASIS
+    for octet in name.encode():
+        number = (number ^ octet) * _FNV_PRIME & 0xFFFFFFFFFFFFFFFF
+    return number
