@@ -38,6 +38,8 @@ class Formatter(RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=14)
+        # argparse forgets that commands are indented, and breaks the lines of the longer ones.
+        self._action_max_length = 12
 
 
 class Parser(ArgumentParser):
