@@ -126,6 +126,8 @@ class Fleet:
         peer.state, peer.cause, peer.since = known.state, known.cause, known.since
         peer.since_real = clock.real - (clock.wall - known.since)
         peer.restored = True
+        if peer.pause is not None:
+            peer.evidence = (peer.pause.words,)
         for path in peer.paths:
             path.lossy = known.cause is Cause.LOSSY and path.limits.max_loss is not None
             path.slow = known.cause is Cause.SLOW and path.limits.max_rtt is not None
@@ -381,7 +383,8 @@ class Fleet:
             path.lonely = not witnessed
             self._give(path, State.DOWN)
         else:
-            words = f"everything on {egress.key} that was up is silent: our own uplink, or all"
+            silent = f"everything on {egress.key} that was up is silent"
+            words = f"{silent}: our own uplink, or all of them"
             self._egress_fault(egress, Fact(Cause.OWN_UPLINK, words))
 
     def _blame_ourselves(self, path: Path, fault: Fact) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.model import RANK, Cause, PeerSettings, State
+from hbd.core.model import RANK, SECOND, Cause, PeerSettings, State
 from hbd.core.timers import Timer
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Pause(NamedTuple):
 
     @property
     def words(self) -> str:
-        return f"paused by {self.by}" + (f": {self.reason}" if self.reason else "")
+        until = datetime.fromtimestamp(self.until // SECOND, UTC).isoformat()
+        return f"paused by {self.by} until {until}" + (f": {self.reason}" if self.reason else "")
 
 
 class Peer(Timer):
