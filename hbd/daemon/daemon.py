@@ -144,9 +144,11 @@ class Daemon:
         self.teller.snapshot("start")
         for warning in self._loaded.warnings:
             self.teller.warn(str(warning))
-        for error in (stored.error, self.desk.open()):
-            if error:
-                self.teller.warn(error)
+        if stored.error:
+            self.teller.warn(f"{stored.error}: a restart will know nothing of states and pauses")
+        deaf = self.desk.open()
+        if deaf:
+            self.teller.warn(deaf)
         self.take_paths()
         self.poller.watch(self._resolver.fileno(), self._hear_names)
         self._hear_signals()

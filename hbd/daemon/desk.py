@@ -68,7 +68,8 @@ class Desk:
             if not isinstance(cause, OSError):
                 raise
             return (
-                f"hbd status will not find this daemon: {error}; set RUNTIME_DIRECTORY and"
+                f"hbd status will not find this daemon: cannot make a socket in {self._directory}:"
+                f" {cause.strerror}; set RUNTIME_DIRECTORY and"
                 " STATE_DIRECTORY to directories of your own, for the commands too"
             )
         return ""

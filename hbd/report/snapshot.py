@@ -44,7 +44,8 @@ def snapshot(
 
     HBD_SNAPSHOT holds JSON: a list of [name, state, cause or null, since in microseconds].
     """
-    message = summary(Counter(peer.state for peer in peers))
+    when = "daily snapshot" if occasion == "daily" else f"snapshot at {occasion}"
+    message = f"{when}: {summary(Counter(peer.state for peer in peers))}"
     for part, rows in enumerate(_parts(peers), 1):
         fields: Fields = (
             ("HBD_OCCASION", occasion),

@@ -86,7 +86,8 @@ def state_changed(event: StateChanged, event_id: str, port: int = DEFAULT_PORT) 
 
 
 def _state_priority(event: StateChanged) -> Priority:
-    if event.quiet or event.is_refinement or (event.first and event.state is State.UP):
+    first_up = event.first and event.state is State.UP and event.previous is State.UNKNOWN
+    if event.quiet or event.is_refinement or first_up:
         return Priority.INFO
     if event.state is State.UNKNOWN and event.cause in OWN_FAULTS:
         return Priority.WARNING
@@ -97,7 +98,7 @@ def _state_message(event: StateChanged, port: int) -> str:
     if event.state is State.UP:
         return f"{event.peer} {_up_words(event)}"
     told = _told(event, port)
-    if event.is_refinement:
+    if event.is_refinement and not event.first:
         return f"{event.peer} is still {event.state}: {told}"
     verb = "has" if event.state is State.LEFT else "is"
     return f"{event.peer} {verb} {event.state}: {told}{_past(event)}"
