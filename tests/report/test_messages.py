@@ -290,7 +290,9 @@ def test_snapshot_holds_every_peer_once_in_bounded_entries():
     assert len(entries) > 1
     assert all(len(entry.value("HBD_SNAPSHOT")) <= SNAPSHOT_LIMIT + 200 for entry in entries)
     assert entries[0].message == "snapshot at start: 3000 peers: 3000 up"
-    assert [entry.message for entry in snapshot(lambda: ID, TEN, [], "stop")] == ["0 peers"]
+    assert [entry.message for entry in snapshot(lambda: ID, TEN, [], "stop")] == [
+        "snapshot at stop: 0 peers"
+    ]
 
 
 def test_summary_lists_what_occurs():
