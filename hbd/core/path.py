@@ -343,22 +343,20 @@ class Path(Timer):
         """Take a datagram that came from the path's address at this moment (kernel's stamp)."""
         answer = self.session.read(datagram)
         if isinstance(answer, Fact):
-            self.bad = answer
-            return Reception.REFUSED, None
+            return self._refuse(answer)
         sequence = self.sequence - 1 - ((self.sequence - 1 - answer.sequence) & 0xFFFFFFFF)
         heartbeat = self.unanswered.get(sequence)
         if heartbeat is None:
             if self.window.was_answered(sequence):
                 self.duplicate += 1
                 return Reception.DUPLICATE, None
-            self.bad = Fact(Cause.BAD_REPLY, "replies to a heartbeat that is not in question")
-            return Reception.REFUSED, None
+            words = "replies to a heartbeat that is not in question"
+            return self._refuse(Fact(Cause.BAD_REPLY, words))
         if answer.token is not None and answer.token != heartbeat.token:
-            self.bad = Fact(
-                Cause.BAD_REPLY,
-                "replies do not bring back our timestamp; `echo_timestamp: off` would accept them",
+            words = (
+                "replies do not bring back our timestamp; `echo_timestamp: off` would accept them"
             )
-            return Reception.REFUSED, None
+            return self._refuse(Fact(Cause.BAD_REPLY, words))
         del self.unanswered[sequence]
         self.session.accepted(answer, heartbeat.token)
         rtt = real - heartbeat.sent_real
@@ -373,6 +371,12 @@ class Path(Timer):
             return Reception.LATE, answer
         self._live(now, real, sequence)
         return Reception.LIFE, answer
+
+    def _refuse(self, fact: Fact) -> tuple[Reception, None]:
+        self.bad = fact
+        if self.icmp is not None and self.icmp.cause is Cause.PORT_CLOSED:
+            self.icmp = None  # something has come to listen there since
+        return Reception.REFUSED, None
 
     def is_another(self, incarnation: int) -> bool:
         """Note who answers; tell whether a path that is up is answered by another one."""

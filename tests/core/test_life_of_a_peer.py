@@ -526,6 +526,21 @@ def test_bad_replies_are_a_cause():
     assert world.fleet.dropped["bad-reply"] > 4
 
 
+def test_a_bad_reply_shows_that_the_port_is_open():
+    """A closed port where something else has come to listen is a bad reply from then on."""
+    world = world_of()
+    world.run(10 * SECOND)
+    kill(world, A, span=5 * SECOND)
+    while world.path(A).missed < 1:
+        world.run(MILLISECOND)
+    icmp(world, A, Cause.PORT_CLOSED)
+    world.run(4 * SECOND)
+    world.links[A].corrupts = 1.0
+    world.run(10 * SECOND)
+    told = [(event.state, event.cause) for event in world.changes_of(A)[-2:]]
+    assert told == [(State.DOWN, Cause.PORT_CLOSED), (State.DOWN, Cause.BAD_REPLY)]
+
+
 def test_datagrams_from_nowhere_are_counted():
     """A datagram from an address that is asked nothing is dropped by name."""
     world = world_of()
