@@ -1,0 +1,260 @@
+"""Every cause by which a peer is down, made for real and told by a real daemon.
+
+The last table of the run says what was expected, what was told, and how long it took.
+"""
+
+import contextlib
+from typing import NamedTuple
+
+import figures
+import pytest
+from topology import ADDRESS, DETECTION, MARGIN, ROUTER, Fake, peer, peers, stateless
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+
+class Case(NamedTuple):
+    """A fault, and what is to be told of the peers that have it."""
+
+    name: str
+    cause: str
+    evidence: str
+    """With the peer's address and the router's."""
+    make: object
+    ill: tuple[str, ...] = ("a4", "a6")
+    well: tuple[str, ...] = ("b4", "b6")
+    first: str | None = None
+    """What may be told first, where the evidence can come after the deadline."""
+
+
+def stopped(lab):
+    return lab.stopped("a")
+
+
+def rejecting(v4, v6):
+    """A router that refuses what goes to host a."""
+    return lambda lab: lab.ruled(
+        lab.router,
+        "forward",
+        f"ip daddr {ADDRESS['a4']} reject with icmp type {v4}",
+        f"ip6 daddr {ADDRESS['a6']} reject with icmpv6 type {v6}",
+    )
+
+
+def rejecting_itself(lab):
+    """A firewall on the host that claims that nothing listens."""
+    return lab.ruled(lab.hosts["a"], "input", "udp dport 862 reject")
+
+
+def dropping(lab):
+    return lab.ruled(lab.hosts["a"], "input", "udp dport 862 drop")
+
+
+def dropping_replies(lab):
+    return lab.ruled(lab.hosts["a"], "output", "udp sport 862 drop")
+
+
+@contextlib.contextmanager
+def off_on_link(lab):
+    with lab.off(lab.hosts["d"]):
+        lab.monitor.ip("neigh flush dev two")
+        yield
+
+
+def off_behind_router(lab):
+    return lab.off(lab.hosts["a"])
+
+
+@contextlib.contextmanager
+def without_route(lab):
+    """The router forgets the way to one subnet, not to the others."""
+    lab.router.ip("route del 10.12.0.0/24 dev to-c")
+    lab.router.ip("-6 route del fd12::/64 dev to-c")
+    try:
+        yield
+    finally:
+        lab.router.ip("route add 10.12.0.0/24 dev to-c src 10.12.0.1")
+        lab.router.ip("-6 route add fd12::/64 dev to-c")
+        lab.router.ip("route replace 10.13.0.0/24 via 10.12.0.2")
+        lab.router.ip("-6 route replace fd13::/64 via fd12::2")
+
+
+@contextlib.contextmanager
+def looping(lab):
+    """The last router sends back what is for host e."""
+    far = lab.hosts["c"]
+    far.ip("route replace 10.13.0.2/32 via 10.12.0.1")
+    far.ip("-6 route replace fd13::2/128 via fd12::1")
+    try:
+        yield
+    finally:
+        far.ip("route del 10.13.0.2/32")
+        far.ip("-6 route del fd13::2/128")
+
+
+@contextlib.contextmanager
+def another_program(lab):
+    """Something that is no reflector has taken the port."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(lab.stopped("a"))
+        for name in ("a4", "a6"):
+            fake = Fake(lab.hosts["a"], ADDRESS[name], 862, lambda _: b"hello")
+            stack.enter_context(fake)
+        yield
+
+
+CASES = [
+    Case("hbd stopped", "port-closed", "ICMP port unreachable from {peer}", stopped),
+    Case(
+        "router: admin prohibited",
+        "rejected",
+        "administratively prohibited from {router}",
+        rejecting("admin-prohibited", "admin-prohibited"),
+    ),
+    Case(
+        "router: host prohibited, policy",
+        "rejected",
+        "from {router}",
+        rejecting("host-prohibited", "policy-fail"),
+    ),
+    Case(
+        "router: port unreachable",
+        "rejected",
+        "ICMP port unreachable from {router}",
+        rejecting("port-unreachable", "port-unreachable"),
+    ),
+    Case("host: firewall rejects", "port-closed", "port unreachable from {peer}", rejecting_itself),
+    Case("host off behind router", "host-unreachable", "from {router}", off_behind_router),
+    Case(
+        "host off on our link",
+        "host-unreachable",
+        "{peer}, which is on our link, does not answer ARP or ND",
+        off_on_link,
+        ("d4", "d6"),
+        ("f4", "f6"),
+    ),
+    Case(
+        "router without the route",
+        "net-unreachable",
+        "from {router}",
+        without_route,
+        ("c4", "c6"),
+        first="silent",
+    ),
+    Case("routing loop", "routing-loop", "exceeded from ", looping, ("e4", "e6"), ("b4", "b6")),
+    Case("host drops heartbeats", "silent", "no reply, no ICMP error", dropping),
+    Case("host drops replies", "silent", "no reply, no ICMP error", dropping_replies),
+    Case(
+        "another program there",
+        "bad-reply",
+        "replies of 5 octets",
+        another_program,
+        first="port-closed",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name.replace(" ", "-") for case in CASES])
+def test_each_fault_has_its_cause(lab, case):
+    """A fault is told in time, with its cause, its evidence and as an error; others stay up."""
+    with lab.watch(peers(*case.ill, *case.well)) as monitor:
+        since = monitor.all_up().count()
+        with case.make(lab):
+            for name in case.ill:
+                verdict = monitor.told(name, since, state="down")
+                if verdict["HBD_CAUSE"] == case.first:
+                    verdict |= monitor.told(name, since, state="down", cause=case.cause) | {
+                        key: verdict[key] for key in ("PRIORITY", "HBD_DETECTION_USEC")
+                    }
+                figures.note(case.name, verdict, ("down", case.cause), DETECTION)
+                assert (verdict["HBD_CAUSE"], verdict["PRIORITY"]) == (case.cause, "3")
+                assert int(verdict["HBD_DETECTION_USEC"]) / 1e6 <= DETECTION + MARGIN
+                words = case.evidence.format(peer=ADDRESS[name], router=ROUTER[name[1]])
+                assert words in verdict["HBD_EVIDENCE"]
+                assert "cannot be told apart" not in verdict["HBD_EVIDENCE"]
+            assert all(monitor.changes(name, since) == [] for name in case.well)
+
+
+def test_silence_never_claims_that_the_host_is_down(lab):
+    """What is silent may be a firewall's DROP, and both message and evidence say so."""
+    with lab.watch(peers("a4", "b4")) as monitor:
+        since = monitor.all_up().count()
+        with dropping(lab):
+            verdict = monitor.told("a4", since, cause="silent")
+    assert "firewall's DROP" in verdict["HBD_EVIDENCE"]
+    assert "host is down" not in verdict["MESSAGE"] + verdict["HBD_EVIDENCE"]
+
+
+def test_later_evidence_refines_the_cause(lab):
+    """The verdict does not wait for evidence; what comes later is one further entry at info."""
+    reject = f"ip daddr {ADDRESS['a4']} reject with icmp type admin-prohibited"
+    with lab.watch(peers("a4", "b4")) as monitor:
+        since = monitor.all_up().count()
+        with dropping(lab):
+            monitor.told("a4", since, cause="silent")
+            with lab.ruled(lab.router, "forward", reject):
+                refined = monitor.told("a4", since, cause="rejected")
+        assert refined["HBD_STATE"] == refined["HBD_PREVIOUS_STATE"] == "down"
+        assert refined["PRIORITY"] == "6"
+        assert monitor.changes("a4", since) == [("down", "silent"), ("down", "rejected")]
+
+
+def test_a_peer_that_answers_again_is_up_in_time(lab):
+    """Recovery takes at most one spacing of probes and `rise` timeouts."""
+    with lab.watch(peers("a4", "b4")) as monitor:
+        since = monitor.all_up().count()
+        with dropping(lab):
+            monitor.told("a4", since, state="down")
+        verdict = monitor.told("a4", since, state="up", seconds=3 + 2 * 0.1 + 2 * MARGIN)
+    assert verdict["PRIORITY"] == "5"
+    assert "up again" in verdict["MESSAGE"]
+
+
+@pytest.mark.parametrize("delay", [0.03])
+def test_a_slow_reflector_is_degraded(lab, delay):
+    """A peer whose median RTT is over max_rtt is degraded as slow, until it is fast again."""
+    watched = [peer("slow", "10.11.0.2", port=8001, max_rtt="20ms"), peer("b4")]
+    with Fake(lab.hosts["a"], "10.11.0.2", 8001, stateless) as fake, lab.watch(watched) as monitor:
+        since = monitor.all_up().count()
+        fake.delay = delay
+        verdict = monitor.told("slow", since, state="degraded")
+        assert verdict["HBD_CAUSE"] == "slow"
+        assert verdict["PRIORITY"] == "4"
+        assert int(verdict["HBD_RTT_USEC"]) >= delay * 1e6
+        figures.note("replies 30 ms late", verdict, ("degraded", "slow"), 20 * 0.2)
+        fake.delay = 0.0
+        monitor.told("slow", since, state="up")
+
+
+LOST = 30
+
+
+def test_loss_is_counted_as_it_is(lab):
+    """Each heartbeat that a firewall counts as dropped is lost, no other; the peer is lossy."""
+    host = lab.hosts["a"]
+    quick = {"interval": "50ms", "timeout": "30ms", "retries": 10, "max_loss": "10%"}
+    lossy = f"ip saddr 10.1.0.1 udp dport 862 numgen random mod 100 < {LOST} counter drop"
+    with lab.watch([peer("a4", **quick), peer("b4")]) as monitor:
+        since = monitor.all_up().count()
+        before = monitor.status("a4")
+        with lab.ruled(host, "input", lossy):
+            verdict = monitor.told("a4", since, state="degraded")
+            monitor.until(lambda: monitor.status("a4")["sent"] >= before["sent"] + 150)
+            share = monitor.status("a4")["loss_percent"]
+            # All is lost in the end, so that none is on its way while we count.
+            host.block("input", "ip saddr 10.1.0.1 udp dport 862 counter drop", table="end")
+            monitor.told("a4", since, state="down")
+            dropped = sum(dropped_by(host, table) for table in ("fault", "end"))
+            after = monitor.status("a4")
+            host.unblock("end")
+    assert (verdict["HBD_CAUSE"], verdict["PRIORITY"]) == ("lossy", "4")
+    figures.note("30 % of heartbeats dropped", verdict, ("degraded", "lossy"), 100 * 0.05)
+    lost = after["sent"] - after["received"] - (before["sent"] - before["received"])
+    assert lost == dropped
+    # Of 100, four standard deviations of a share of 0.3 are 0.18.
+    assert abs(share - LOST) <= 18
+
+
+def dropped_by(host, table):
+    """Read the counter of the one rule of a table."""
+    return int(host.run("nft", "list", "table", "inet", table).partition("packets ")[2].split()[0])
