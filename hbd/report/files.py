@@ -132,7 +132,7 @@ class StateFiles:
                 directory.chmod(0o755)
 
     def _write(self, name: str, shown: _Shown) -> None:
-        content = f"{shown.cause}\n".encode() if shown.cause else b""
+        content = (shown.cause or "").encode()
         fd = os.open(
             self._root / shown.state / name,
             os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,

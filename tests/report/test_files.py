@@ -26,7 +26,7 @@ def test_directory_is_the_state_and_content_the_cause(run):
     files.show("db1", State.DOWN, Cause.PORT_CLOSED)
     files.show("gw", State.UP, None)
     assert not files.work(0)
-    assert files_of(run) == {"down/db1": "port-closed\n", "up/gw": ""}
+    assert files_of(run) == {"down/db1": "port-closed", "up/gw": ""}
 
 
 def test_change_moves_the_very_file(run):
@@ -43,7 +43,7 @@ def test_change_moves_the_very_file(run):
     files.work(0)
     files.show("db1", State.DOWN, Cause.MTU)
     files.work(0)
-    assert files_of(run) == {"down/db1": "mtu\n"}
+    assert files_of(run) == {"down/db1": "mtu"}
 
 
 def test_work_is_done_in_slices(run):
@@ -69,7 +69,7 @@ def test_restart_takes_over_what_is_there(run):
     files.show("db1", State.DOWN, Cause.SILENT)
     files.show("gw", State.UP, None)
     files.work(0)
-    assert files_of(run) == {"down/db1": "silent\n", "up/gw": ""}
+    assert files_of(run) == {"down/db1": "silent", "up/gw": ""}
     assert (run / "peers/down/db1").stat().st_ino == inode
 
 
