@@ -201,7 +201,9 @@ class Teller:
         """Send and write the rest, until that moment at the latest."""
         while (now := self._clock.now()) < until:
             self.work(now)
-            if all(deadline is None for deadline in self.deadlines()[:3]):
+            # Files that could not be written are not waited for.
+            waiting = self._store.next_deadline(), self._sink.next_deadline()
+            if waiting == (None, None) and not self._files.work(now):
                 break
             select.select([self._store.fileno()], (), (), 0.005)
         self._store.close()

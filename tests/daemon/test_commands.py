@@ -301,9 +301,9 @@ def test_watch_redraws_until_interrupted(fleet):
 
 def test_a_closed_pipe_is_no_error(fleet):
     """`hbd status --json | head -1` ends quietly."""
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S602 - the shell is what is tried
         f"{sys.executable} -m hbd status --json | head -1",
-        shell=True,  # noqa: S602 - the shell is what is tried
+        shell=True,
         env=fleet.environment,
         capture_output=True,
         text=True,

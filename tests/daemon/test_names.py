@@ -1,0 +1,41 @@
+"""Peers that are named, with and without luck."""
+
+import pytest
+from running import peer
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_name_without_an_address_stops_nothing(daemon, reflector, net):
+    """It is unknown for the cause unresolved; the daemon starts and judges all others."""
+    reflector(net(1))
+    one = daemon(peers=[peer("lost", "no-such-host.invalid"), peer("good", net(1))]).start()
+    one.wait("good", "up")
+    view = one.wait("lost", "unknown", "unresolved")
+    assert view["evidence"][0].startswith("no-such-host.invalid: does not resolve: ")
+    entry = one.entry("state", peer="lost", cause="unresolved")
+    assert entry["PRIORITY"] == "6"
+    assert "lost is unknown: its name has no address" in entry["MESSAGE"]
+    assert one.hbd("status", "lost").returncode == 1
+    assert one.files()["lost"] == ("unknown", "unresolved\n")
+    assert "resolvectl" in one.hbd("explain", "lost").stdout
+
+
+def test_a_name_that_resolves_is_watched(daemon, reflector):
+    """localhost is resolved in the background and judged as any other."""
+    port = 18_700
+    reflector("127.0.0.1", port=port)
+    one = daemon(peers=[peer("here", "localhost") | {"port": port}]).start()
+    view = one.wait("here", "up")
+    assert view["paths"][0]["address"] == "localhost"
+    assert view["paths"][0]["target"] == "127.0.0.1"
+
+
+def test_a_name_is_replaced_by_a_reload(daemon, reflector, net):
+    """A peer whose name did not resolve gets its verdict when a reload gives it an address."""
+    reflector(net(1))
+    one = daemon(peers=[peer("a", "no-such-host.invalid")]).start()
+    one.wait("a", "unknown", "unresolved")
+    one.configure(peers=[peer("a", net(1))])
+    assert one.reload()["changed"] == ["a"]
+    one.wait("a", "up")
