@@ -46,6 +46,7 @@ RTA_IP_PROTO: Final = 27
 RTA_DPORT: Final = 29
 RTN_LOCAL: Final = 2
 NDA_DST: Final = 1
+NDA_CACHEINFO: Final = 3
 IFLA_IFNAME: Final = 3
 IFF_UP: Final = 0x1
 IFF_LOWER_UP: Final = 0x10000

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from hbd.core.model import MILLISECOND
 from hbd.net import linux
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ _ROUTE: Final = struct.Struct("=8BI")
 _NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")
 # ifinfomsg: family, type, index, flags, change
 _LINK: Final = struct.Struct("=BxHiII")
+# nda_cacheinfo: ticks since confirmed, since used, since updated
+_CONFIRMED: Final = struct.Struct("=I")
+
+CLOCK_TICK: Final = 10 * MILLISECOND
+"""The kernel's USER_HZ is 100 wherever Linux runs on what Debian runs on."""
 
 _WORDS: Final = {
     errno.EINVAL: "a blackhole route",
@@ -70,6 +76,16 @@ class Route:
     """The address of ours it would be sent from."""
     is_local: bool
     """The destination is this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What is known of a host on a link."""
+
+    state: str
+    """As `ip neighbour` names it."""
+    confirmed: int | None
+    """How long ago it last answered ARP or ND, nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +141,8 @@ class Routes:
         _, _, _, flags, _ = _LINK.unpack_from(answer)
         return Link(up=bool(flags & linux.IFF_UP), carrier=bool(flags & linux.IFF_LOWER_UP))
 
-    def neighbour(self, index: int, address: str) -> str | None:
-        """Return the state of one neighbour, as `ip neighbour` names it; None if unknown."""
+    def neighbour(self, index: int, address: str) -> Neighbour | None:
+        """Return what the kernel knows of one neighbour; None if nothing."""
         family = _family(address)
         question = _NEIGHBOUR.pack(family, index, 0, 0, 0)
         try:
@@ -136,7 +152,9 @@ class Routes:
         except _RefusedError:
             return None
         _, _, state, _, _ = _NEIGHBOUR.unpack_from(answer)
-        return _STATES.get(state)
+        known = dict(_attributes(answer[_NEIGHBOUR.size :])).get(linux.NDA_CACHEINFO)
+        confirmed = None if known is None else _CONFIRMED.unpack_from(known)[0] * CLOCK_TICK
+        return Neighbour(_STATES.get(state, "none"), confirmed)
 
     def _ask(self, kind: int, question: bytes) -> bytes:
         """Return the one message that answers, without its header."""

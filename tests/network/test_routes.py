@@ -11,6 +11,7 @@ import time
 import pytest
 from namespaces import as_nobody
 
+from hbd.core.model import MILLISECOND
 from hbd.net.routes import Link, NoRouteError, Routes
 
 pytestmark = pytest.mark.root
@@ -177,11 +178,28 @@ def test_a_neighbour_tells_its_state(lab, there, gone):
     with contextlib.closing(socket.socket(family, socket.SOCK_DGRAM)) as ping:
         ping.sendto(b"", socket_address(there))
         ping.sendto(b"", socket_address(gone))
-    assert lab.routes.neighbour(index, gone) == "incomplete"
-    assert until(lambda: lab.routes.neighbour(index, there), "reachable") == "reachable"
-    assert until(lambda: lab.routes.neighbour(index, gone), "failed") == "failed"
+
+    def state(address):
+        return lab.routes.neighbour(index, address).state
+
+    assert state(gone) == "incomplete"
+    assert until(lambda: state(there), "reachable") == "reachable"
+    assert until(lambda: state(gone), "failed") == "failed"
     lab.here.ip(f"neigh replace {there} lladdr 02:00:00:00:00:01 dev one nud permanent")
-    assert lab.routes.neighbour(index, there) == "permanent"
+    assert state(there) == "permanent"
+
+
+@pytest.mark.slow
+def test_a_neighbour_tells_when_it_answered_last(lab):
+    """The time since the last answer to ARP is small at first and then grows."""
+    index = lab.routes.lookup(socket_address("10.1.0.254")).index
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as ping:
+        ping.sendto(b"", socket_address("10.1.0.254"))
+    until(lambda: lab.routes.neighbour(index, "10.1.0.254").state, "reachable")
+    assert lab.routes.neighbour(index, "10.1.0.254").confirmed < 200 * MILLISECOND
+    time.sleep(0.3)
+    grown = lab.routes.neighbour(index, "10.1.0.254").confirmed
+    assert 300 * MILLISECOND <= grown < 600 * MILLISECOND
 
 
 def test_questions_need_no_privilege_and_no_file(lab, tmp_path):
@@ -197,4 +215,4 @@ def test_questions_need_no_privilege_and_no_file(lab, tmp_path):
     route, link, neighbour = as_nobody(ask, root=tmp_path)
     assert (route.interface, route.gateway, route.source) == ("one", "10.1.0.254", "10.1.0.1")
     assert link == Link(up=True, carrier=True)
-    assert neighbour == "stale"
+    assert neighbour.state == "stale"
