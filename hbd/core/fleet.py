@@ -300,6 +300,8 @@ class Fleet:
             self._alive(path, answer, source, now)
         elif reception is not Reception.LATE:
             self.dropped[reception.value] += 1
+            if reception is Reception.REFUSED:
+                self._witnessed(path, now)  # no life of the peer, but our own side is sound
             if path.state is State.DOWN:
                 self._refresh(path.peer)
 
@@ -343,8 +345,17 @@ class Fleet:
 
     # -- verdicts -----------------------------------------------------------------------------
 
-    def examined(self, path: Path, key: EgressKey | None, fault: Fact | None) -> None:
-        """Take how datagrams to the path leave us, or why they cannot; give a due verdict."""
+    def examined(
+        self,
+        path: Path,
+        key: EgressKey | None,
+        fault: Fact | None,
+        next_hop: str | None = None,
+    ) -> None:
+        """Take how datagrams to the path leave us, or why they cannot; give a due verdict.
+
+        `next_hop`: whether that answers, in words for the evidence, where there is one.
+        """
         if key is not None:
             self._lead(path, key)
         fault = fault or path.send_error
@@ -361,7 +372,7 @@ class Fleet:
             path.put_off()
             self._timers.schedule(path)
         elif path.state is not State.DOWN:
-            self._condemn(path)
+            self._condemn(path, next_hop)
 
     def _lead(self, path: Path, key: EgressKey) -> None:
         if path.egress is not None:
@@ -371,7 +382,7 @@ class Fleet:
         path.egress = self._egresses.setdefault(key, Egress(key))
         path.egress.paths[path] = None
 
-    def _condemn(self, path: Path) -> None:
+    def _condemn(self, path: Path, next_hop: str | None) -> None:
         """Everything was missed: down, if somebody else's answer shows that we are sound."""
         egress, witnessed = path.egress, _is_witnessed(path)
         if witnessed and not path.witnessed and path.timing.retries > 1 and not path.repeated:
@@ -385,23 +396,28 @@ class Fleet:
         else:
             silent = f"everything on {egress.key} that was up is silent"
             words = f"{silent}: our own uplink, or all of them"
-            self._egress_fault(egress, Fact(Cause.OWN_UPLINK, words))
+            if next_hop is not None:
+                words += f"; {next_hop}"
+            self._egress_fault([egress], Fact(Cause.OWN_UPLINK, words))
 
     def _blame_ourselves(self, path: Path, fault: Fact) -> None:
         if fault.cause is Cause.OWN_LINK and path.egress is not None:
-            self._egress_fault(path.egress, fault)
-            self._give(path, State.UNKNOWN, fault)
-        else:
-            self._give(path, State.UNKNOWN, fault)
+            interface = path.egress.key.interface
+            alike = [each for key, each in self._egresses.items() if key.interface == interface]
+            self._egress_fault(alike, fault)
+        self._give(path, State.UNKNOWN, fault)
 
-    def _egress_fault(self, egress: Egress, fault: Fact) -> None:
-        """Nothing behind the egress can be judged, those already down included."""
-        if egress.fault == fault:
+    def _egress_fault(self, egresses: list[Egress], fault: Fact) -> None:
+        """Nothing behind these egresses can be judged, those already down included."""
+        egresses = [egress for egress in egresses if egress.fault != fault and egress.paths]
+        paths = [path for egress in egresses for path in egress.paths]
+        if not paths:
             return
-        egress.fault = fault
-        peers = {path.peer: None for path in egress.paths}
-        self._news.own_fault(egress, fault, len(peers))
-        for path in egress.paths:
+        peers = {path.peer: None for path in paths}
+        self._news.own_fault([egress.key for egress in egresses], fault, len(peers))
+        for egress in egresses:
+            egress.fault = fault
+        for path in paths:
             path.give(State.UNKNOWN, fault)
         told = 0
         for peer in peers:

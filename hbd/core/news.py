@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hbd.core.clock import Clock
-    from hbd.core.egress import Egress
+    from hbd.core.egress import EgressKey
     from hbd.core.path import Fact, Path
     from hbd.core.timers import Timer, Timers
 
@@ -84,9 +84,9 @@ class News:
 
     # -- storms -------------------------------------------------------------------------------
 
-    def own_fault(self, egress: Egress, fault: Fact, count: int) -> None:
-        """Tell that nothing behind an egress can be judged."""
-        common = f"egress {egress.key}"
+    def own_fault(self, keys: list[EgressKey], fault: Fact, count: int) -> None:
+        """Tell that nothing behind some egresses, which share their interface, can be judged."""
+        common = f"egress {keys[0] if len(keys) == 1 else keys[0].interface}"
         clock = self._clock
         self._tell(
             Storm(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hbd.core import icmp
 from hbd.core.egress import EgressKey
 from hbd.core.fleet import Ask, Examine, Fleet
-from hbd.core.model import MILLISECOND, Cause, PeerSettings
+from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings
 from hbd.core.path import Fact
 from hbd.net.resolver import numeric
-from hbd.net.routes import NoRouteError, Routes
+from hbd.net.routes import NoRouteError, Route, Routes
 from hbd.net.sender import SenderSocket
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ NO_ROUTE: Final = {
     errno.ENOKEY,  # WireGuard without a session,
     errno.EDESTADDRREQ,  # or without an endpoint
 }
+NEVER_ASKED: Final = ("none", "noarp", "permanent")
+"""Neighbours that the kernel sends to without ARP or ND."""
 IPV6_OFF: Final = {errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
 
@@ -216,7 +218,7 @@ class Monitor:
         if path.target is None:
             return
         settings = path.peer.settings
-        key, fault = None, None
+        key, fault, next_hop = None, None, None
         if path.is_missing and path.egress is not None:
             # First the way by which it answered last: with that interface down another route may
             # lead nowhere.
@@ -234,7 +236,24 @@ class Monitor:
             else:
                 key = EgressKey(route.interface, route.gateway)
                 fault = self._link_fault(route.interface)
-        self.fleet.examined(path, key, fault)
+                if path.is_exhausted:
+                    next_hop = self._next_hop(path, route)
+        self.fleet.examined(path, key, fault, next_hop)
+
+    def _next_hop(self, path: Path, route: Route) -> str | None:
+        """Say whether the router that we send to answers; None where there is none."""
+        if route.gateway is None:
+            return None
+        neighbour = self._routes.neighbour(route.index, route.gateway)
+        if neighbour is None or neighbour.confirmed is None or neighbour.state in NEVER_ASKED:
+            return f"whether the next hop {route.gateway} answers is not known"
+        if neighbour.state in ("failed", "incomplete"):
+            return f"the next hop {route.gateway} does not answer ARP or ND"
+        ago = f"{neighbour.confirmed / SECOND:.1f} s ago"
+        if self._clock.now() - neighbour.confirmed > (path.last_reply_real or 0):
+            return f"the next hop {route.gateway} answers (ARP or ND, {ago})"
+        # The kernel asks again only after half a minute or so.
+        return f"the next hop {route.gateway} last answered ARP or ND {ago}, before the silence"
 
     def _link_fault(self, interface: str) -> Fact | None:
         link = self._routes.link(interface)
