@@ -4,6 +4,7 @@ import pytest
 
 from hbd.core.egress import EgressKey
 from hbd.core.events import StateChanged, Storm
+from hbd.core.fleet import Restored
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from hbd.core.path import Fact
 from tests.simulation.world import LAN, START, WAN, Link, World, own_link, peer
@@ -405,3 +406,14 @@ def test_round_asked_again_is_judged():
     down = world.changes_of(A)[-1]
     assert down.state is State.DOWN
     assert down.detection <= TIMING.detection + (TIMING.retries + 1) * TIMING.timeout
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_network_that_comes_up_during_the_grace_is_no_down(seed):
+    """Our network is up only some seconds after the start, whichever: nobody is down for that."""
+    world = world_of(A, B, C, seed=seed, start_grace=10 * SECOND)
+    for name in (A, B, C):
+        world.fleet.restore(name, Restored(State.UP, None, 0))
+    cut(world, A, B, C, span=world.dice.randrange(9 * SECOND))
+    world.run(30 * SECOND)
+    assert not any(e.state is State.DOWN for e in world.of_kind(StateChanged))

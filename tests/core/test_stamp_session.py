@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from hbd.core.events import Restarted
-from hbd.core.model import SECOND, Cause, State, StampOptions, Tlv
+from hbd.core.model import SECOND, Cause, StampOptions, State, Tlv
 from hbd.core.path import Answer, Fact, Path, Reception
 from hbd.core.peer import Peer
 from hbd.core.stamp import StampSession, Station

@@ -5,6 +5,7 @@ Everything that chance decides comes from one seed; a failure replays from it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -61,6 +62,8 @@ class Link:
     """Of each direction."""
     lost_in_turn: int = 0
     """So many heartbeats, from now on, are lost one after another."""
+    corrupt_in_turn: int = 0
+    """So many replies, from now on, are spoilt."""
     duplicates: float = 0.0
     corrupts: float = 0.0
     dead: list[tuple[int, int]] = field(default_factory=list)
@@ -92,16 +95,22 @@ class World:
         self.wall_step = 0
         self.links: dict[str, Link] = {}
         self.faults: dict[EgressKey, Fact] = {}
+        self.cuts: dict[EgressKey, list[tuple[int, int]]] = {}
+        """Spans in which nothing comes back by an egress, and nobody tells us why."""
         self.events: list = []
         self.sent: list[tuple[int, str, bytes]] = []
         self.received: list[tuple[int, str]] = []
         self.keep = keep
         """Whether every heartbeat and reply is remembered."""
         self.heartbeats = 0
+        self.last_sent: dict = {}
+        """When each path was last asked."""
         self.stalls: list[tuple[int, int]] = []
         """Spans in which we do not run, the next one first."""
         self.late = 0
-        """How late we have been, all in all."""
+        """How late we have been, all in all,"""
+        self.lateness: list[tuple[int, int]] = [(START, 0)]
+        """and until when how much of it."""
         self.changes: list[tuple[int, int, object]] = []
         self.watchers: list = []
         """Called with each event, as it happens."""
@@ -184,8 +193,9 @@ class World:
     def turn(self) -> None:
         """One turn of the loop: read before you judge."""
         fleet = self.fleet
-        if self._promised is not None:
-            self.late += max(self.now - self._promised, 0)
+        if self._promised is not None and self.now > self._promised:
+            self.late += self.now - self._promised
+            self.lateness.append((self.now, self.late))
         fleet.turn(self.now, self.wall)
         while self._arrivals and self._arrivals[0][0] <= self.now:
             at, _, source, datagram = heappop(self._arrivals)
@@ -221,9 +231,10 @@ class World:
         begins_round = link.skips and path.missed == 0 and path.state is State.UP
         datagram = self.fleet.compose(path, now, self.wall)
         self.heartbeats += 1
+        self.last_sent[path] = now
         if self.keep:
             self.sent.append((now, target[0], datagram))
-        if (link.dead and link.is_dead(now)) or link.egress in self.faults:
+        if (link.dead and link.is_dead(now)) or self.is_cut(link.egress):
             return
         if begins_round:
             self._skip(link, path.timing)
@@ -231,6 +242,8 @@ class World:
         if link.lost_in_turn:
             link.lost_in_turn -= 1
             return
+        spoilt = link.corrupt_in_turn > 0
+        link.corrupt_in_turn -= spoilt
         if link.loss and (dice.random() < link.loss or dice.random() < link.loss):
             return
         copies = 2 if link.duplicates and dice.random() < link.duplicates else 1
@@ -238,9 +251,19 @@ class World:
             spread = link.spread
             back = now + 2 * link.delay + (dice.randrange(2 * spread) if spread else 0)
             reply = self.reflect(datagram, self.wall)
-            if link.corrupts and dice.random() < link.corrupts:
+            if spoilt or (link.corrupts and dice.random() < link.corrupts):
                 reply = spoil(reply, dice)
             heappush(self._arrivals, (back, next(self._ties), target, reply))
+
+    def is_cut(self, egress: EgressKey) -> bool:
+        if egress in self.faults:
+            return True
+        return any(begin <= self.now < end for begin, end in self.cuts.get(egress, ()))
+
+    def late_since(self, moment: int) -> int:
+        """How late we have been since then."""
+        before = bisect_right(self.lateness, (moment, self.late)) - 1
+        return self.late - self.lateness[before][1]
 
     def _skip(self, link: Link, timing: Timing) -> None:
         """Draw how many rounds are answered at once before the one that begins with this loss.

@@ -1,0 +1,23 @@
+"""Every class of faults, ten thousand peer-hours each; `python -m tests.simulation` for more."""
+
+import pytest
+
+from tests.simulation.classes import CLASSES, SHORT, check, false_downs_per_span
+
+HOURS = 1e4
+SEED = 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSES)
+def test_class(name, capsys):
+    """No false DOWN but by loss, and by loss as many as the rule lets expect; all in time."""
+    tally = CLASSES[name](SEED, HOURS)
+    with capsys.disabled():
+        print(f"\n{tally.line()}")
+    check(tally)
+
+
+def test_formula_without_loss_is_never():
+    """Nothing lost, nothing down."""
+    assert false_downs_per_span(SHORT[0], 0.0) == 0.0
