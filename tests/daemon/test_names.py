@@ -17,7 +17,7 @@ def test_a_name_without_an_address_stops_nothing(daemon, reflector, net):
     assert entry["PRIORITY"] == "6"
     assert "lost is unknown: its name has no address" in entry["MESSAGE"]
     assert one.hbd("status", "lost").returncode == 1
-    assert one.files()["lost"] == ("unknown", "unresolved\n")
+    assert one.files()["lost"] == ("unknown", "unresolved")
     assert "resolvectl" in one.hbd("explain", "lost").stdout
 
 

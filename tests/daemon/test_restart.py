@@ -20,14 +20,14 @@ def test_a_restart_repeats_nothing(daemon, reflector, net):
     reflector(net(1))
     one = daemon(peers=[peer("good", net(1)), peer("bad", net(2))]).start()
     good, bad = one.wait("good", "up"), one.wait("bad", "down")
-    until(lambda: one.files().get("bad") == ("down", "port-closed\n"))
+    until(lambda: one.files().get("bad") == ("down", "port-closed"))
     one.stop()
     one.configure(peers=[peer("good", net(1)), peer("bad", net(2))], start_grace="1s")
     one.start()
     view = one.peer("bad")
     assert view["restored"] is True
     assert (view["state"], view["cause"], view["since"]) == ("down", "port-closed", bad["since"])
-    assert one.files()["bad"] == ("down", "port-closed\n")
+    assert one.files()["bad"] == ("down", "port-closed")
     assert "bad" in [row.split()[0] for row in one.hbd("status").stdout.splitlines() if "?" in row]
     for name, before in (("good", good), ("bad", bad)):
         until(lambda name=name: one.peer(name)["restored"] is False)

@@ -194,7 +194,7 @@ def test_an_ordinary_user_is_told_about_listen(daemon, net):
     one.wait("a", "up")
     assert one.hbd("pause", "a", user=NOBODY).returncode in (0, 77)
     assert one.hbd("pause", "a").returncode == 0
-    assert one.files()["a"] == ("paused", "paused\n")
+    assert one.files()["a"] == ("paused", "paused")
 
 
 @pytest.mark.root
