@@ -428,6 +428,8 @@ class Path(Timer):
                 self.lossy = self.slow = False
             self.window.restart(self.last_answered)
             self.unanswered = {s: h for s, h in self.unanswered.items() if s > self.last_answered}
+        if state is State.DOWN:
+            self.incarnation = None  # who answers next was not up all along
         self.state = state
         self.fault = fault
         self.judged = True
@@ -457,8 +459,6 @@ class Path(Timer):
     def weigh(self, now: int) -> bool:
         """Judge loss and RTT by the limits; tell whether that verdict is another."""
         before = self.lossy, self.slow
-        if self.state is not State.UP:
-            return False  # its window begins anew when it is
         if self.limits.max_loss is not None:
             self.lossy = self._is_lossy(now, self.limits.max_loss)
         if self.limits.max_rtt is not None:

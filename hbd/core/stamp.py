@@ -191,7 +191,8 @@ class StampSession:
         if answer.incarnation is not None:
             self._is_hbd, self._without = True, 0
         elif was_silent and not token & WITH_TLV:
-            self._is_hbd = False  # it was the TLV that did not get through
+            # It was the TLV that did not get through; or an hbd that was down is back.
+            self._is_hbd = None if self._is_hbd else False
         elif token & WITH_TLV:
             self._without += 1
             if self._without >= GIVE_UP_AFTER:

@@ -159,6 +159,7 @@ def test_removed_peer_is_asked_no_more():
     world.run(20 * SECOND)
     assert max(world.sent_to(A)) < at
     assert all(path.peer.name == B for path in world.path(B).egress.paths)
+    assert world.fleet.paths_at((A, 862)) == []
 
 
 def test_reload_while_down_probes_at_the_new_spacing():
@@ -335,6 +336,15 @@ def test_resume_without_pause_is_nothing():
     assert world.states_of(A) == [State.UP]
 
 
+def test_end_of_a_pause_without_a_verdict_is_told():
+    """A peer that was never judged is unknown again when its pause ends, and that is an entry."""
+    world = world_of(start_grace=10 * SECOND)
+    kill(world, A)
+    world.fleet.pause(A, Pause(world.wall + 2 * SECOND, "", "alice"))
+    world.run(5 * SECOND)
+    assert world.states_of(A) == [State.PAUSED, State.UNKNOWN]
+
+
 # -- several paths, names ---------------------------------------------------------------------
 
 
@@ -408,6 +418,19 @@ def test_last_good_address_is_kept():
     world.fleet.resolved(world.path("db"), (), "timed out")
     world.run(20 * SECOND)
     assert world.states_of("db") == [State.UP]
+
+
+def test_resolver_that_fails_is_no_cause_while_an_address_is_kept():
+    """A silent peer with an address, and no verdict yet, is not unresolved."""
+    world = World(1, start_grace=10 * SECOND)
+    world.fleet.apply([peer("db"), peer(B)])
+    world.resolve(world.path(B), B)
+    world.resolve(world.path("db"), A)
+    kill(world, A)
+    world.run(SECOND)
+    world.fleet.resolved(world.path("db"), (), "timed out")
+    world.run(SECOND)
+    assert world.states_of("db") == []
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
@@ -499,6 +522,19 @@ def test_icmp_must_match_a_heartbeat_newer_than_the_last_good_reply():
     for octets in (datagram, b"", datagram[:11], bytes(44)):
         world.fleet.icmp((A, 862), octets, Fact(Cause.PORT_CLOSED, "x"), witness=True)
     assert world.fleet.dropped["icmp"] == 4
+    assert world.path(A).icmp is None
+
+
+def test_icmp_about_an_older_heartbeat_is_no_evidence():
+    """An error about a lost heartbeat, when a newer one has been answered, is of the past."""
+    world = world_of()
+    world.run(10 * SECOND)
+    world.links[A].lost_in_turn = 1
+    before = len(world.sent)
+    world.run(5 * SECOND)
+    lost = next(datagram for _, to, datagram in world.sent[before:] if to == A)
+    world.fleet.icmp((A, 862), lost, Fact(Cause.PORT_CLOSED, "x"), witness=True)
+    assert world.fleet.dropped["icmp"] == 1
     assert world.path(A).icmp is None
 
 

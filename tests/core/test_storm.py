@@ -198,3 +198,18 @@ def test_storm_with_nothing_in_common_says_so():
     kill(world, *names)
     world.run(20 * SECOND)
     assert world.of_kind(Storm)[0].common == "nothing that hbd knows of"
+
+
+def test_storm_that_spreads_has_less_in_common():
+    """What is common at the sixth change may be common no more at the last."""
+    world, names = fleet_of(7, labels=(("site", "ams"),))
+    others = [f"10.0.2.{n}" for n in range(4)]
+    world.watch(*(peer(name, labels=(("site", "fra"),)) for name in others))
+    world.run(10 * SECOND)
+    kill(world, *names)
+    world.run(2 * SECOND)
+    kill(world, *others)
+    world.run(20 * SECOND)
+    begin, end = [storm for storm in world.of_kind(Storm) if storm.state is State.DOWN]
+    assert begin.common == "egress eth0, subnet 10.0.1.0/24, label site=ams"
+    assert end.common == "egress eth0"

@@ -48,7 +48,8 @@ def test_parent_is_asked_at_once():
     """When a child misses, its parent is asked in the same moment."""
     rare = Timing(3600 * SECOND, 500 * MILLISECOND, 3, 2)
     world = World(1)
-    world.watch(peer(GW, timing=rare), peer(DB, via=GW))
+    world.watch(peer(GW, timing=rare), link=Link(egress=EgressKey("eth1")))  # so: no witness
+    world.watch(peer(DB, via=GW))
     world.run(3600 * SECOND)
     at = world.now
     world.links[DB].lost_in_turn = 1
