@@ -33,7 +33,7 @@ class EgressKey(NamedTuple):
 class Egress:
     """The paths behind one egress and when last one of them answered."""
 
-    __slots__ = ("_turn", "fault", "key", "last_answer", "last_asked", "paths")
+    __slots__ = ("_known", "_turn", "fault", "key", "last_answer", "last_asked", "paths")
 
     def __init__(self, key: EgressKey) -> None:
         self.key: Final = key
@@ -43,13 +43,21 @@ class Egress:
         self.fault: Fact | None = None
         """Set while nothing behind it can be judged."""
         self._turn = 0
+        self._known: Path | None = None
+        """One that was up: of ten thousand that are down none need be looked at to find it."""
 
     def has_answered_since(self, moment: int) -> bool:
         return self.last_answer >= moment
 
     def others_up(self, suspect: Path) -> bool:
         """Whether another path was up, so that its silence would tell something."""
-        return any(was_up(path) for path in self.paths if _is_near(path, suspect))
+        if not self._can_tell(self._known, suspect):
+            able = (path for path in self.paths if self._can_tell(path, suspect))
+            self._known = next(able, None)
+        return self._known is not None
+
+    def _can_tell(self, path: Path | None, suspect: Path) -> bool:
+        return path is not None and path in self.paths and was_up(path) and _is_near(path, suspect)
 
     def witnesses(self, suspect: Path) -> list[Path]:
         """Up to three paths that are up, others each time."""
