@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hbd.core.model import Cause, State, Tlv
 from hbd.core.path import Answer, Fact
@@ -67,8 +68,12 @@ class Station:
         return words
 
 
-class Keys(NamedTuple):
-    """What authenticates a path: one key signs, any of them is accepted."""
+@dataclass(slots=True)
+class Keys:
+    """What authenticates paths: one key signs, any of them is accepted.
+
+    Sessions that run see it when others take their place.
+    """
 
     sign: Key
     accept: tuple[Key, ...]

@@ -16,7 +16,7 @@ from hbd.core.peer import Pause
 from hbd.core.reflector import Reflector
 from hbd.core.stamp import StampSession, Station
 from hbd.daemon.desk import Desk
-from hbd.daemon.keys import by_host, read_keys
+from hbd.daemon.keys import by_host, read_keys, renew
 from hbd.daemon.mirror import Mirror, accepts
 from hbd.daemon.monitor import Monitor
 from hbd.daemon.names import Names
@@ -68,7 +68,7 @@ class Daemon:
         self.notifier: Final = Notifier(environ)
         self.stopping = False
         self._environ: Final = environ
-        self._keys = read_keys(configuration, environ)
+        self._keys: Final = read_keys(configuration, environ)
         dice = Random(os.urandom(32))  # noqa: S311 - jitter, SSIDs and noise in T1: no key
         node = configuration.node or socket.gethostname()
         self.node: Final = node
@@ -188,7 +188,7 @@ class Daemon:
 
     def take_over(self, configuration: Configuration) -> Change:
         """Use another configuration from now on; BindError or ConfigError, and nothing changed."""
-        keys = read_keys(configuration, self._environ)
+        read = read_keys(configuration, self._environ)
         opened = self.mirror.open(configuration.listen, {}, self.teller.warn)
         gone = set(self.mirror.sockets).difference(configuration.listen)
         self.mirror.adopt(configuration.listen, opened)
@@ -197,9 +197,12 @@ class Daemon:
         for listen, bound in opened.items():
             self.notifier.store(bound.fileno(), stored_name(listen))
         self.configuration = configuration
-        self._keys = keys
+        renewed = renew(self._keys, read)
         self.fleet.start_grace = configuration.start_grace
         change = self.fleet.apply(configuration.peers)
+        for name, peer in self.fleet.peers.items():
+            if peer.settings.key in renewed and name not in [*change.added, *change.changed]:
+                change.changed.append(name)
         self.teller.take_peers(change.removed)
         self.take_paths()
         _settle()

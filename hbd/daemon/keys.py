@@ -27,6 +27,24 @@ def read_keys(configuration: Configuration, environ: Mapping[str, str]) -> dict[
     return {name: Keys(Key(key.sign), tuple(map(Key, key.accept))) for name, key in found.items()}
 
 
+def renew(keys: dict[str, Keys], read: dict[str, Keys]) -> set[str]:
+    """Put what was read in the place of the keys in use; give the names of those that changed."""
+    changed = set()
+    for name, new in read.items():
+        old = keys.setdefault(name, new)
+        if _told_by(old) != _told_by(new):
+            old.sign, old.accept = new.sign, new.accept
+            changed.add(name)
+    for name in keys.keys() - read.keys():
+        del keys[name]
+    return changed
+
+
+def _told_by(keys: Keys) -> list[bytes]:
+    """Tell keys apart by what they sign: the secrets themselves are not kept."""
+    return [key.sign(b"") for key in (keys.sign, *keys.accept)]
+
+
 def by_host(paths: Iterable[Path], keys: Mapping[str, Keys]) -> dict[str, tuple[Key, ...]]:
     """Give for each peer's address the keys of which its heartbeats must have used one."""
     return {
