@@ -232,7 +232,9 @@ class Monitor:
                     dscp=settings.dscp,
                 )
             except NoRouteError as error:
-                fault = Fact(Cause.NO_ROUTE, f"no route to {path.target[0]}: {error.strerror}")
+                # A send that was refused tells more: a source address that is not ours, say.
+                words = f"no route to {path.target[0]}: {error.strerror}"
+                fault = path.send_error or Fact(Cause.NO_ROUTE, words)
             else:
                 key = EgressKey(route.interface, route.gateway)
                 fault = self._link_fault(route.interface)
@@ -288,6 +290,8 @@ def _fault(refusal: int, path: Path, way: Way) -> Fact | None:
     address = path.target[0] if path.target is not None else path.address
     if refusal == errno.EPERM:
         return Fact(Cause.SEND_BLOCKED, f"our own firewall refuses to send to {address}: {words}")
+    if refusal == errno.EADDRNOTAVAIL and way.source is not None:
+        return Fact(Cause.OWN_LINK, f"source: {way.source} is no address of this machine")
     if refusal in OWN_LINK:
         bound = way.interface or way.source or "the interface"
         return Fact(Cause.OWN_LINK, f"cannot send by {bound}: {words}")

@@ -113,7 +113,7 @@ CAUSES: Final = {
         "ip link shows it; the peer gets a verdict again when it is up.",
     ),
     Cause.NO_ROUTE: Explanation(
-        "this machine has no route{on}",
+        "this machine has no route to it{fact}",
         "The fault is on this machine: it knows no way to the peer.",
         "ip route get ADDRESS shows what is missing here.",
     ),
