@@ -1,0 +1,202 @@
+"""The reflector towards those it does not know, and towards octets that mean nothing."""
+
+import random
+import socket
+import struct
+import time
+from contextlib import suppress
+
+import pytest
+from running import PORT, peer, until
+
+pytestmark = pytest.mark.slow
+
+REQUEST = bytes(12) + b"\0\1" + bytes(30)
+
+
+def asking(source, port=0):
+    """Give a socket that sends from that address."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((source, port))
+    made.settimeout(0.5)
+    return made
+
+
+def ask(made, address, datagram=REQUEST):
+    """Send, and give the answer or None."""
+    made.sendto(datagram, address)
+    try:
+        while True:
+            answer, source = made.recvfrom(65_535)
+            if source == address:
+                return answer
+    except TimeoutError:
+        return None
+
+
+def dropped(one):
+    """Give what the reflector refused, by reason."""
+    return one.status()["reflector"]["dropped"]
+
+
+def test_strangers_are_refused_in_silence_and_told_once(daemon, net):
+    """No reply to a source that is not listed; one entry for it, with what to do."""
+    one = daemon(peers=[peer("a", net(1))], listen=[f"{net(2)}:{PORT}"]).start()
+    with asking(net(77)) as stranger, asking(net(78)) as other, asking(net(1)) as listed:
+        assert ask(stranger, (net(2), PORT)) is None
+        for _ in range(20):
+            stranger.sendto(REQUEST, (net(2), PORT))
+        assert ask(other, (net(2), PORT)) is None
+        assert len(ask(listed, (net(2), PORT))) == 44
+    assert dropped(one)["unknown-source"] == 22
+    assert one.status()["reflector"]["answered"] == 1
+    until(lambda: len(one.entries("refused")) == 2)
+    first, second = one.entries("refused")
+    assert first["MESSAGE"] == f"heartbeats from {net(77)} refused: add it to peers: or accept:"
+    assert (first["HBD_ADDRESS"], second["HBD_ADDRESS"]) == (net(77), net(78))
+    assert first["PRIORITY"] == "6"
+
+
+def test_reflectors_are_never_answered(daemon, net):
+    """Nothing from a port that reflectors have is answered: two of them would not end."""
+    rare = {"interval": "1h", "timeout": "100ms"}
+    peers = [peer("a", net(1), **rare)]
+    one = daemon(peers=peers, listen=[f"{net(2)}:{PORT}"], accept="any").start()
+    with asking(net(1), PORT) as reflector_of_the_peer:
+        assert ask(reflector_of_the_peer, (net(2), PORT)) is None
+    with asking(net(3), PORT) as of_a_stranger:
+        assert ask(of_a_stranger, (net(2), PORT)) is None
+    assert dropped(one)["loop"] == 2
+
+
+@pytest.mark.root
+def test_port_862_is_never_answered(daemon, net):
+    """A datagram that says it is from a reflector's port gets no answer."""
+    one = daemon(peers=[], listen=[f"{net(2)}:{PORT}"], accept="any").start()
+    with asking(net(1), 862) as reflector:
+        assert ask(reflector, (net(2), PORT)) is None
+    assert dropped(one) == {"loop": 1}
+
+
+def udp(source, destination, payload):
+    """Write an IPv4 datagram as anybody can invent it."""
+    header = struct.pack("!HHHH", source[1], destination[1], 8 + len(payload), 0)
+    addresses = socket.inet_aton(source[0]) + socket.inet_aton(destination[0])
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 1, 0, 64, 17, 0) + addresses
+    return ip + header + payload
+
+
+@pytest.mark.root
+def test_a_spoofed_datagram_starts_no_loop(daemon, net):
+    """One invented datagram between two daemons that answer anybody stays one datagram."""
+    addresses = [(net(1), PORT), (net(2), PORT)]
+    daemons = [daemon(peers=[], listen=[f"{net(h)}:{PORT}"], accept="any").start() for h in (1, 2)]
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.sendto(udp(*addresses, REQUEST), (net(2), 0))
+        raw.sendto(udp(addresses[1], addresses[1], REQUEST), (net(2), 0))
+        raw.sendto(udp((net(1), 862), addresses[1], REQUEST), (net(2), 0))
+    until(lambda: sum(dropped(daemons[1]).values()) == 3)
+    assert daemons[0].status()["reflector"] == {"answered": 0, "dropped": {}}
+    assert daemons[1].status()["reflector"]["answered"] == 0
+
+
+@pytest.mark.root
+def test_a_spoofed_reply_is_no_life(daemon, reflector, net):
+    """Invented replies from a silent peer's address, with all but its timestamp, do not help."""
+    asked = reflector(net(1), lambda _: [])
+    reflector(net(2))
+    one = daemon(peers=[peer("a", net(1)), peer("witness", net(2))]).start()
+    one.wait("witness", "up")
+    request = until(lambda: asked.requests and asked.requests[-1])
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        for sequence in range(40):
+            number = struct.pack("!I", sequence)
+            ssid = request.datagram[14:16]
+            reply = number + bytes(8) + b"\0\1" + ssid + bytes(8) + number + bytes(16)
+            raw.sendto(udp((net(1), PORT), request.source, reply), (request.source[0], 0))
+            time.sleep(0.02)
+    one.wait("a", "down")
+    assert one.peer("a")["received"] == 0
+
+
+def test_garbage_is_counted_and_survived(daemon, reflector, net):
+    """Nothing at all, a few octets, 65,507 octets, noise: alive, counted, and still answering."""
+    reflector(net(1))
+    one = daemon(peers=[peer("a", net(1))], listen=[f"{net(2)}:{PORT}"], accept="any").start()
+    dice = random.Random(5)  # noqa: S311 - the same noise each time
+    target = (net(2), PORT)
+    with asking(net(9)) as made:
+        assert ask(made, target, b"") is None
+        assert ask(made, target, bytes(43)) is None
+        assert ask(made, target, bytes(65_507)) is None
+        assert ask(made, target, bytes(44)) is None  # an Error Estimate with multiplier 0
+        for _ in range(500):
+            made.sendto(dice.randbytes(dice.randrange(2_000)), target)
+            if _ % 50 == 0:
+                time.sleep(0.01)
+        made.settimeout(0.05)
+        while ask(made, target, b"x"):
+            pass
+        made.settimeout(1)
+        assert ask(made, target) is not None
+    counts = dropped(one)
+    assert counts["short"] >= 3
+    assert counts["too-long"] >= 1
+    assert counts["multiplier"] >= 1
+    one.beats("a")
+
+
+def test_no_reply_is_longer_than_its_request(daemon, net):
+    """Whatever is answered is answered in as many octets."""
+    one = daemon(peers=[], listen=[f"{net(2)}:{PORT}"], accept="any").start()
+    dice = random.Random(6)  # noqa: S311 - the same requests each time
+    answered = 0
+    with asking(net(9)) as made:
+        for size in (44, 45, 48, 88, 200, 1_000, 1_472):
+            for _ in range(5):
+                request = REQUEST + dice.randbytes(size - 44)
+                reply = ask(made, (net(2), PORT), request)
+                answered += reply is not None
+                assert reply is None or len(reply) == len(request)
+        assert ask(made, (net(2), PORT), REQUEST + bytes(1_429)) is None
+    assert answered == 35
+    assert dropped(one)["too-long"] == 1
+
+
+def test_garbage_at_the_control_socket(daemon, net):
+    """Noise on the control socket, long lines and clients that hang cost nobody anything."""
+    one = daemon(peers=[peer("a", net(1))]).start()
+    path = one.directory / "run/io.hbd"
+    hanging = []
+    for octets in (b"", b"\0", b"{", b"{}\0", b"[]\0", b'{"method": 3}\0', b"\xff" * 100 + b"\0",
+                   b'{"method":"io.hbd.Status","parameters":[]}\0', b"x" * 2_000_000,
+                   b'{"method":"io.hbd.Pause","parameters":{"peers":"a","duration_usec":-1}}\0',
+                   b'{"method":"io.hbd.Status","parameters":{"peers":[1,null]}}\0'):  # fmt: skip
+        stream = socket.socket(socket.AF_UNIX)
+        stream.settimeout(2)
+        stream.connect(str(path))
+        with suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
+            stream.sendall(octets)
+        hanging.append(stream)
+    assert one.status()["pid"] == one.process.pid
+    assert one.state("a")[0] in ("unknown", "down")
+    for stream in hanging:
+        stream.close()
+    assert path.stat().st_mode & 0o777 == 0o666
+    assert one.state("a")[0] != "paused"
+
+
+def test_a_flood_delays_no_heartbeat(daemon, reflector, net):
+    """While the reflector is flooded from one source, no peer is called down."""
+    reflector(net(1))
+    one = daemon(peers=[peer("a", net(1))], listen=[f"{net(2)}:{PORT}"], accept="any").start()
+    one.wait("a", "up")
+    end = time.monotonic() + 2
+    with asking(net(9)) as made:
+        while time.monotonic() < end:
+            for _ in range(100):
+                made.sendto(REQUEST, (net(2), PORT))
+            time.sleep(0.005)
+    one.beats("a")
+    assert one.entries(peer="a", state="down") == []
+    assert dropped(one)["rate"] > 0
