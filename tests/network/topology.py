@@ -385,7 +385,8 @@ class Fake:
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.bind((address, port))
         self._socket.settimeout(0.1)
-        self.requests: list[bytes] = []
+        self.requests: list[tuple[bytes, tuple[Any, ...]]] = []
+        """What came, and from where."""
         self._reply = reply
         self.delay = delay
         self._ending = threading.Event()
@@ -397,7 +398,7 @@ class Fake:
                 request, source = self._socket.recvfrom(2048)
             except TimeoutError:
                 continue
-            self.requests.append(request)
+            self.requests.append((request, source))
             answer = self._reply(request)
             if answer is not None:
                 time.sleep(self.delay)
