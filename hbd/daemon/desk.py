@@ -69,7 +69,7 @@ class Desk:
                 raise
             return (
                 f"hbd status will not find this daemon: cannot make a socket in {self._directory}:"
-                f" {cause.strerror}; set RUNTIME_DIRECTORY and"
+                f" {cause.strerror or cause}; set RUNTIME_DIRECTORY and"
                 " STATE_DIRECTORY to directories of your own, for the commands too"
             )
         return ""
