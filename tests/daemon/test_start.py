@@ -220,8 +220,8 @@ def test_a_socket_path_that_is_too_long(daemon, net):
     until(lambda: one.entries("weather"))
     assert "too long" in one.entries("weather")[0]["MESSAGE"]
     done = one.hbd("status")
-    assert done.returncode != 0
-    assert done.stderr.startswith("hbd: ")
+    assert done.returncode == 77
+    assert done.stderr == "hbd: cannot ask the daemon: AF_UNIX path too long\n"
 
 
 def test_ipv6_on_loopback(daemon, net):
