@@ -15,6 +15,7 @@ from tests.simulation.world import START, WALL, EgressKey, Link, World, peer
 
 A, B, A2 = "10.0.0.1", "10.0.0.2", "10.0.1.1"
 HOUR = 3_600 * SECOND
+SPELL = 300 * SECOND
 QUICK = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
 
 
@@ -275,24 +276,24 @@ def test_pause_expires():
     """A pause ends at its time, to the nanosecond."""
     world = world_of()
     world.run(10 * SECOND)
-    until = world.now + HOUR
-    world.fleet.pause(A, Pause(world.wall + HOUR, "", "alice"))
-    world.run(2 * HOUR)
+    until = world.now + SPELL
+    world.fleet.pause(A, Pause(world.wall + SPELL, "", "alice"))
+    world.run(2 * SPELL)
     assert [e.at for e in world.changes_of(A)][-1] == until
     assert world.states_of(A) == [State.UP, State.PAUSED, State.UP]
 
 
 @pytest.mark.parametrize("how", ["stall", "suspend"])
 def test_pause_ends_on_time_although_we_did_not_run(how):
-    """An hour of pause is over after an hour, half of which we did not run."""
+    """A pause is over when it should be, although we did not run for half of it."""
     world = world_of()
     world.run(10 * SECOND)
-    world.fleet.pause(A, Pause(world.wall + HOUR, "", "alice"))
-    until = world.wall + HOUR
+    world.fleet.pause(A, Pause(world.wall + SPELL, "", "alice"))
+    until = world.wall + SPELL
     if how == "stall":
-        world.stalls.append((world.now + SECOND, world.now + HOUR // 2))
+        world.stalls.append((world.now + SECOND, world.now + SPELL // 2))
     else:
-        world.suspend(HOUR // 2)
+        world.suspend(SPELL // 2)
     while world.state(A) is not State.UP:
         world.run(SECOND)
     assert abs(world.wall - until) <= 2 * SECOND
@@ -319,12 +320,12 @@ def test_pause_survives_a_reload():
 
 
 def test_wall_clock_does_not_move_a_pause():
-    """An hour is an hour, whatever the wall clock does meanwhile."""
+    """A pause is as long as it was meant, whatever the wall clock does meanwhile."""
     world = world_of()
     world.run(10 * SECOND)
-    world.fleet.pause(A, Pause(world.wall + HOUR, "", "alice"))
-    world.wall_step += 100 * HOUR
-    world.run(HOUR - SECOND)
+    world.fleet.pause(A, Pause(world.wall + SPELL, "", "alice"))
+    world.wall_step += 100 * SPELL
+    world.run(SPELL - SECOND)
     assert world.state(A) is State.PAUSED
 
 

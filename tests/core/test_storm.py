@@ -163,8 +163,8 @@ def test_six_changes_far_apart_are_no_storm():
 
 
 def test_first_verdicts_of_up_are_no_storm():
-    """A thousand peers that come up at the start are no news."""
-    world, _ = fleet_of(1000)
+    """Hundreds of peers that come up at the start are no news."""
+    world, _ = fleet_of(200)
     assert world.of_kind(Storm) == []
 
 
