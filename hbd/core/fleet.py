@@ -328,8 +328,8 @@ class Fleet:
         if egress.fault is not None:
             self._fault_over(egress, except_for=path)
 
-    def icmp(self, destination: Address, payload: bytes, fact: Fact, *, witness: bool) -> None:
-        """Take an ICMP error about a heartbeat: evidence, never a verdict.
+    def icmp(self, destination: Address, payload: bytes, fact: Fact, *, witness: bool) -> bool:
+        """Take an ICMP error about a heartbeat: evidence, never a verdict; tell if it is one.
 
         `witness`: it comes from beyond the first hop, so our side is sound.
         """
@@ -340,8 +340,9 @@ class Fleet:
                     self._witnessed(path, self.clock.now)
                 if path.state is State.DOWN:
                     self._refresh(path.peer)
-                return
+                return True
         self.dropped["icmp"] += 1
+        return False
 
     # -- verdicts -----------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ class Report(NamedTuple):
     """Who says so."""
     is_own: bool
     """The offender is an address of ours: our kernel got no answer to ARP or ND."""
+    is_on_link: bool = False
+    """The offender is a neighbour of ours."""
 
 
 def read(report: Report, destination: str, gateway: str | None) -> Fact | None:
@@ -60,8 +62,16 @@ def read(report: Report, destination: str, gateway: str | None) -> Fact | None:
     return Fact(cause, f"{words} from {report.offender}")
 
 
+def is_first_hop(report: Report, destination: str, gateway: str | None) -> bool:
+    """Whether it comes from the router that we send to.
+
+    That may speak by another address than we know it by: VRRP, or an IPv6 route to fe80::.
+    """
+    if report.is_own or report.offender == destination:
+        return False
+    return report.offender == gateway or report.is_on_link
+
+
 def is_witness(report: Report, destination: str, gateway: str | None) -> bool:
     """Whether it comes from beyond our first hop, and so shows that our side is sound."""
-    if report.offender == destination:
-        return True
-    return not report.is_own and report.offender != gateway
+    return not report.is_own and not is_first_hop(report, destination, gateway)

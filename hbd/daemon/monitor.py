@@ -76,6 +76,8 @@ class Monitor:
         self._routes: Final = routes
         self._senders: dict[Way, SenderSocket] = {}
         self._unhurried: deque[Path] = deque()
+        self._refused_by: dict[str, int] = {}
+        """When a next hop last sent an ICMP error about a heartbeat."""
         self._drained = clock.now()
         self._drops_checked = 0
 
@@ -124,29 +126,34 @@ class Monitor:
             self.weather[errno.errorcode.get(error.errno, "other")] += 1
             return
         host = error.destination[0]
+        is_own, is_on_link = self._place(error.offender)
         report = icmp.Report(
             error.origin,
             error.type,
             error.code,
             error.offender,
-            is_own=error.offender != host and self._is_own(error.offender),
+            is_own=is_own and error.offender != host,
+            is_on_link=is_on_link,
         )
         gateway = self._gateway(error.destination)
         fact = icmp.read(report, host, gateway)
-        if fact is not None:
-            self.fleet.icmp(
-                error.destination,
-                error.payload,
-                fact,
-                witness=icmp.is_witness(report, host, gateway),
-            )
+        if fact is None:
+            return
+        witness = icmp.is_witness(report, host, gateway)
+        is_ours = self.fleet.icmp(error.destination, error.payload, fact, witness=witness)
+        if is_ours and gateway is not None and icmp.is_first_hop(report, host, gateway):
+            self._refused_by[gateway] = self._clock.now()
 
-    def _is_own(self, address: str) -> bool:
+    def _place(self, address: str) -> tuple[bool, bool]:
+        """Tell whether an address is ours, and whether it is a neighbour's."""
         target = numeric(address, 0)
         try:
-            return target is not None and self._routes.lookup(target).is_local
+            route = None if target is None else self._routes.lookup(target)
         except NoRouteError:
-            return False
+            route = None
+        if route is None:
+            return False, False
+        return route.is_local, route.gateway is None and not route.is_local
 
     def _gateway(self, destination: Address) -> str | None:
         for path in self.fleet.paths_at(destination):
@@ -246,6 +253,8 @@ class Monitor:
         """Say whether the router that we send to answers; None where there is none."""
         if route.gateway is None:
             return None
+        if self._refused_by.get(route.gateway, -1) > (path.last_reply_real or 0):
+            return f"the next hop {route.gateway} answers (ICMP: it has no way further)"
         neighbour = self._routes.neighbour(route.index, route.gateway)
         if neighbour is None or neighbour.confirmed is None or neighbour.state in NEVER_ASKED:
             return f"whether the next hop {route.gateway} answers is not known"
