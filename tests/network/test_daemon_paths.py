@@ -146,3 +146,89 @@ def test_a_healthy_peer_misses_nothing_beside_many_dead_ones(lab):
     finally:
         for address in extra:
             lab.hosts["a"].ip(f"addr del {address}/24 dev uplink")
+
+
+def refusing(lab, host):
+    """A router that says that it has no way to host e."""
+    return lab.ruled(
+        host,
+        "forward",
+        f"ip daddr {ADDRESS['e4']} reject with icmp type net-unreachable",
+        f"ip6 daddr {ADDRESS['e6']} reject with icmpv6 type no-route",
+    )
+
+
+def two_of_host_e(version):
+    """Two peers that nobody else can vouch for."""
+    name = f"e{version}"
+    return [peer(name), peer("too", ADDRESS[name], interval="210ms")]
+
+
+@pytest.mark.parametrize("version", ["4", "6"])
+def test_a_refusal_from_beyond_the_next_hop_is_a_witness(lab, version):
+    """Where a router further on has no route, our own side is sound: its peers are down."""
+    name = f"e{version}"
+    with lab.watch(two_of_host_e(version)) as monitor:
+        since = monitor.all_up().count()
+        with refusing(lab, lab.hosts["c"]):
+            for each in (name, "too"):
+                verdict = monitor.told(each, since, state="down")
+                figures.note(
+                    "far router has no route", verdict, ("down", "net-unreachable"), DETECTION
+                )
+                assert verdict["HBD_CAUSE"] == "net-unreachable"
+                assert "cannot be told apart" not in verdict["HBD_EVIDENCE"]
+
+
+def link_local(host, interface):
+    words = host.run("ip", "-6", "-o", "addr", "show", "dev", interface, "scope", "link").split()
+    return words[words.index("inet6") + 1].partition("/")[0]
+
+
+@pytest.mark.parametrize("known", ["itself", "by-another-address"])
+@pytest.mark.parametrize("version", ["4", "6"])
+def test_a_refusal_of_the_next_hop_is_no_witness(lab, version, known):
+    """Where our own router has no route for anybody, the fault is on our side, and it answers."""
+    name = f"e{version}"
+    route = (
+        "route replace 10.13.0.0/16 via {}"
+        if version == "4"
+        else "-6 route replace fd13::/64 via {}"
+    )
+    gateway = {"4": "10.1.0.254", "6": "fd01::fe"}[version]
+    if known != "itself":  # as with VRRP, or a route learnt from the router's advertisement
+        gateway = "10.1.0.253" if version == "4" else link_local(lab.router, "north")
+        lab.router.ip("addr replace 10.1.0.253/24 dev north")
+        lab.monitor.ip(f"{route.format(gateway)} dev one")
+    try:
+        with lab.watch(two_of_host_e(version)) as monitor:
+            since = monitor.all_up().count()
+            with refusing(lab, lab.router):
+                for each in (name, "too"):
+                    verdict = monitor.told(each, since, state="unknown")
+                    figures.note(
+                        "next hop has no route", verdict, ("unknown", "own-uplink"), DETECTION
+                    )
+                    assert verdict["HBD_CAUSE"] == "own-uplink"
+                    assert f"the next hop {gateway} answers (ICMP" in verdict["HBD_EVIDENCE"]
+    finally:
+        lab.router.ip("addr flush dev north to 10.1.0.253")
+        lab.route_monitor()
+
+
+def test_behind_a_dead_next_hop_nobody_is_down(lab):
+    """With the router off that is our only way out, it alone is down: no more is known."""
+    watched = [peer("r4"), peer("a4", via="r4"), peer("b4", via="r4"), peer("d4")]
+    with lab.watch(watched) as monitor:
+        since = monitor.all_up().count()
+        lab.switch.ip("link set p-r-north down")
+        try:
+            assert "cannot be told apart" in monitor.told("r4", since, state="down")["HBD_EVIDENCE"]
+            for name in ("a4", "b4"):
+                verdict = monitor.told(name, since, state="unknown")
+                assert verdict["HBD_CAUSE"] == "own-uplink"
+        finally:
+            lab.switch.ip("link set p-r-north up")
+        for name in ("r4", "a4", "b4"):
+            monitor.told(name, since, state="up")
+            assert ("down", "silent") not in monitor.changes(name, since) or name == "r4"
