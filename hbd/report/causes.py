@@ -79,8 +79,8 @@ CAUSES: Final = {
     Cause.SILENT: Explanation(
         "silent{on} (nothing at all answers)",
         "Nothing comes back: the host is off, the way is cut, or a firewall drops everything.",
-        "Look at the host's console; the evidence names the last hop that answers. Has it us in"
-        " peers: or accept:?",
+        "Look at the host's console; the evidence names the last hop that answers. Does its hbd"
+        " list us in peers: or accept:?",
     ),
     Cause.LOSSY: Explanation(
         "loss{on} is over max_loss{loss}",
@@ -108,8 +108,8 @@ CAUSES: Final = {
         "Allow the port outwards here; see nft list ruleset and systemctl cat hbd.",
     ),
     Cause.OWN_LINK: Explanation(
-        "our own interface is down{fact}",
-        "The fault is on this machine: the interface towards the peer is down.",
+        "our own interface cannot send{fact}",
+        "The fault is on this machine: its interface towards the peer cannot send.",
         "ip link shows it; the peer gets a verdict again when it is up.",
     ),
     Cause.NO_ROUTE: Explanation(

@@ -16,13 +16,16 @@ _UNITS: Final = (
     ("ms", 1_000_000),
     ("us", 1_000),
 )
-_FINE: Final = 10_000_000_000
+_SECONDS_ENOUGH: Final = 10_000_000_000
+_MILLISECONDS_ENOUGH: Final = 10_000_000
 
 
 def duration(nanoseconds: int) -> str:
-    """`3d 4h`, `12s`, `240ms`: the two largest units; parts of a second only below 10 s."""
+    """`3d 4h`, `12s`, `240ms`: the two largest units, and nothing finer than a reader needs."""
     rest = max(nanoseconds, 0)
-    units = _UNITS if rest < _FINE else _UNITS[:4]
+    units = _UNITS
+    if rest >= _MILLISECONDS_ENOUGH:
+        units = _UNITS[:4] if rest >= _SECONDS_ENOUGH else _UNITS[:5]
     for index, (unit, size) in enumerate(units):
         count, rest = divmod(rest, size)
         if count:
