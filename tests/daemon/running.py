@@ -212,6 +212,15 @@ class Daemon:
         """Wait for an entry; give the last one such."""
         return until(lambda: self.entries(event, **fields), seconds)[-1]
 
+    def states(self, name):
+        """Give the states told of a peer, in order, once the log has caught up with its state."""
+
+        def told():
+            told = [entry["HBD_STATE"] for entry in self.entries("state", peer=name)]
+            return told if told and told[-1] == self.peer(name)["state"] else None
+
+        return until(told)
+
     def tail(self):
         """Give the end of the log, for failures."""
         return "\n".join(self.log.read_text().splitlines()[-8:])

@@ -10,11 +10,6 @@ from running import peer, until
 pytestmark = pytest.mark.slow
 
 
-def of(one, name):
-    """Give the states that were told of a peer, in order."""
-    return [entry["HBD_STATE"] for entry in one.entries("state", peer=name)]
-
-
 def test_a_restart_repeats_nothing(daemon, reflector, net):
     """Peers keep state and since; until the first verdict they are restored; no entry is made."""
     reflector(net(1))
@@ -32,7 +27,7 @@ def test_a_restart_repeats_nothing(daemon, reflector, net):
     for name, before in (("good", good), ("bad", bad)):
         until(lambda name=name: one.peer(name)["restored"] is False)
         assert one.peer(name)["since"] == before["since"]
-    assert (of(one, "good"), of(one, "bad")) == (["up"], ["down"])
+    assert (one.states("good"), one.states("bad")) == (["up"], ["down"])
 
 
 def test_the_time_in_between_is_unknown(daemon, net):
@@ -62,9 +57,8 @@ def test_what_changed_meanwhile_is_told_once(daemon, reflector, net):
     one.start()
     one.wait("falls", "down", "silent")
     one.wait("rises", "up")
-    until(lambda: len(of(one, "falls")) + len(of(one, "rises")) == 4)
-    assert of(one, "falls") == ["up", "down"]
-    assert of(one, "rises") == ["down", "up"]
+    assert one.states("falls") == ["up", "down"]
+    assert one.states("rises") == ["down", "up"]
     falls = one.entry("state", peer="falls", state="down")
     assert (falls["PRIORITY"], falls["HBD_PREVIOUS_STATE"]) == ("3", "up")
     assert int(falls["HBD_DURATION_USEC"]) > 400_000
@@ -127,7 +121,7 @@ def test_crashes_at_any_moment(daemon, reflector, net):
         one.kill()
         one.start()
         one.wait("a", "down" if number % 2 == 0 else "up")
-    until(lambda: of(one, "a")[-1] == "up")
+    assert one.states("a")[-1] == "up"
     one.stop()
     first_of = {}
     for entry in one.entries("state", peer="a"):

@@ -13,11 +13,6 @@ pytestmark = pytest.mark.slow
 UP = "37d9351fc0e84b4da269304e00d9b0b1"
 
 
-def states(one, name):
-    """Give the states that were told of a peer, in order."""
-    return [entry["HBD_STATE"] for entry in one.entries("state", peer=name)]
-
-
 # -- entries -----------------------------------------------------------------------------------
 
 
@@ -138,7 +133,7 @@ def test_one_lost_heartbeat_is_no_alarm(daemon, reflector, net):
     reflector(net(1), manners.Lossy(3))
     one = daemon(peers=[peer("a", net(1))]).start()
     until(lambda: one.peer("a")["sent"] > 15)
-    assert states(one, "a") == ["up"]
+    assert one.states("a") == ["up"]
     assert 20 < one.peer("a")["loss_percent"] < 45
 
 
@@ -181,7 +176,7 @@ def test_late_replies_are_counted_and_are_life(daemon, reflector, net):
     view = until(lambda: (v := one.peer("a"))["late"] >= 3 and v)
     assert view["state"] == "up"
     assert view["loss_percent"] < 50
-    assert states(one, "a") == ["up"]
+    assert one.states("a") == ["up"]
 
 
 def test_one_of_two_addresses_fails(daemon, reflector, net):
@@ -199,8 +194,8 @@ def test_one_of_two_addresses_fails(daemon, reflector, net):
     one.wait("a", "down", "silent")
     first.behave = second.behave = manners.plain
     one.wait("a", "up")
-    assert states(one, "a")[:3] == ["up", "degraded", "down"]
-    assert states(one, "a")[-1] == "up"
+    assert one.states("a")[:3] == ["up", "degraded", "down"]
+    assert one.states("a")[-1] == "up"
 
 
 # -- what lies between -------------------------------------------------------------------------
@@ -226,8 +221,7 @@ def test_behind_a_parent_that_falls(daemon, reflector, net):
     gateway.behave = child.behave = manners.plain
     one.wait("gw", "up")
     one.wait("db", "up")
-    until(lambda: states(one, "db")[-1] == "up")
-    assert "down" not in states(one, "db")
+    assert "down" not in one.states("db")
 
 
 def test_behind_a_parent_that_falls_later(daemon, reflector, net):
@@ -242,7 +236,7 @@ def test_behind_a_parent_that_falls_later(daemon, reflector, net):
     gateway.behave = child.behave = manners.silent
     one.wait("db", "unreachable", "parent-down")
     assert one.state("gw") == ("down", "silent")
-    assert states(one, "db") in (["up", "down", "unreachable"], ["up", "unreachable"])
+    assert one.states("db") in (["up", "down", "unreachable"], ["up", "unreachable"])
 
 
 def test_a_child_that_falls_alone_is_down(daemon, reflector, net):
@@ -254,7 +248,7 @@ def test_a_child_that_falls_alone_is_down(daemon, reflector, net):
     one.wait("db", "up")
     child.behave = manners.silent
     one.wait("db", "down", "silent")
-    assert states(one, "db") == ["up", "down"]
+    assert one.states("db") == ["up", "down"]
 
 
 # -- our own side ------------------------------------------------------------------------------
@@ -278,8 +272,8 @@ def test_everything_falls_silent_at_once(daemon, reflector, net):
     asked[0].behave = manners.plain
     one.wait("p1", "up")
     one.wait("p2", "down", "silent")
-    assert states(one, "p1") == ["up", "unknown", "up"]
-    assert states(one, "p2") == ["up", "unknown", "down"]
+    assert one.states("p1") == ["up", "unknown", "up"]
+    assert one.states("p2") == ["up", "unknown", "down"]
 
 
 def test_one_that_still_answers_is_a_witness(daemon, reflector, net):
@@ -365,7 +359,7 @@ def test_a_stopped_reflector_is_silent(daemon, net):
     assert view["cause"] in ("silent", "filtered")
     two.process.send_signal(signal.SIGCONT)
     one.wait("two", "up")
-    assert states(one, "two") == ["up", "down", "up"]
+    assert one.states("two") == ["up", "down", "up"]
 
 
 @pytest.mark.parametrize("seconds", [2, 5])
@@ -384,7 +378,7 @@ def test_a_stall_of_ours_blames_nobody(daemon, reflector, net, seconds):
     (entry,) = [e for e in one.entries("stall") if int(e["HBD_DURATION_USEC"]) > 1_000_000]
     assert (seconds - 0.5) * 1e6 < int(entry["HBD_DURATION_USEC"]) < (seconds + 1) * 1e6
     assert entry["PRIORITY"] == "6"
-    assert [states(one, f"p{host}") for host in (1, 2, 3)] == [["up"]] * 3
+    assert [one.states(f"p{host}") for host in (1, 2, 3)] == [["up"]] * 3
     for each in asked:
         burst = [r for r in each.requests if resumed <= r.at < resumed + 0.15]
         assert len(burst) <= 3
@@ -401,4 +395,4 @@ def test_short_stops_again_and_again(daemon, reflector, net):
         one.process.send_signal(signal.SIGCONT)
         time.sleep(0.1)
     one.beats("a")
-    assert states(one, "a") == ["up"]
+    assert one.states("a") == ["up"]
