@@ -23,7 +23,7 @@ _MILLISECONDS_ENOUGH: Final = 10_000_000
 def duration(nanoseconds: int) -> str:
     """`3d 4h`, `12s`, `240ms`: the two largest units, and nothing finer than a reader needs."""
     rest = max(nanoseconds, 0)
-    units = _UNITS
+    units: tuple[tuple[str, int], ...] = _UNITS
     if rest >= _MILLISECONDS_ENOUGH:
         units = _UNITS[:4] if rest >= _SECONDS_ENOUGH else _UNITS[:5]
     for index, (unit, size) in enumerate(units):
