@@ -6,7 +6,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 PATH=$PATH:/usr/sbin:/sbin  # an ordinary user's has them not
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/hbd-tests
+# Root's home is closed to the ordinary users that some tests become.
+[ "$(id -u)" -eq 0 ] && home=/var/cache || home=$HOME/.cache
+cache=${XDG_CACHE_HOME:-$home}/hbd-tests
+export HBD_TESTS_CACHE=$cache
 mkdir -p "$cache"
 failed=()
 skipped=()

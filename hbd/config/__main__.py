@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import sys
 
+from hbd import __version__
 from hbd.config.files import load
 from hbd.config.model import ConfigError, Loaded, Problem
 
@@ -22,4 +23,6 @@ def outcome(file: str) -> Loaded | list[Problem]:
 
 
 if __name__ == "__main__":
+    # The version first: after an upgrade the daemon that asks may be older than this code.
+    sys.stdout.buffer.write(__version__.encode() + b"\n")
     pickle.dump(outcome(sys.argv[1]), sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)

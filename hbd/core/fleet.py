@@ -235,12 +235,13 @@ class Fleet:
         self._timers.schedule(path)
         return datagram
 
-    def send_failed(self, path: Path, fault: Fact | None) -> None:
-        """Say that the last heartbeat did not leave: a fault of ours, None for want of room."""
-        path.send_error = fault
+    def send_failed(self, path: Path, fault: Fact) -> None:
+        """Say that the last heartbeat did not leave, and why."""
         path.annul(path.sequence - 1)
-        if fault is None:
-            self.lost_some()
+        if fault.cause is Cause.MTU:
+            path.icmp = fault  # the way is to blame, and it begins with us
+        else:
+            path.send_error = fault
 
     def _missed(self, path: Path) -> None:
         """Ask those whose answers tell what a missed heartbeat means."""

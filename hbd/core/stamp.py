@@ -52,12 +52,17 @@ class Station:
     __slots__ = ("_words", "dice", "estimate", "incarnation", "node")
 
     def __init__(self, node: str, incarnation: int, dice: Dice) -> None:
-        self.node: Final = hbd_tlv.node_id(node)
+        self.node = hbd_tlv.node_id(node)
         self.incarnation: Final = incarnation
         self.dice: Final = dice
         self.estimate = ntp.UNKNOWN_ERROR
         """The Error Estimate of our clock, as it goes on the wire."""
         self._words: dict[tuple[Seen, int], bytes] = {}
+
+    def call(self, node: str) -> None:
+        """Take another name from now on."""
+        self.node = hbd_tlv.node_id(node)
+        self._words.clear()
 
     def tlv(self, seen: Seen, interval: int) -> bytes:
         """Give our TLV for a peer that we see so and ask every `interval` nanoseconds."""

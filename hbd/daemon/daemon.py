@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import socket
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +32,7 @@ from hbd.report.files import StateFiles
 from hbd.report.notify import Notifier, watchdog_interval
 from hbd.report.places import runtime_directory, state_directory
 from hbd.report.store import Store
-from hbd.wire import hbd_tlv, ntp, stamp
+from hbd.wire import ntp, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,7 @@ class Daemon:
         self._keys: Final = read_keys(configuration, environ)
         dice = Random(os.urandom(32))  # noqa: S311 - jitter, SSIDs and noise in T1: no key
         node = configuration.node or socket.gethostname()
-        self.node: Final = node
+        self.node = node
         self.station: Final = Station(node, int.from_bytes(os.urandom(8), "big"), dice)
         self.started: Final = self.clock.wall()
         self._started_real: Final = self.clock.now()
@@ -87,7 +88,7 @@ class Daemon:
             (),
             (),
             lambda _: False,
-            node=hbd_tlv.node_id(node),
+            node=self.station.node,
             incarnation=self.station.incarnation,
         )
         self.mirror: Final = Mirror(self.reflector, self.clock, self.poller)
@@ -105,10 +106,12 @@ class Daemon:
             files=StateFiles(self._runtime),
             notifier=self.notifier,
         )
-        self.teller.drops = lambda: self.monitor.drops
+        self.teller.drops = lambda: self.monitor.drops + self.mirror.drops()
         self.reloading: Final = Reloading(self)
         self.desk: Final = Desk(self, self._runtime)
         self._is_busy = False
+        self._is_flooded = False
+        """More had arrived in the last turn than it could read."""
         self._gap = self.clock.boottime_gap()
         self._clock_checked = -CLOCK_CHECK
         interval = watchdog_interval(environ)
@@ -129,6 +132,7 @@ class Daemon:
         `kept` are the sockets that systemd kept for us, by the names we gave them.
         """
         self._bind(kept)
+        deaf = self.desk.open()  # first: where another daemon answers, its states are not ours
         configuration = self.configuration
         stored = self._store.load()
         self.fleet.apply(configuration.peers)
@@ -146,7 +150,6 @@ class Daemon:
             self.teller.warn(str(warning))
         if stored.error:
             self.teller.warn(f"{stored.error}: a restart will know nothing of states and pauses")
-        deaf = self.desk.open()
         if deaf:
             self.teller.warn(deaf)
         self.take_paths()
@@ -189,14 +192,14 @@ class Daemon:
     def take_over(self, configuration: Configuration) -> Change:
         """Use another configuration from now on; BindError or ConfigError, and nothing changed."""
         read = read_keys(configuration, self._environ)
-        opened = self.mirror.open(configuration.listen, {}, self.teller.warn)
-        gone = set(self.mirror.sockets).difference(configuration.listen)
-        self.mirror.adopt(configuration.listen, opened)
-        for listen in gone:
+        before = set(self.mirror.sockets)
+        opened = self.mirror.replace(configuration.listen, self.teller.warn)
+        for listen in before.difference(self.mirror.sockets):
             self.notifier.remove(stored_name(listen))
-        for listen, bound in opened.items():
-            self.notifier.store(bound.fileno(), stored_name(listen))
+        for listen in opened:
+            self.notifier.store(self.mirror.sockets[listen].fileno(), stored_name(listen))
         self.configuration = configuration
+        self._take_name(configuration.node)
         renewed = renew(self._keys, read)
         self.fleet.start_grace = configuration.start_grace
         change = self.fleet.apply(configuration.peers)
@@ -208,6 +211,12 @@ class Daemon:
         _settle()
         return change
 
+    def _take_name(self, node: str) -> None:
+        self.node = node or socket.gethostname()
+        self.station.call(self.node)
+        told = self.reflector.announcement
+        self.reflector.announcement = replace(told, node=self.station.node)
+
     def refuse(self, errors: list[str]) -> None:
         """Say that a new configuration has mistakes, where people look for it."""
         self.teller.say(messages.reload_refused(new_id(), self.clock.wall(), errors))
@@ -216,6 +225,7 @@ class Daemon:
     def take_paths(self) -> None:
         """The paths are others now: resolve them, and answer whom the configuration says."""
         self.monitor.forbidden_ports = {stamp.PORT, *self.reflector.ports}
+        self.monitor.keep_only(self.configuration.peers)
         self.names.take(self._paths(), self.clock.now())
         self._know_others()
 
@@ -266,11 +276,10 @@ class Daemon:
         now, wall = self.clock.now(), self.clock.wall()
         self.fleet.turn(now, wall)
         self._look_for_suspension()
-        if self.monitor.drain(now, wall):
-            self.fleet.advance()
+        self._drain(now, wall)
         self.monitor.carry_out(self.teller.tell)
         self.poller.call(ready)
-        self.reloading.work()
+        self.reloading.work(now)
         self.names.ask(now)
         self.monitor.carry_out(self.teller.tell)
         for address in self.reflector.refused():
@@ -281,14 +290,25 @@ class Daemon:
         self._look_at_clock(now)
         self._feed_watchdog(now)
 
+    def _drain(self, now: int, wall: int) -> None:
+        """Read before we judge; but a flood that never ends must not silence our heartbeats."""
+        is_empty = self.monitor.drain(now, wall)
+        if not is_empty and not self._is_flooded:
+            self._is_flooded = True
+            return
+        if not is_empty:
+            self.fleet.lost_some()
+        self._is_flooded = not is_empty
+        self.fleet.advance()
+
     def _patience(self) -> int | None:
         """How long nothing has to be done."""
         fleet = self.fleet.next_deadline()
         deadlines = [fleet, self.names.next_deadline(), *self.teller.deadlines()]
-        deadlines.append(self.desk.next_deadline())
+        deadlines += [self.desk.next_deadline(), self.reloading.next_deadline()]
         if self._beat is not None:
             deadlines.append(self._next_beat)
-        if self._is_busy:
+        if self._is_busy or self._is_flooded:
             deadlines.append(0)
         due = [deadline for deadline in deadlines if deadline is not None]
         return min(due) - self.clock.now() if due else None

@@ -47,9 +47,11 @@ def _told_by(keys: Keys) -> list[bytes]:
 
 def by_host(paths: Iterable[Path], keys: Mapping[str, Keys]) -> dict[str, tuple[Key, ...]]:
     """Give for each peer's address the keys of which its heartbeats must have used one."""
-    return {
-        address_of(target): keys[name].accept
-        for path in paths
-        if (name := path.peer.settings.key) is not None
-        for target in path.targets
-    }
+    found: dict[str, tuple[Key, ...]] = {}
+    for path in paths:
+        name = path.peer.settings.key
+        if name is None:
+            continue
+        for host in map(address_of, path.targets):
+            found[host] = found.get(host, ()) + keys[name].accept
+    return found

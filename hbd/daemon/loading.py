@@ -32,7 +32,10 @@ def load_now(file: str) -> Loaded:
 
 
 class Loading:
-    """One reading of the configuration; `done` is called with what came of it."""
+    """One reading of the configuration; `done` is called with what came of it.
+
+    Construction raises OSError where no process can be had.
+    """
 
     def __init__(self, file: str, poller: Poller, done: Callable[[Outcome], None]) -> None:
         self._file: Final = file
@@ -82,17 +85,20 @@ def _command(file: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Not from the current directory, but from where this program itself was loaded."""
-    return {**os.environ, "PYTHONPATH": str(Path(hbd.__file__).parents[1])}
+    """Not from the current directory, but first from where this program itself was loaded."""
+    places = [str(Path(hbd.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 def _outcome(file: str, status: int, output: bytes) -> Outcome:
-    if status == 0:
-        try:
-            outcome: Outcome = pickle.loads(output)  # noqa: S301 - our own child's
-        except (pickle.UnpicklingError, EOFError):
-            pass
-        else:
+    if status != 0:
+        words = f"the process that reads it ended early (status {status}); try again"
+        return [Problem(file, 1, 1, words)]
+    version, _, pickled = output.partition(b"\n")
+    try:
+        if version == hbd.__version__.encode():
+            outcome: Outcome = pickle.loads(pickled)  # noqa: S301 - our own child's
             return outcome
-    words = f"the process that reads it ended early (status {status}); try again"
-    return [Problem(file, 1, 1, words)]
+    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, TypeError):
+        pass  # other code under the same version
+    return [Problem(file, 1, 1, "hbd was upgraded since it was started: systemctl restart hbd")]

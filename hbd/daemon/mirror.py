@@ -12,7 +12,7 @@ from hbd.core.reflector import Reflector, address_of
 from hbd.net.reflecting import ReflectorSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from hbd.core.path import Address
     from hbd.daemon.poller import Poller
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 32
 """Requests answered at a time: more would make the last wait and its timestamp old."""
-BATCHES: Final = 32
-"""At a time and socket, so that a flood leaves the rest of the turn its time."""
+BATCHES: Final = 4
+"""So many in a turn, about a millisecond: a flood leaves the rest of the turn its time."""
 
 NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 
@@ -40,7 +40,12 @@ class Mirror:
         self._poller: Final = poller
 
     def open(
-        self, listens: Iterable[Listen], kept: dict[Listen, int], warn: Callable[[str], None]
+        self,
+        listens: Iterable[Listen],
+        kept: dict[Listen, int],
+        warn: Callable[[str], None],
+        *,
+        shared: bool = False,
     ) -> dict[Listen, ReflectorSocket]:
         """Open what is listened on and not open yet; BindError leaves everything as it was.
 
@@ -51,7 +56,7 @@ class Mirror:
             for listen in listens:
                 if listen in self.sockets or listen in opened:
                     continue
-                bound = self._bind(listen, kept.get(listen), warn)
+                bound = self._bind(listen, kept.get(listen), warn, shared=shared)
                 if bound is not None:
                     opened[listen] = bound
         except BindError:
@@ -61,10 +66,10 @@ class Mirror:
         return opened
 
     def _bind(
-        self, listen: Listen, kept: int | None, warn: Callable[[str], None]
+        self, listen: Listen, kept: int | None, warn: Callable[[str], None], *, shared: bool
     ) -> ReflectorSocket | None:
         try:
-            return ReflectorSocket(listen.address, listen.port, fd=kept)
+            return ReflectorSocket(listen.address, listen.port, fd=kept, shared=shared)
         except OSError as error:
             if listen.address == "::" and error.errno in NO_IPV6:
                 warn(f"listen: [::]:{listen.port} is left out: this machine has no IPv6")
@@ -81,6 +86,28 @@ class Mirror:
             self.sockets[listen] = bound
             self._poller.watch(bound.fileno(), lambda bound=bound: self._answer(bound))  # type: ignore[misc]
         self.reflector.ports = {listen.port for listen in self.sockets}
+
+    def replace(self, listens: Collection[Listen], warn: Callable[[str], None]) -> list[Listen]:
+        """Listen on these instead; give the new ones. BindError leaves everything as it was.
+
+        A wildcard and one address may follow each other on a port: what goes shares it meanwhile
+        (systemd too holds it open for a moment).
+        """
+        going = [bound for listen, bound in self.sockets.items() if listen not in listens]
+        for bound in going:
+            bound.share(on=True)
+        try:
+            opened = self.open(listens, {}, warn, shared=bool(going))
+        except BindError:
+            for bound in going:
+                bound.share(on=False)
+            raise
+        self.adopt(listens, opened)
+        return list(opened)
+
+    def drops(self) -> int:
+        """Count the requests the kernel has dropped for want of room."""
+        return sum(bound.drops() for bound in self.sockets.values())
 
     def close(self) -> None:
         self.adopt((), {})

@@ -18,7 +18,7 @@ from hbd.net.routes import NoRouteError, Route, Routes
 from hbd.net.sender import SenderSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from hbd.core.events import Event
     from hbd.core.path import Address, Path
@@ -48,6 +48,14 @@ NO_ROUTE: Final = {
 }
 NEVER_ASKED: Final = ("none", "noarp", "permanent")
 """Neighbours that the kernel sends to without ARP or ND."""
+NO_ROOM: Final = {
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EAGAIN,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EADDRINUSE,  # no port is left
+}
 IPV6_OFF: Final = {errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
 
@@ -86,6 +94,12 @@ class Monitor:
             self._poller.unwatch(sender.fileno())
             sender.close()
         self._senders.clear()
+
+    def keep_only(self, settings: Iterable[PeerSettings]) -> None:
+        """Close the sockets by which no peer of these leaves any more."""
+        used = {(one.interface, one.source, one.dscp) for one in settings}
+        for way in [way for way in self._senders if way[1:] not in used]:
+            self._close(way)
 
     # -- what arrived -------------------------------------------------------------------------
 
@@ -196,10 +210,12 @@ class Monitor:
         if refusal is None:
             return
         self.weather[errno.errorcode.get(refusal, str(refusal))] += 1
-        if refusal in OWN_LINK and way.interface is not None:
+        if refusal in OWN_LINK | NO_ROUTE and way.interface is not None:
             self._close(way)  # bound to an interface that is gone: a new one has another index
-        if refusal not in (errno.ECONNREFUSED, errno.EMSGSIZE):
-            self.fleet.send_failed(path, _fault(refusal, path, way))
+        if refusal != errno.ECONNREFUSED:
+            self.fleet.send_failed(path, _fault(refusal, path, way, len(datagram)))
+        if refusal in NO_ROOM:
+            self.fleet.lost_some()
 
     def _sender(self, way: Way) -> SenderSocket:
         sender = self._senders.get(way)
@@ -222,8 +238,8 @@ class Monitor:
             sender.close()
 
     def _examine(self, path: Path) -> None:
-        if path.target is None:
-            return
+        if path.target is None or path.deadline is None:
+            return  # removed since it was asked for
         settings = path.peer.settings
         key, fault, next_hop = None, None, None
         if path.is_missing and path.egress is not None:
@@ -288,24 +304,28 @@ def _way(settings: PeerSettings, target: Address) -> Way:
 
 def _known(error: OSError) -> int:
     """Give the errno of a socket that could not be opened, if it is one to expect."""
-    if error.errno not in OWN_LINK | IPV6_OFF | {errno.EPERM, errno.EMFILE, errno.ENFILE}:
+    if error.errno not in OWN_LINK | NO_ROUTE | NO_ROOM | IPV6_OFF | {errno.EPERM}:
         raise error
     return error.errno
 
 
-def _fault(refusal: int, path: Path, way: Way) -> Fact | None:
-    """Say why a heartbeat did not leave; None for want of room."""
+def _fault(refusal: int, path: Path, way: Way, size: int) -> Fact:
+    """Say why a heartbeat of `size` octets did not leave."""
     words = f"{os.strerror(refusal)} ({errno.errorcode.get(refusal, refusal)})"
     address = path.target[0] if path.target is not None else path.address
-    if refusal == errno.EPERM:
-        return Fact(Cause.SEND_BLOCKED, f"our own firewall refuses to send to {address}: {words}")
-    if refusal == errno.EADDRNOTAVAIL and way.source is not None:
-        return Fact(Cause.OWN_LINK, f"source: {way.source} is no address of this machine")
-    if refusal in OWN_LINK:
-        bound = way.interface or way.source or "the interface"
-        return Fact(Cause.OWN_LINK, f"cannot send by {bound}: {words}")
-    if refusal in NO_ROUTE:
-        return Fact(Cause.NO_ROUTE, f"no route to {address}: {words}")
-    if refusal in IPV6_OFF:
-        return Fact(Cause.NO_ROUTE, f"no route to {address}: this machine has no IPv6")
-    return None
+    bound = way.interface or way.source or "the interface"
+    no_address = refusal == errno.EADDRNOTAVAIL and way.source is not None
+    rows = (
+        (no_address, Cause.OWN_LINK, f"source: {way.source} is no address of this machine"),
+        (refusal in OWN_LINK, Cause.OWN_LINK, f"cannot send by {bound}: {words}"),
+        (refusal in NO_ROUTE, Cause.NO_ROUTE, f"no route to {address}: {words}"),
+        (refusal in IPV6_OFF, Cause.NO_ROUTE, f"no route to {address}: no IPv6 on this machine"),
+        (refusal == errno.EMSGSIZE, Cause.MTU, f"our own interface takes no {size} octets at once"),
+        (
+            refusal == errno.EPERM,
+            Cause.SEND_BLOCKED,
+            f"our own firewall refuses to send to {address}: {words}",
+        ),
+    )
+    otherwise = Fact(Cause.SEND_BLOCKED, f"this machine cannot send to {address}: {words}")
+    return next((Fact(cause, told) for so, cause, told in rows if so), otherwise)

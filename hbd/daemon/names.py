@@ -39,18 +39,18 @@ class Names:
         for path in paths:
             name = path.address, path.peer.settings.port
             if name not in before:
+                if path.targets:
+                    continue  # numeric, and known
                 target = numeric(*name)
                 if target is not None:
-                    if path.targets != (target,):
-                        self._fleet.resolved(path, (target,))
+                    self._fleet.resolved(path, (target,))
                     continue
             self._paths.setdefault(name, []).append(path)
-        self._due = {name: self._due.get(name, now) for name in self._paths}
+        self._due = {
+            name: self._due.get(name, now) if all(path.targets for path in same) else now
+            for name, same in self._paths.items()
+        }
         self._retry = {name: span for name, span in self._retry.items() if name in self._paths}
-        for name, same in self._paths.items():
-            known = next((path for path in same if path.targets), None)
-            if known is not None and any(not path.targets for path in same):
-                self._due[name] = now
         self._next = min(self._due.values(), default=None)
 
     def next_deadline(self) -> int | None:

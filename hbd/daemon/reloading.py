@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hbd.config.model import ConfigError, Loaded
+from hbd.config.model import ConfigError, Loaded, Problem
+from hbd.core.model import SECOND
 from hbd.daemon.loading import Loading, Outcome
 from hbd.daemon.mirror import BindError
 from hbd.daemon.teller import new_id
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from hbd.core.roster import Change
     from hbd.daemon.daemon import Daemon
 
+PATIENCE: Final = 50 * SECOND
+"""How long the configuration may take to be read; whoever asks waits for 60 s."""
+
 Done = tuple["Change", list[str]] | list[str]
 """What changed and the warnings, or the errors for which nothing did."""
 
@@ -26,6 +30,7 @@ class Reloading:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon: Final = daemon
         self._loading: Loading | None = None
+        self._deadline = 0
         self._wanted = False
         self._waiting: list[Callable[[Done], None]] = []
         self._served: list[Callable[[Done], None]] = []
@@ -36,15 +41,30 @@ class Reloading:
         if done is not None:
             self._waiting.append(done)
 
-    def work(self) -> None:
-        """Begin what was asked for."""
-        if not self._wanted or self._loading is not None:
+    def work(self, now: int) -> None:
+        """Begin what was asked for; give up what takes too long."""
+        if self._loading is not None:
+            if now >= self._deadline:
+                self._loading.cancel()
+                words = f"reading it took longer than {PATIENCE // SECOND} s; try again"
+                self._finish([Problem(self._daemon.configuration.file, 1, 1, words)])
+            return
+        if not self._wanted:
             return
         self._wanted = False
         self._served, self._waiting = self._waiting, []
         daemon = self._daemon
-        daemon.notifier.reloading(daemon.clock.now() // 1_000)
-        self._loading = Loading(daemon.configuration.file, daemon.poller, self._finish)
+        daemon.notifier.reloading(now // 1_000)
+        self._deadline = now + PATIENCE
+        file = daemon.configuration.file
+        try:
+            self._loading = Loading(file, daemon.poller, self._finish)
+        except OSError as error:
+            words = f"no process to read it with: {error.strerror}; try again"
+            self._finish([Problem(file, 1, 1, words)])
+
+    def next_deadline(self) -> int | None:
+        return None if self._loading is None else self._deadline
 
     def cancel(self) -> None:
         """The daemon stops: nothing is taken over any more."""

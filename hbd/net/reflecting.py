@@ -39,15 +39,18 @@ class Request(NamedTuple):
 class ReflectorSocket:
     """A UDP socket bound to one address and port, by us or by whoever kept it for us.
 
-    Construction raises OSError: the address is not ours or taken, the port is privileged; with
-    EINVAL when the socket passed is not bound to that address and port, and it is left open.
+    `shared`: beside a socket that shares its port for the moment. Construction raises OSError: the
+    address is not ours or taken, the port is privileged; with EINVAL when the socket passed is not
+    bound to that address and port, and it is left open.
     """
 
-    def __init__(self, address: str, port: int, *, fd: int | None = None) -> None:
+    def __init__(
+        self, address: str, port: int, *, fd: int | None = None, shared: bool = False
+    ) -> None:
         local = numeric(address, port)
         if local is None:
             raise OSError(errno.EADDRNOTAVAIL, "not a numeric address", address)
-        self._socket = _bound(local) if fd is None else _adopted(fd, local)
+        self._socket = _bound(local, shared=shared) if fd is None else _adopted(fd, local)
         measure(self._socket)
         if self._socket.family == socket.AF_INET6:
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
@@ -61,6 +64,10 @@ class ReflectorSocket:
 
     def close(self) -> None:
         self._socket.close()
+
+    def share(self, *, on: bool) -> None:
+        """Let another socket that asks for it, with `shared`, have the same port."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(on))
 
     def receive(self, limit: int) -> list[Request]:
         """Take up to so many datagrams."""
@@ -89,10 +96,13 @@ class ReflectorSocket:
         return drops(self._socket)
 
 
-def _bound(local: Address) -> socket.socket:
+def _bound(local: Address, *, shared: bool) -> socket.socket:
     opened = open_socket(_family(local))
     try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(shared))
         opened.bind(local)
+        # Only to get past one of ours that is about to go: from now on it is ours alone.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError:
         opened.close()
         raise

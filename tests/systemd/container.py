@@ -38,7 +38,7 @@ def mirror():
 
 def debian():
     """The root directory of a Debian 12, made once and kept in the cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hbd-tests"
+    cache = Path(os.environ.get("HBD_TESTS_CACHE") or Path.home() / ".cache" / "hbd-tests")
     key = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:12]
     root = cache / f"bookworm-{key}"
     if root.exists():
