@@ -1,0 +1,78 @@
+"""Reloads when something is not as it should be: sockets, names, processes, upgrades."""
+
+import pickle
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+from running import PORT, peer, until
+
+import hbd
+from hbd.config.model import Configuration, Loaded
+from hbd.daemon.loading import _outcome
+
+pytestmark = pytest.mark.slow
+
+
+def test_one_address_follows_the_wildcard_on_its_port(daemon, net):
+    """listen: may change from 0.0.0.0 to one address of the same port, and back, in a reload."""
+    one = daemon(listen=[f"0.0.0.0:{PORT}"], accept="any", peers=[peer("self", net(1))]).start()
+    one.wait("self", "up")
+    for listen in (f"{net(1)}:{PORT}", f"0.0.0.0:{PORT}"):
+        one.configure(listen=[listen], accept="any", peers=[peer("self", net(1))])
+        assert one.hbd("reload").returncode == 0
+        answered = one.status()["reflector"]["answered"]
+        until(lambda before=answered: one.status()["reflector"]["answered"] > before)
+    assert one.entries("state", peer="self", state="down") == []
+
+
+def test_a_new_node_name_is_taken_over(daemon, net):
+    """node: changes with a reload."""
+    one = daemon(node="before", peers=[peer("a", net(1))]).start()
+    one.configure(node="after", peers=[peer("a", net(1))])
+    assert one.hbd("reload").returncode == 0
+    assert one.status()["node"] == "after"
+
+
+def test_a_renamed_peer_with_a_host_name_is_asked_at_once(daemon):
+    """A peer whose address is a host name is resolved at once under its new name too."""
+    one = daemon(listen=[f"127.0.0.1:{PORT}"], peers=[peer("x", "localhost")]).start()
+    one.wait("x", "up")
+    one.configure(listen=[f"127.0.0.1:{PORT}"], peers=[peer("y", "localhost")])
+    assert one.hbd("reload").returncode == 0
+    one.wait("y", "up")
+
+
+def test_no_process_for_a_reload_refuses_it_and_nothing_more(daemon, net):
+    """A daemon that cannot start a process refuses the reload and goes on."""
+    one = daemon(peers=[peer("a", net(1))]).start()
+    limits = resource.prlimit(one.process.pid, resource.RLIMIT_NOFILE)
+    descriptors = len(list(Path(f"/proc/{one.process.pid}/fd").iterdir()))
+    resource.prlimit(one.process.pid, resource.RLIMIT_NOFILE, (descriptors, limits[1]))
+    one.process.send_signal(signal.SIGHUP)
+    assert "try again" in one.entry("reload-refused")["MESSAGE"]
+    resource.prlimit(one.process.pid, resource.RLIMIT_NOFILE, limits)
+    assert one.hbd("reload").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        b"99.0\n" + pickle.dumps([]),
+        hbd.__version__.encode() + b"\ncos\nno_such_thing\n.",
+        hbd.__version__.encode() + b"\n",
+        b"",
+    ],
+)
+def test_what_another_version_says_is_no_configuration(output):
+    """After an upgrade under a running daemon a reload says to restart it."""
+    (problem,) = _outcome("hbd.yaml", 0, output)
+    assert "restart" in problem.text
+
+
+def test_what_this_version_says_is():
+    """The same version's outcome is taken as it is."""
+    loaded = Loaded(Configuration("hbd.yaml"))
+    output = hbd.__version__.encode() + b"\n" + pickle.dumps(loaded)
+    assert _outcome("hbd.yaml", 0, output) == loaded
