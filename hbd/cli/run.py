@@ -18,6 +18,7 @@ from hbd.report import messages
 from hbd.report.choose import choose
 from hbd.report.control import SocketTakenError
 from hbd.report.notify import Notifier
+from hbd.report.store import StoreTakenError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -55,7 +56,7 @@ def run(arguments: Namespace) -> int:
         daemon = _begin(load_now(arguments.config), arguments.log)
     except ConfigError as error:
         return _refuse(error, notifier)
-    except (BindError, SocketTakenError, OSError) as error:
+    except (BindError, SocketTakenError, StoreTakenError, OSError) as error:
         notifier.status(f"cannot start: {error}")
         sys.stderr.write(f"hbd: cannot start: {error}\n")
         return os.EX_OSERR

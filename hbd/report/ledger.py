@@ -6,6 +6,7 @@ one batch is ever half there.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from contextlib import suppress
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from hbd.report.records import PeerRecord
 
 NAME: Final = "peers.jsonl"
+LOCK: Final = "lock"
 COMPACT_BYTES: Final = 1 << 20
 """Below this a file is not worth rewriting."""
 CHUNK: Final = 64
@@ -92,12 +94,32 @@ class Ledger:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / NAME
+        self._lock: int | None = None
         self._fd: int | None = None
         self._size = 0
         self._compacted = 0
         self.contents = Contents()
         self.damaged = 0
         """Lines that could not be read: half-written ones at the end of a file, usually."""
+
+    def lock(self) -> None:
+        """Keep others out until `release`; BlockingIOError where another process is in."""
+        if self._lock is not None:
+            return
+        fd = os.open(self._path.with_name(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        self._lock = fd
+
+    def release(self) -> None:
+        """Close, and let others in."""
+        self.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def read(self) -> int | None:
         """Fill `contents`; when the file was last touched (wall clock, ns), if it is there."""
@@ -127,6 +149,7 @@ class Ledger:
 
     def rewrite(self) -> None:
         """Write everything anew beside the old file, then put it in its place."""
+        self.lock()
         self.close()
         fresh = self._path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC

@@ -34,6 +34,10 @@ RETRY_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 
 
+class StoreTakenError(Exception):
+    """Another daemon keeps its states in the same directory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What an earlier process left."""
@@ -80,12 +84,19 @@ class Store:
         self._broken_until = 0.0
 
     def load(self) -> Stored:
-        """Read what is there and begin to write. Where that cannot be, `error` says why, once."""
+        """Read what is there and begin to write. Where that cannot be, `error` says why, once.
+
+        StoreTakenError where another daemon does so; nothing has been touched then.
+        """
         error, moment = "", None
         try:
             self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self._ledger.lock()
             moment = self._ledger.read()
             self._ledger.rewrite()
+        except BlockingIOError:
+            words = f"another hbd keeps its states in {self._directory}"
+            raise StoreTakenError(f"{words}; stop it, or set STATE_DIRECTORY") from None
         except OSError as failed:
             self._broken_until = time.monotonic() + RETRY_SECONDS
             error = f"cannot store states in {self._directory}: {failed.strerror or failed}"
@@ -197,7 +208,7 @@ class Store:
                 self._peer_of.clear()
             self._write([*_batches(waiting), *([Batch(gone=gone)] if gone else [])])
             if closing:
-                self._ledger.close()
+                self._ledger.release()
                 return
 
     def _has_work(self) -> bool:

@@ -132,17 +132,22 @@ def test_a_quick_restart_is_an_event_not_an_outage(daemon, net):
 
 
 def test_a_second_daemon_in_the_same_directory_is_refused(daemon, net):
-    """The second daemon ends with 71 and says who is there; the first does not notice."""
+    """The second daemon ends with 71 and says what is taken; the first does not notice."""
     one = daemon(peers=[peer("a", net(1))]).start()
     first, one.process, log = one.process, None, one.log
+    stored = one.directory / "state/peers.jsonl"
+    inode = stored.stat().st_ino
     one.log = one.directory / "second"
-    status, said = one.refuses_to_start()
-    assert status == 71
-    assert str(one.directory / "run/io.hbd") in said
-    assert said.splitlines()[-1].startswith("hbd: cannot start: ")
+    for taken, name in (("RUNTIME_DIRECTORY", "run/io.hbd"), ("STATE_DIRECTORY", "state")):
+        status, said = one.refuses_to_start()
+        assert status == 71
+        assert str(one.directory / name) in said
+        assert said.splitlines()[-1].startswith("hbd: cannot start: ")
+        one.environment[taken] = str(one.directory / "another")
     one.process, one.log = first, log
     assert one.status()["pid"] == first.pid
     assert one.entries("stop") == []
+    assert stored.stat().st_ino == inode
 
 
 def test_a_stale_socket_is_replaced(daemon, net):

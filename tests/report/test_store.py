@@ -16,7 +16,7 @@ from hbd.report import ledger
 from hbd.report.entry import Entry
 from hbd.report.ledger import Batch, Contents, parse
 from hbd.report.records import Pause, PeerRecord
-from hbd.report.store import PATIENCE, Store
+from hbd.report.store import PATIENCE, Store, StoreTakenError
 
 
 def entry(number, peer="db1"):
@@ -127,6 +127,18 @@ def test_crash_between_store_and_send_sends_again_under_the_same_id(directory):
     stored = loaded(directory)
     assert ids(stored.pending) == ["ab" * 16]
     assert stored.peers["db1"].state is State.DOWN
+
+
+def test_second_daemon_finds_the_directory_taken_and_touches_nothing(store, directory):
+    """Who comes second is told so and changes nothing; who comes after a kill gets it all."""
+    store.record(record(), entry(1), 0)
+    wait_for(store, 1)
+    inode = (directory / ledger.NAME).stat().st_ino
+    with pytest.raises(StoreTakenError, match="another hbd keeps its states in"):
+        Store(directory).load()
+    assert (directory / ledger.NAME).stat().st_ino == inode
+    store.close()
+    assert loaded(directory).peers == {"db1": record()}
 
 
 def test_half_written_line_is_left_out(store, directory):
