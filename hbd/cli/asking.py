@@ -19,6 +19,9 @@ EXIT_OF: Final = {
     "Busy": EX_NO_DAEMON,
 }
 
+FAILURES: Final = (RemoteError, NoDaemonError, OSError)
+"""What asking may end with."""
+
 OK: Final = {"up", "paused"}
 BAD: Final = {"down", "unreachable"}
 
@@ -52,24 +55,28 @@ def ask(method: str, **parameters: object) -> dict[str, Any]:
     """Ask the daemon once; AskError where it cannot be asked, or refuses."""
     try:
         return client().call(method, **parameters)
-    except RemoteError as error:
-        raise refused(error) from error
-    except NoDaemonError as error:
-        raise no_daemon(error) from error
-    except OSError as error:
-        raise AskError(f"cannot ask the daemon: {error}", os.EX_NOPERM) from error
+    except FAILURES as error:
+        raise in_words(error) from error
 
 
-def no_daemon(error: NoDaemonError) -> AskError:
-    """Say where nobody answers and what to do."""
-    words = (
-        f"{error}: start it with systemctl start hbd, or set RUNTIME_DIRECTORY to where yours runs"
-    )
-    return AskError(words, EX_NO_DAEMON)
+def in_words(error: RemoteError | NoDaemonError | OSError) -> AskError:
+    """Say why there is no answer and what to do."""
+    match error:
+        case RemoteError():
+            return _refused(error)
+        case NoDaemonError():
+            words = (
+                f"{error}: start it with systemctl start hbd,"
+                " or set RUNTIME_DIRECTORY to where yours runs"
+            )
+            return AskError(words, EX_NO_DAEMON)
+        case PermissionError():
+            words = "not permitted to open the control socket: try sudo"
+            return AskError(words, os.EX_NOPERM)
+    return AskError(f"cannot ask the daemon: {error}", os.EX_NOPERM)
 
 
-def refused(error: RemoteError) -> AskError:
-    """Put a refusal into words."""
+def _refused(error: RemoteError) -> AskError:
     parameters = error.parameters
     match error.name:
         case "NoSuchPeer":

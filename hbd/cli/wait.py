@@ -7,8 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from hbd.cli.asking import AskError, ask, client, complain, declare, no_daemon, refused, span
-from hbd.report.client import NoDaemonError, RemoteError
+from hbd.cli.asking import FAILURES, AskError, ask, client, complain, declare, in_words, span
+from hbd.report.client import NoDaemonError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -51,10 +51,8 @@ def run(arguments: Namespace) -> int:
             return complain(error)
         sys.stderr.write(f"hbd: {arguments.peer} is {state}, not {arguments.state}: timed out\n")
         return 1
-    except RemoteError as error:
-        return complain(refused(error))
-    except AskError as error:
-        return complain(error)
+    except FAILURES as error:
+        return complain(in_words(error))
 
 
 def _follow(peer: str, accepted: set[str], end: float | None) -> int:
@@ -67,9 +65,9 @@ def _follow(peer: str, accepted: set[str], end: float | None) -> int:
                 seen = True
                 if change["state"] in accepted:
                     return os.EX_OK
-        except NoDaemonError as error:
+        except NoDaemonError:
             if not seen:
-                raise no_daemon(error) from error
+                raise
             _breathe(end)
 
 

@@ -345,6 +345,17 @@ def test_wait_ends_at_its_timeout(fleet, name, state):
     assert 0.5 <= took < 2.5
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("words", [("wait", "good"), ("status",)])
+def test_socket_that_may_not_be_opened(daemon, net, words):
+    """Who may not open the socket gets 77 and what would help, however the daemon is asked."""
+    one = daemon(peers=[peer("good", net(1))]).start()
+    (one.directory / "run").chmod(0o700)
+    done = one.hbd(*words, user=NOBODY)
+    assert done.returncode == 77
+    assert done.stderr == "hbd: not permitted to open the control socket: try sudo\n"
+
+
 def test_wait_sees_a_change_and_outlives_a_restart(daemon, reflector, net):
     """Who waits for up sees it, though the daemon is stopped and started meanwhile."""
     one = daemon(peers=[peer("later", net(1))]).start()
