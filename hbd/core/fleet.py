@@ -22,7 +22,7 @@ from hbd.core.roster import Change, Roster
 from hbd.core.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 STALL_TOLD: Final = 100 * MILLISECOND
 """From this lateness on an entry says that we did not run."""
@@ -103,10 +103,13 @@ class Fleet:
 
     # -- settings -----------------------------------------------------------------------------
 
-    def apply(self, settings: Iterable[PeerSettings]) -> Change:
-        """Take over new settings; new paths wait for `resolved`."""
+    def apply(self, settings: Iterable[PeerSettings], renewed: Collection[str] = ()) -> Change:
+        """Take over new settings; new paths wait for `resolved`.
+
+        `renewed`: names of keys whose octets are others now.
+        """
         before = set(self.peers.values())
-        change = self._roster.apply(settings)
+        change = self._roster.apply(settings, renewed)
         for peer in before.difference(self.peers.values()):
             self._news.forget(peer)
         for name in change.changed:
@@ -144,6 +147,8 @@ class Fleet:
         self._roster.aim(path, targets)
         if path.target not in targets:
             path.target = targets[0]
+            path.ask_anew(self.clock.now)
+            self._timers.schedule(path)
         if is_new:
             self._spread(path, max(self._grace_until, path.judge_from))
             self._outputs.append(Examine(path))

@@ -15,6 +15,7 @@ from hbd.core.window import Window
 
 if TYPE_CHECKING:
     from hbd.core.egress import Egress
+    from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
 
 Address = tuple[str, int] | tuple[str, int, int, int]
@@ -48,6 +49,9 @@ class Answer(NamedTuple):
 
 class Session(Protocol):
     """A protocol's part of a path: heartbeats and replies as octets."""
+
+    def adopt(self, settings: PeerSettings) -> None:
+        """Take over new settings; they apply from the next heartbeat."""
 
     def compose(self, sequence: int, wall: int, state: State) -> tuple[bytes, int]:
         """Give the octets of a heartbeat and its token."""
@@ -274,10 +278,11 @@ class Path(Timer):
         self.is_put_off = False
         self.deadline = max(self.last_sent + self.timing.probe, now + 1)
 
-    def adopt(self, timing: Timing, limits: Limits) -> None:
+    def adopt(self, settings: PeerSettings) -> None:
         """Take over new settings; they apply from the next heartbeat."""
-        self.timing = timing
-        self.limits = limits
+        timing = self.timing = settings.timing
+        limits = self.limits = settings.limits
+        self.session.adopt(settings)
         self.lossy = self.lossy and limits.max_loss is not None
         self.slow = self.slow and limits.max_rtt is not None
         if self.asked is None and self.deadline is not None:
@@ -298,6 +303,16 @@ class Path(Timer):
     def ask_again(self, now: int) -> None:
         """Repeat the round, once: a fault of ours spoilt it."""
         self.repeated = True
+        self._begin_round(now)
+
+    def ask_anew(self, now: int) -> None:
+        """What is in question cannot be answered any more, by a change of ours: ask again."""
+        self.annul_waiting(now)
+        if self.asked is not None:
+            self._begin_round(now)
+
+    def _begin_round(self, now: int) -> None:
+        self.is_put_off = False
         self.missed = 0
         self.asked = None
         self.deadline = now

@@ -8,7 +8,7 @@ from hbd.core.path import Address, Path, Session
 from hbd.core.peer import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from hbd.core.clock import Clock
     from hbd.core.model import PeerSettings
@@ -39,20 +39,23 @@ class Roster:
         """Give what lies between us and the peer."""
         return self.peers.get(peer.settings.via) if peer.settings.via is not None else None
 
-    def apply(self, settings: Iterable[PeerSettings]) -> Change:
-        """Take over new settings: what is the same path goes on, with all that is known of it."""
+    def apply(self, settings: Iterable[PeerSettings], renewed: Collection[str]) -> Change:
+        """Take over new settings: what is the same path goes on, with all that is known of it.
+
+        `renewed`: names of keys whose octets are others now.
+        """
         wanted = {one.name: one for one in settings}
         removed = [name for name in self.peers if name not in wanted]
         added = [name for name in wanted if name not in self.peers]
         changed = [
             name
             for name, peer in self.peers.items()
-            if wanted.get(name, peer.settings) != peer.settings
+            if name in wanted and (wanted[name] != peer.settings or wanted[name].key in renewed)
         ]
         for name in removed:
             self._remove(self.peers.pop(name))
         for name in changed:
-            self._change(self.peers[name], wanted[name])
+            self._change(self.peers[name], wanted[name], renewed)
         for name in added:
             peer = self.peers[name] = Peer(wanted[name], self._clock.wall, self._clock.real)
             self._give_paths(peer)
@@ -71,16 +74,17 @@ class Roster:
         if path.egress is not None:
             path.egress.paths.pop(path, None)
 
-    def _change(self, peer: Peer, settings: PeerSettings) -> None:
+    def _change(self, peer: Peer, settings: PeerSettings, renewed: Collection[str]) -> None:
         before, peer.settings = peer.settings, settings
+        is_other_session = before.stamp != settings.stamp or settings.key in renewed
         for path in list(peer.paths):
             if not _is_same_path(before, settings) or path.address not in settings.addresses:
                 peer.paths.remove(path)
                 self._drop(path)
                 continue
-            path.adopt(settings.timing, settings.limits)
-            if before.stamp != settings.stamp:
-                path.session = self._session(settings)
+            path.adopt(settings)
+            if is_other_session:
+                path.ask_anew(self._clock.now)
         self._give_paths(peer)
 
     def _give_paths(self, peer: Peer) -> None:

@@ -92,6 +92,7 @@ class StampSession:
         "_is_hbd",
         "_keys",
         "_options",
+        "_random_ssid",
         "_silent",
         "_ssid",
         "_station",
@@ -99,19 +100,23 @@ class StampSession:
     )
 
     def __init__(self, settings: PeerSettings, station: Station, keys: Keys | None = None) -> None:
-        options = settings.stamp
         self._keys: Final = keys
-        self._options: Final = options
         self._station: Final = station
-        random_ssid = 1 + station.dice.getrandbits(32) % 0xFFFF
-        self._ssid: Final = random_ssid if options.ssid is None else options.ssid
+        self._random_ssid: Final = 1 + station.dice.getrandbits(32) % 0xFFFF
         self._is_hbd: bool | None = None
         """Whether the reflector fills in our TLV, once that is known."""
         self._without = 0
         """Replies that brought our TLV back as it was, or not at all."""
         self._silent = 0
         """Heartbeats since the last reply."""
-        self._interval: Final = settings.timing.interval
+        self.adopt(settings)
+
+    def adopt(self, settings: PeerSettings) -> None:
+        """Take over new settings; what was learnt of the reflector stays."""
+        options = settings.stamp
+        self._options = options
+        self._ssid = self._random_ssid if options.ssid is None else options.ssid
+        self._interval = settings.timing.interval
 
     def compose(self, sequence: int, wall: int, state: State) -> tuple[bytes, int]:
         """Give a heartbeat for this moment, and its T1."""

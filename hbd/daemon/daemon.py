@@ -200,12 +200,8 @@ class Daemon:
             self.notifier.store(self.mirror.sockets[listen].fileno(), stored_name(listen))
         self.configuration = configuration
         self._take_name(configuration.node)
-        renewed = renew(self._keys, read)
         self.fleet.start_grace = configuration.start_grace
-        change = self.fleet.apply(configuration.peers)
-        for name, peer in self.fleet.peers.items():
-            if peer.settings.key in renewed and name not in [*change.added, *change.changed]:
-                change.changed.append(name)
+        change = self.fleet.apply(configuration.peers, renew(self._keys, read))
         self.teller.take_peers(change.removed)
         self.take_paths()
         _settle()

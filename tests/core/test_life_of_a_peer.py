@@ -3,15 +3,19 @@
 import re
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
 
 import pytest
 
 from hbd.core.events import StateChanged
 from hbd.core.fleet import Restored
-from hbd.core.model import MILLISECOND, SECOND, Cause, Limits, State, Timing
+from hbd.core.model import MILLISECOND, SECOND, Cause, Limits, StampOptions, State, Timing, Tlv
 from hbd.core.path import Fact
 from hbd.core.peer import Pause
-from tests.simulation.world import START, WALL, EgressKey, Link, World, peer
+from hbd.core.stamp import Keys, StampSession, Station
+from hbd.wire import hbd_tlv, stamp, tlv
+from hbd.wire.auth import Key
+from tests.simulation.world import START, WALL, EgressKey, Link, World, peer, reflect
 
 A, B, A2 = "10.0.0.1", "10.0.0.2", "10.0.1.1"
 HOUR = 3_600 * SECOND
@@ -92,6 +96,48 @@ def test_reload_while_a_heartbeat_is_in_question(retries):
         last = max(at for at in world.sent_to(A) if at < downs[0].at)
         assert downs[0].at - last >= min(after.timeout, Timing().timeout)
         assert downs[0].detection <= Timing().detection + after.detection
+
+
+@pytest.mark.parametrize("how", ["ssid", "key"])
+def test_new_session_while_a_heartbeat_is_in_question(how):
+    """A reply that the new options or key refuse is held against nobody: it is asked anew."""
+    station = Station("monitor", 1, Random(1))  # noqa: S311 - to be replayed
+    both = old, new = Key(b"old" * 8), Key(b"new" * 8)
+    keys = Keys(old, (old,))
+    world = World(1, session=lambda one: StampSession(one, station, keys if one.key else None))
+    world.reflect = lambda datagram, wall: reflect(
+        datagram, wall, key=next((key for key in both if stamp.is_signed(datagram, key)), None)
+    )
+    timing = Timing(SECOND, 500 * MILLISECOND, 0, 2)
+    before = peer(A, timing=timing, key="k" if how == "key" else None, stamp=StampOptions(ssid=5))
+    world.watch(before, peer(B), link=Link(delay=100 * MILLISECOND))
+    world.run(10 * SECOND)
+    while world.path(A).asked is None:
+        world.run(MILLISECOND)
+    at = world.now
+    if how == "key":
+        keys.sign, keys.accept = new, (new,)
+        change = world.fleet.apply([before, peer(B)], {"k"})
+    else:
+        change = world.apply(replace(before, stamp=StampOptions(ssid=6)), peer(B))
+    assert change.changed == [A]
+    world.run(10 * SECOND)
+    assert world.states_of(A) == [State.UP]
+    assert world.path(A).loss(world.fleet.clock.now) == 0.0
+    assert world.fleet.dropped["bad-reply"] == 1
+    assert at in world.sent_to(A)
+
+
+def test_new_interval_is_told_from_the_next_heartbeat():
+    """hbd's TLV carries the interval of now, not that of before the reload."""
+    world = world_of()
+    world.apply(peer(A, stamp=StampOptions(tlv=Tlv.ON)), peer(B))
+    world.run(10 * SECOND)
+    world.apply(peer(A, timing=QUICK, stamp=StampOptions(tlv=Tlv.ON)), peer(B))
+    world.run(10 * SECOND)
+    last = [datagram for _, to, datagram in world.sent if to == A][-1]
+    ((found,), _) = tlv.split(last[stamp.OPEN_SIZE :])
+    assert hbd_tlv.parse(found.value).interval_usec == 200_000
 
 
 def test_new_path_changes_the_peer_only_by_a_verdict():
@@ -446,6 +492,21 @@ def test_first_address_that_answers_is_kept(retries):
     at = world.now
     world.run(60 * SECOND)
     assert {to for when, to, _ in world.sent if when > at} == {"10.0.2.1", B}
+
+
+def test_name_that_moves_while_a_heartbeat_is_in_question():
+    """The reply from the address of before is lost to us: nobody is down for that."""
+    world = resolver_world(retries=0)
+    world.resolve(world.path("db"), A, link=Link(delay=100 * MILLISECOND))
+    world.run(10 * SECOND)
+    while world.path("db").asked is None:
+        world.run(MILLISECOND)
+    at = world.now
+    world.resolve(world.path("db"), A2)
+    world.run(10 * SECOND)
+    assert world.states_of("db") == [State.UP]
+    assert world.path("db").loss(world.fleet.clock.now) == 0.0
+    assert world.sent_to(A2)[0] == at
 
 
 def test_address_that_is_gone_from_the_name_is_left():

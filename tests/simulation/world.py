@@ -31,6 +31,9 @@ CALM = 3_600
 class NumberSession:
     """The cheapest protocol there can be: a sequence number, and the same back."""
 
+    def adopt(self, _settings):
+        pass
+
     def compose(self, sequence, _wall, _state):
         return sequence.to_bytes(8, "big"), sequence
 
@@ -313,7 +316,7 @@ def geometric(dice: Random, chance: float) -> int:
     return answered
 
 
-def reflect(datagram: bytes, wall: int) -> bytes:
+def reflect(datagram: bytes, wall: int, key=None) -> bytes:
     """Answer as a plain stateless RFC 8762 reflector does."""
     stamp_now = ntp.ntp_from_unix(wall)
     return stamp.pack_reply(
@@ -323,6 +326,7 @@ def reflect(datagram: bytes, wall: int) -> bytes:
         estimate=1,
         receive_timestamp=stamp_now,
         ttl=64,
+        key=key,
     )
 
 
