@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from hbd.core.events import StateChanged
 from hbd.core.model import MILLISECOND, SECOND
 from hbd.daemon import status
 from hbd.report import messages
-from hbd.report.records import Pause, PeerRecord
+from hbd.report.records import PeerRecord
 from hbd.report.sink import QUEUE_LIMIT
 from hbd.report.snapshot import snapshot
 from hbd.report.verdicts import entry_of
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 STATUS_SPACING: Final = 250 * MILLISECOND
 """STATUS= is sent no more often."""
 
-EVENTS: Final = 32
-"""So many are told in one turn: a storm must not hold up heartbeats."""
+EVENTS: Final = 128
+"""So many are told in one turn, about 5 ms: a storm must not hold up heartbeats."""
 
 DAY: Final = 86_400 * SECOND
 
@@ -47,9 +48,14 @@ def new_id() -> str:
 
 def record(peer: Peer) -> PeerRecord:
     """Give what is kept of a peer over a restart."""
-    paused = peer.pause
-    pause = None if paused is None else Pause(paused.until, paused.reason, paused.by)
-    return PeerRecord(peer.name, peer.state, peer.cause, peer.since, pause)
+    return PeerRecord(peer.name, peer.state, peer.cause, peer.since, peer.pause)
+
+
+def began(event: StateChanged) -> int:
+    """Give when the state began, on the wall clock; a better known cause does not begin it anew."""
+    if event.is_refinement and event.duration is not None:
+        return event.since - event.duration
+    return event.since
 
 
 class Teller:
@@ -78,6 +84,8 @@ class Teller:
         self._files: Final = files
         self._notifier: Final = notifier
         self._events: deque[Event] = deque()
+        self._kept: dict[str, Peer] = {}
+        """Peers to be stored as they are, once what happened to them is stored."""
         self._complaint = ""
         self._status_due: int | None = None
         self._status_sent = -STATUS_SPACING
@@ -90,7 +98,11 @@ class Teller:
     # -- telling ------------------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:
-        """Tell what the fleet says happened; in the same order, though a storm takes some turns."""
+        """Tell what the fleet says happened; in the same order, though a storm takes some turns.
+
+        State and entry are stored together: of what a crash leaves untold nothing is stored, and
+        the next process finds and tells it itself.
+        """
         self._events.append(event)
 
     def _tell(self, event: Event) -> None:
@@ -104,7 +116,7 @@ class Teller:
         self._want_status()
         for listener in self.listeners:
             listener(event)
-        known = replace(record(peer), state=event.state, cause=event.cause, since=event.since)
+        known = replace(record(peer), state=event.state, cause=event.cause, since=began(event))
         entry = entry_of(event, new_id(), peer.settings.port)
         self._store.record(known, entry, self._clock.now())
 
@@ -118,12 +130,13 @@ class Teller:
 
     def again(self, entries: list[Entry]) -> None:
         """Send what an earlier process stored and may not have sent; under the same ids."""
+        self._sink.queue.limit += len(entries)
         for entry in entries:
             self._put(entry)
 
     def keep(self, peer: Peer) -> None:
         """Store a peer as it is, without an entry."""
-        self._store.record(record(peer), None, self._clock.now())
+        self._kept[peer.name] = peer
 
     def snapshot(self, occasion: str) -> None:
         """Tell every peer's state at once, for reports."""
@@ -135,6 +148,7 @@ class Teller:
         """The peers are others now, at the start or by a reload."""
         peers = self._fleet.peers
         for name in removed:
+            self._kept.pop(name, None)
             self._store.forget(name)
         self._files.keep_only(peers)
         for peer in peers.values():
@@ -156,8 +170,7 @@ class Teller:
 
     def work(self, now: int) -> None:
         """Send and write what goes, as much as one turn may take."""
-        for _ in range(min(len(self._events), EVENTS)):
-            self._tell(self._events.popleft())
+        self._tell_some(EVENTS)
         for entry in self._store.stored(now):
             self._put(entry)
         self._store.gone(self._sink.flush(now))
@@ -173,6 +186,14 @@ class Teller:
         failure = self._store.failure()
         if failure:
             self.warn(f"{failure}: a restart may repeat or forget changes; make room there")
+
+    def _tell_some(self, most: int) -> None:
+        for _ in range(min(len(self._events), most)):
+            self._tell(self._events.popleft())
+        if not self._events:
+            for peer in self._kept.values():
+                self._store.record(record(peer), None, self._clock.now())
+            self._kept.clear()
 
     def _put(self, entry: Entry) -> None:
         if not self._sink.put(entry):
@@ -192,18 +213,23 @@ class Teller:
         return [
             self._store.next_deadline(),
             self._sink.next_deadline(),
-            0 if self._events or self._files.work(0, 0) else self._files.next_deadline(),
+            0 if self._events or self._files.has_work else self._files.next_deadline(),
             self._status_due,
             self._next_snapshot,
         ]
 
     def finish(self, until: int) -> None:
-        """Send and write the rest, until that moment at the latest."""
+        """Store the rest, then send and write what goes until that moment at the latest.
+
+        Nothing is given up: what has not gone by then, the next process sends.
+        """
+        self._sink.queue.limit = sys.maxsize
+        self._tell_some(len(self._events))
         while (now := self._clock.now()) < until:
             self.work(now)
+            is_stored = self._store.next_deadline() is None
             # Files that could not be written are not waited for.
-            waiting = self._store.next_deadline(), self._sink.next_deadline()
-            if waiting == (None, None) and not self._files.work(now):
+            if is_stored and not len(self._sink.queue) and not self._files.has_work:
                 break
             select.select([self._store.fileno()], (), (), 0.005)
         self._store.close()

@@ -61,12 +61,17 @@ class StateFiles:
             if name not in kept:
                 self._want(name, None)
 
-    def work(self, now: int, limit: int = SLICE) -> bool:
-        """Write at most `limit` files; whether more can be done at once."""
+    @property
+    def has_work(self) -> bool:
+        """Whether more can be done at once."""
+        return bool(self._wanted)
+
+    def work(self, now: int) -> None:
+        """Write a slice of what waits."""
         if self._failed and now >= self._retry:
             self._wanted = self._failed | self._wanted
             self._failed = {}
-        for _ in range(min(limit, len(self._wanted))):
+        for _ in range(min(SLICE, len(self._wanted))):
             name = next(iter(self._wanted))
             wish = self._wanted.pop(name)
             try:
@@ -76,7 +81,6 @@ class StateFiles:
                 self.error = str(error)
                 self._failed[name] = wish
                 self._retry = now + RETRY
-        return bool(self._wanted)
 
     def next_deadline(self) -> int | None:
         """When what failed is due again; None where nothing failed."""

@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hbd.core.model import Cause, State
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """An operator's pause; `until` is the wall clock, nanoseconds since 1970."""
-
-    until: int
-    reason: str
-    by: str
+from hbd.core.peer import Pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +22,7 @@ class PeerRecord:
 
 def to_json(record: PeerRecord) -> list[object]:
     """For the store."""
-    pause = record.pause
-    told = None if pause is None else [pause.until, pause.reason, pause.by]
-    return [record.name, record.state, record.cause, record.since, told]
+    return [record.name, record.state, record.cause, record.since, record.pause]
 
 
 def from_json(value: Any) -> PeerRecord:

@@ -31,7 +31,8 @@ CHUNK: Final = 64
 """Peers in one line: encoding them holds the interpreter for about a millisecond."""
 RETRY_SECONDS: Final = 10.0
 """After a failure everything stays in memory for so long."""
-CLOSE_SECONDS: Final = 2.0
+CLOSE_SECONDS: Final = 5.0
+"""How long a stopping daemon waits for the disk."""
 
 
 class StoreTakenError(Exception):

@@ -15,7 +15,8 @@ from hbd.core.model import SECOND, Cause, State
 from hbd.report import ledger
 from hbd.report.entry import Entry
 from hbd.report.ledger import Batch, Contents, parse
-from hbd.report.records import Pause, PeerRecord
+from hbd.core.peer import Pause
+from hbd.report.records import PeerRecord
 from hbd.report.store import PATIENCE, Store, StoreTakenError
 
 
