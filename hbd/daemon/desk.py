@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hbd.core.peer import Pause
 from hbd.daemon import status
-from hbd.report.call import Answer, Call, Later, Stream
-from hbd.report.control import ControlServer, SocketTakenError, Subscriptions
+from hbd.daemon.teller import began
+from hbd.report.call import Answer, Call, Follow, Later, Stream
+from hbd.report.control import ControlServer, SocketTakenError
 from hbd.report.places import SOCKET_NAME
 from hbd.report.varlink import RefusedError
 from hbd.report.words import moment, one_line
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hbd.core.events import StateChanged
+    from hbd.core.model import Cause, State
     from hbd.core.peer import Peer
     from hbd.daemon.daemon import Daemon
     from hbd.daemon.reloading import Done
@@ -40,7 +42,6 @@ class Desk:
         self._daemon: Final = daemon
         self._directory: Final = directory
         self._server: ControlServer | None = None
-        self._subscriptions: Final = Subscriptions()
         daemon.teller.listeners.append(self._publish)
 
     def open(self) -> str:
@@ -119,17 +120,18 @@ class Desk:
         return {"version": status.VERSION, **status.explain(self._daemon.fleet, peer)}
 
     def _watch(self, call: Call) -> Answer:
+        call.require_more()
         names = call.texts("peers")
         peers = self._named(names) or list(self._daemon.fleet.peers.values())
-        later = self._subscriptions.add(call, names or None)
-        for peer in peers:
-            call.reply(_change(peer), continues=True)
-        return later
+        return Follow(
+            frozenset(names) if names else None,
+            (_change(peer.name, peer.state, peer.cause, peer.since) for peer in peers),
+        )
 
     def _publish(self, event: StateChanged) -> None:
-        if len(self._subscriptions):
-            peer = self._daemon.fleet.peers[event.peer]
-            self._subscriptions.publish(event.peer, _change(peer))
+        if self._server is not None:
+            change = _change(event.peer, event.state, event.cause, began(event))
+            self._server.publish(event.peer, change)
 
     def _named(self, names: tuple[str, ...] | list[str]) -> list[Peer]:
         peers = self._daemon.fleet.peers
@@ -187,12 +189,12 @@ class Desk:
         return list(chosen.values())
 
 
-def _change(peer: Peer) -> dict[str, Any]:
+def _change(name: str, state: State, cause: Cause | None, since: int) -> dict[str, Any]:
     return {
-        "name": peer.name,
-        "state": peer.state.value,
-        "cause": peer.cause.value if peer.cause is not None else None,
-        "since": moment(peer.since),
+        "name": name,
+        "state": state.value,
+        "cause": cause.value if cause is not None else None,
+        "since": moment(since),
     }
 
 

@@ -56,16 +56,22 @@ class Later:
     """The daemon keeps the call and answers it by `Call.reply` or `Call.fail`."""
 
 
-Answer = Mapping[str, object] | Stream | Later
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """The caller is told of each change of `peers`, or of any where that is None."""
+
+    peers: frozenset[str] | None
+    first: Iterator[JsonObject]
+    """Answers to begin with, made while they are sent."""
+
+
+Answer = Mapping[str, object] | Stream | Later | Follow
 
 
 class Caller(Protocol):
     """The connection of a call."""
 
     def answer(self, message: bytes, *, final: bool) -> None: ...
-
-    @property
-    def is_open(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,14 +86,9 @@ class Call:
     may_change: bool
     caller: Caller = field(repr=False)
 
-    @property
-    def is_open(self) -> bool:
-        """False once the client has gone: there is nobody left to answer."""
-        return self.caller.is_open
-
-    def reply(self, parameters: JsonObject, *, continues: bool = False) -> None:
-        """Answer a call that was put off; with `continues` further answers follow."""
-        self.caller.answer(reply(parameters, continues=continues), final=not continues)
+    def reply(self, parameters: JsonObject) -> None:
+        """Answer a call that was put off."""
+        self.caller.answer(reply(parameters), final=True)
 
     def fail(self, name: str, /, **parameters: object) -> None:
         """Answer a call that was put off with an error."""

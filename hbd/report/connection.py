@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
-    from hbd.report.call import Credentials, Stream
+    from hbd.report.call import Credentials
     from hbd.report.varlink import Request
 
 REQUEST_LIMIT: Final = 64 * 1024
@@ -67,7 +67,10 @@ class Connection:
         self._in = bytearray()
         self._out = bytearray()
         self._source: Iterator[bytes] | None = None
-        """The rest of a big answer."""
+        """The rest of a big answer, or of many."""
+        self._source_is_final = False
+        self._followed: frozenset[str] | None = frozenset()
+        """The peers of whose changes it is told; None: all."""
         self._busy = False
         """A call is not answered yet: the next one waits, as answers come in order."""
         self._turning = False
@@ -105,10 +108,16 @@ class Connection:
             self._write()
             self._watch()
 
-    def stream(self, answer: Stream) -> None:
-        """Send a big answer; it is made as fast as it is read."""
-        self._out += b'{"parameters":'
-        self._source = answer.pieces
+    def stream(self, octets: Iterator[bytes], *, final: bool) -> None:
+        """Send a big answer, or many; they are made as fast as they are read."""
+        self._source, self._source_is_final = octets, final
+
+    def follow(self, peers: frozenset[str] | None) -> None:
+        """Be told of each change of these peers, or of all."""
+        self._followed = peers
+
+    def follows(self, peer: str) -> bool:
+        return self._followed is None or peer in self._followed
 
     def close(self) -> None:
         if self.is_open:
@@ -175,14 +184,14 @@ class Connection:
         self._owner.touched(self)
 
     def _make(self, source: Iterator[bytes]) -> None:
-        """The next slice of a big answer."""
+        """The next slice of what is made while it is sent."""
         for piece in source:
             self._out += piece
             if len(self._out) >= WRITE_SLICE:
                 return
-        self._out += b"}" + varlink.END
         self._source = None
-        self._busy = False
+        if self._source_is_final:
+            self._busy = False
 
     def _watch(self) -> None:
         """Another turn is due while something waits that can go on."""

@@ -7,17 +7,18 @@ import socket
 import stat
 from collections import Counter
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from hbd import __version__
 from hbd.core.model import SECOND
 from hbd.report import varlink
-from hbd.report.call import Answer, Call, Credentials, Later, Stream, credentials_of
+from hbd.report.call import Answer, Call, Credentials, Follow, Later, Stream, credentials_of
 from hbd.report.connection import Connection, Owner, Poller
 from hbd.report.varlink import INTERFACE, SERVICE, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hbd.report.varlink import JsonObject, Request
@@ -95,6 +96,14 @@ class ControlServer:
         """When `turn` has something to do though nothing came."""
         return self._due
 
+    def publish(self, peer: str, parameters: JsonObject) -> None:
+        """Tell all who follow `peer`."""
+        following = [one for one in self._connections if one.follows(peer)]
+        if following:
+            message = varlink.reply(parameters, continues=True)
+            for connection in following:
+                connection.answer(message, final=False)
+
     def close(self) -> None:
         """Drop every client, and remove the socket if it is still ours."""
         for connection in list(self._connections):
@@ -167,12 +176,20 @@ class ControlServer:
         except RefusedError as error:
             caller.answer(varlink.refusal(error), final=True)
             return
-        if isinstance(answer, Later):
+        if request.oneway:
             return
-        if not isinstance(answer, Stream):
-            caller.answer(varlink.reply(answer), final=True)
-        elif not request.oneway:
-            connection.stream(answer)
+        match answer:
+            case Later():
+                pass
+            case Follow():
+                connection.follow(answer.peers)
+                first = (varlink.reply(one, continues=True) for one in answer.first)
+                connection.stream(first, final=False)
+            case Stream():
+                whole = chain((b'{"parameters":',), answer.pieces, (b"}" + varlink.END,))
+                connection.stream(whole, final=True)
+            case _:
+                connection.answer(varlink.reply(answer), final=True)
 
     def _answer(
         self, connection: Connection, request: Request, caller: Connection | _Silent
@@ -215,36 +232,7 @@ class ControlServer:
 class _Silent:
     """Who asked wants no answer."""
 
-    is_open: Final = False
-
     def answer(self, message: bytes, *, final: bool) -> None: ...
-
-
-class Subscriptions:
-    """Calls that are answered whenever something changes."""
-
-    def __init__(self) -> None:
-        self._calls: dict[Call, frozenset[str] | None] = {}
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    def add(self, call: Call, peers: Iterable[str] | None) -> Later:
-        """Answer `call` at each change of `peers`, or of any; what its method returns."""
-        call.require_more()
-        self._calls[call] = None if peers is None else frozenset(peers)
-        return Later()
-
-    def publish(self, peer: str, parameters: JsonObject) -> None:
-        """Tell all who want to know of `peer`, and forget those who have gone."""
-        gone = [call for call in self._calls if not call.is_open]
-        for call in gone:
-            del self._calls[call]
-        interested = [call for call, peers in self._calls.items() if peers is None or peer in peers]
-        if interested:
-            message = varlink.reply(parameters, continues=True)
-            for call in interested:
-                call.caller.answer(message, final=False)
 
 
 def _turn_away(stream: socket.socket) -> None:

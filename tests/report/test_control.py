@@ -1,3 +1,5 @@
+import contextlib
+import gc
 import json
 import os
 import selectors
@@ -5,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,10 @@ from hypothesis import strategies as st
 
 from hbd.core.model import SECOND
 from hbd.report import connection, control, varlink
-from hbd.report.call import Credentials, Later, Stream, credentials_of
+from hbd.report.call import Credentials, Follow, Later, Stream, credentials_of
 from hbd.report.client import Client, NoDaemonError, RemoteError
 from hbd.report.connection import IDLE, OUTPUT_LIMIT, REQUEST_LIMIT, STALLED
-from hbd.report.control import CLIENTS, RESERVED, ControlServer, SocketTakenError, Subscriptions
+from hbd.report.control import CLIENTS, RESERVED, ControlServer, SocketTakenError
 from hbd.report.varlink import RefusedError
 
 
@@ -59,7 +62,7 @@ class Daemon:
 
     def __init__(self, path):
         self.loop = Loop()
-        self.changes = Subscriptions()
+        self.peers = []
         self.later = []
         methods = {
             "Status": self.status,
@@ -82,7 +85,10 @@ class Daemon:
         return Later()
 
     def watch(self, call):
-        return self.changes.add(call, call.texts("peers") or None)
+        call.require_more()
+        named = call.texts("peers")
+        first = ({"name": name} for name in self.peers)
+        return Follow(frozenset(named) if named else None, first)
 
     def run(self):
         while not self.stopping:
@@ -241,7 +247,6 @@ def test_put_off_call_is_answered_later_and_in_order(daemon, path):
     assert answers(stream) == ([], True)
     daemon.server.turn(0)
     daemon.server.turn(1000 * SECOND)
-    assert daemon.later[0].is_open
     daemon.later[0].reply({"added": []})
     daemon.loop.settle()
     found, listening = answers(stream)
@@ -252,7 +257,6 @@ def test_put_off_call_is_answered_later_and_in_order(daemon, path):
     ]
     stream.close()
     daemon.loop.settle()
-    assert not daemon.later[0].is_open
     daemon.later[0].fail("ReloadRefused", errors=[])
 
 
@@ -265,22 +269,59 @@ def test_subscribers_hear_of_their_peers(daemon, path):
     daemon.server.turn(0)
     daemon.server.turn(1000 * SECOND)
     for name in ("db1", "gw"):
-        daemon.changes.publish(name, {"name": name})
+        daemon.server.publish(name, {"name": name})
     daemon.loop.settle()
     assert answers(one) == ([{"parameters": {"name": "db1"}, "continues": True}], True)
     assert len(answers(every)[0]) == 2
     for stream in (one, every):
         stream.close()
     daemon.loop.settle()
-    daemon.changes.publish("db1", {})
-    assert len(daemon.changes) == 0
+    daemon.server.publish("db1", {})
+
+
+def test_first_answers_of_many_peers_are_made_in_slices(daemon, path):
+    """A subscription to a big fleet begins with every peer, and changes come in between."""
+    daemon.peers = [f"peer-{number}" for number in range(20_000)]
+    stream = connect(path)
+    ask(stream, "Watch")
+    daemon.loop.turn()
+    daemon.loop.turn()
+    served = next(iter(daemon.server._connections))
+    assert len(served._out) < 2 * connection.WRITE_SLICE
+    daemon.server.publish("db1", {"name": "db1"})
+    octets = b""
+    for _ in range(1000):
+        daemon.loop.turn()
+        with contextlib.suppress(BlockingIOError):
+            octets += stream.recv(1 << 20)
+    names = [json.loads(one)["parameters"]["name"] for one in octets.split(b"\0")[:-1]]
+    assert names.count("db1") == 1
+    assert names.index("db1") < 20_000
+    names.remove("db1")
+    assert names == daemon.peers
+    stream.close()
+    daemon.loop.settle()
+
+
+def test_subscriptions_end_with_their_connections(daemon, path):
+    """Who comes and goes leaves nothing behind, though nothing ever changes."""
+    gone = []
+    for number in range(20):
+        stream = connect(path)
+        ask(stream, "Watch", peers=[f"p{number}"])
+        daemon.loop.settle()
+        gone.append(weakref.ref(next(iter(daemon.server._connections))))
+        stream.close()
+        daemon.loop.settle()
+    gc.collect()
+    assert [one() for one in gone] == [None] * 20
 
 
 def test_command_that_waits_sees_changes_until_its_time_is_over(daemon, path):
     """A waiting command gets each change as it comes, and an error when its time is over."""
     with daemon:
         seen = Client(path).stream("Watch", timeout=0.1, peers=["db1"])
-        threading.Timer(0.02, daemon.changes.publish, ("db1", {"state": "up"})).start()
+        threading.Timer(0.02, daemon.server.publish, ("db1", {"state": "up"})).start()
         assert next(seen) == {"state": "up"}
         with pytest.raises(TimeoutError):
             next(seen)
@@ -306,13 +347,13 @@ def test_slow_reader_is_dropped_and_holds_nobody_up(daemon, path):
     slow, quick = connect(path), connect(path)
     ask(slow, "Watch")
     daemon.loop.settle()
-    call = next(iter(daemon.changes._calls))
+    connection = next(iter(daemon.server._connections))
     for number in range(100_000):
-        daemon.changes.publish("db1", {"name": "x" * 100, "n": number})
-        if not call.is_open:
+        daemon.server.publish("db1", {"name": "x" * 100, "n": number})
+        if not connection.is_open:
             break
     assert number * 100 < 4 * OUTPUT_LIMIT
-    assert not call.is_open
+    assert not connection.is_open
     ask(quick, "Status")
     daemon.loop.settle()
     assert len(answers(quick)[0]) == 1

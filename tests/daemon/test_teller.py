@@ -1,0 +1,149 @@
+"""What happened is stored with its entry, and is sent by this process or by the next."""
+
+import json
+import socket
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+
+from hbd.core.events import StateChanged
+from hbd.core.fleet import Fleet
+from hbd.core.model import SECOND, Cause, PeerSettings, State
+from hbd.core.stamp import StampSession, Station
+from hbd.daemon.desk import Desk
+from hbd.daemon.poller import Poller
+from hbd.daemon.teller import EVENTS, Teller, began
+from hbd.net.clock import Clock
+from hbd.report import varlink
+from hbd.report.files import StateFiles
+from hbd.report.journal import Journal
+from hbd.report.notify import Notifier
+from hbd.report.store import Store
+
+MANY = 3 * EVENTS
+
+
+@pytest.fixture
+def fleet():
+    clock, dice = Clock(), Random(1)
+    station = Station("here", 1, dice)
+    fleet = Fleet(
+        now=clock.now(),
+        wall=clock.wall(),
+        dice=dice,
+        session=lambda settings: StampSession(settings, station, None),
+        start_grace=0,
+        tick=1,
+    )
+    fleet.apply([PeerSettings(f"p{n}", (f"127.1.{n // 250}.{n % 250 + 1}",)) for n in range(MANY)])
+    return fleet
+
+
+@pytest.fixture
+def teller(fleet, tmp_path):
+    """One whose journal takes nothing."""
+    store, poller = Store(tmp_path / "lib"), Poller()
+    store.load()
+    sink = Journal(lambda _: None, str(tmp_path / "nobody"))
+    files, notifier = StateFiles(tmp_path / "run"), Notifier({})
+    teller = Teller(fleet, Clock(), poller, sink=sink, store=store, files=files, notifier=notifier)
+    teller.take_peers([])
+    yield teller
+    store.close()
+    sink.close()
+    poller.close()
+
+
+def change(name, state=State.DOWN, previous=State.UP, since=7 * SECOND, cause=Cause.SILENT):
+    return StateChanged(
+        at=0,
+        since=since,
+        peer=name,
+        labels=(),
+        previous=previous,
+        previous_cause=None,
+        state=state,
+        cause=cause,
+        address=None,
+        evidence=(),
+        duration=2 * SECOND,
+        detection=None,
+        rtt=None,
+        loss=None,
+    )
+
+
+def left_behind(tmp_path):
+    """The states that the next process finds, and whose entries it will send."""
+    store = Store(tmp_path / "lib")
+    stored = store.load()
+    store.close()
+    states = {name: peer.state for name, peer in stored.peers.items()}
+    return states, {entry.value("HBD_PEER") for entry in stored.pending}
+
+
+def test_what_a_stopping_daemon_has_not_sent_is_stored(teller, fleet, tmp_path):
+    """At a stop in a storm with a dead journal every change is there for the next process."""
+    teller._sink.queue.limit = 2
+    for name in fleet.peers:
+        teller.tell(change(name))
+    teller.finish(Clock().now() + SECOND // 10)
+    assert left_behind(tmp_path) == (dict.fromkeys(fleet.peers, State.DOWN), set(fleet.peers))
+
+
+def test_what_was_left_behind_finds_room(teller, fleet, tmp_path):
+    """The entries of the process before are all sent, however many they are."""
+    for name in fleet.peers:
+        teller.tell(change(name))
+    teller.finish(0)
+    store = Store(tmp_path / "lib")
+    pending = store.load().pending
+    queue = teller._sink.queue
+    queue.limit = 10
+    teller.again(pending)
+    assert (len(queue), queue.lost_total) == (MANY, 0)
+    store.close()
+
+
+def test_no_state_is_stored_before_its_entry(teller, fleet, tmp_path):
+    """A pause in a storm is stored after what happened before it, never without that entry."""
+    for name, peer in fleet.peers.items():
+        peer.state = State.DOWN
+        teller.tell(change(name))
+    last = fleet.peers[f"p{MANY - 1}"]
+    teller.keep(last)
+    teller.work(Clock().now())
+    teller._store.close()
+    states, told = left_behind(tmp_path)
+    assert states.keys() == told
+    assert len(told) == EVENTS
+
+
+def test_a_better_known_cause_does_not_begin_a_state_anew():
+    """The state began when it changed, whatever has been learned since."""
+    assert began(change("a")) == 7 * SECOND
+    assert began(change("a", previous=State.DOWN)) == 5 * SECOND
+
+
+def test_watchers_see_each_change_as_it_was(fleet, tmp_path):
+    """Who watches is told each event, though the peer has changed again meanwhile."""
+    poller = Poller()
+    daemon = SimpleNamespace(
+        teller=SimpleNamespace(listeners=[]), fleet=fleet, poller=poller, reloading=None
+    )
+    desk = Desk(daemon, tmp_path / "run")
+    assert desk.open() == ""
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(tmp_path / "run/io.hbd"))
+        stream.send(varlink.request("io.hbd.Watch", {"peers": ["p1"]}, more=True))
+        for _ in range(5):
+            poller.call(poller.wait(0))
+        for state in (State.DOWN, State.UP):
+            for listener in daemon.teller.listeners:
+                listener(change("p1", state=state, previous=State.UNKNOWN, cause=None))
+        told = [json.loads(part)["parameters"] for part in stream.recv(9999).split(b"\0")[:-1]]
+    desk.close()
+    poller.close()
+    assert [one["state"] for one in told] == ["unknown", "down", "up"]
+    assert told[1]["since"] == "1970-01-01T00:00:07.000000+00:00"
