@@ -8,14 +8,11 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-KEPT: Final = 16
-"""Messages that wait for a stuck PID 1; of STATUS= and WATCHDOG=1 another follows anyway."""
 
 
 class Notifier:
@@ -25,7 +22,11 @@ class Notifier:
         self._address = environ.get("NOTIFY_SOCKET", "").replace("@", "\0", 1) or None
         if self._address and self._address[0] not in "/\0":
             self._address = None
-        self._waiting: deque[tuple[str, int | None]] = deque(maxlen=KEPT)
+        self._waiting: dict[str, tuple[str, int | None]] = {}
+        """Messages for a stuck PID 1, of each kind the newest, with a descriptor of our own.
+
+        STATUS= and WATCHDOG=1 do not wait: another follows anyway.
+        """
         self._socket: socket.socket | None = None
         if self._address:
             self._socket = socket.socket(
@@ -42,7 +43,7 @@ class Notifier:
 
     def reloading(self, now_usec: int) -> None:
         """A reload began; `now_usec` is CLOCK_MONOTONIC in microseconds."""
-        self._keep(f"RELOADING=1\nMONOTONIC_USEC={now_usec}")
+        self._keep("RELOADING=1", f"MONOTONIC_USEC={now_usec}")
 
     def stopping(self) -> None:
         self._keep("STOPPING=1")
@@ -53,20 +54,33 @@ class Notifier:
 
     def store(self, fd: int, name: str) -> None:
         """Keep `fd` over a restart; without FDPOLL=0 a pending ICMP error would drop it."""
-        self._keep(f"FDSTORE=1\nFDNAME={_stored_name(name)}\nFDPOLL=0", fd)
+        # With no descriptor left, a restart has to open the socket anew.
+        with suppress(OSError):
+            self._keep(_stored(name), "FDPOLL=0", fd=os.dup(fd))
 
     def remove(self, name: str) -> None:
         """Forget what was stored under that name."""
+        self._drop(_stored(name))
         self._keep(f"FDSTOREREMOVE=1\nFDNAME={_stored_name(name)}")
 
     def close(self) -> None:
+        for message in list(self._waiting):
+            self._drop(message)
         if self._socket:
             self._socket.close()
             self._socket = None
 
-    def _keep(self, message: str, fd: int | None = None) -> None:
-        self._waiting.append((message, fd))
+    def _keep(self, message: str, more: str = "", fd: int | None = None) -> None:
+        """Send it now or later; `fd` is closed once it has gone."""
+        self._drop(message)
+        self._waiting[message] = (f"{message}\n{more}" if more else message, fd)
         self._send_waiting()
+
+    def _drop(self, message: str) -> None:
+        """It has gone, or is out of date."""
+        _, fd = self._waiting.pop(message, ("", None))
+        if fd is not None:
+            os.close(fd)
 
     def _try(self, message: str) -> None:
         if self._send_waiting():
@@ -74,10 +88,10 @@ class Notifier:
 
     def _send_waiting(self) -> bool:
         """Whether nothing waits any more."""
-        while self._waiting:
-            if not self._sent(*self._waiting[0]):
+        for message, waiting in list(self._waiting.items()):
+            if not self._sent(*waiting):
                 return False
-            self._waiting.popleft()
+            self._drop(message)
         return True
 
     def _sent(self, message: str, fd: int | None) -> bool:
@@ -93,9 +107,13 @@ class Notifier:
         except BlockingIOError:
             return False
         except OSError:
-            # Nobody there, or a descriptor closed since: no other try would help.
+            # Nobody there: no other try would help.
             return True
         return True
+
+
+def _stored(name: str) -> str:
+    return f"FDSTORE=1\nFDNAME={_stored_name(name)}"
 
 
 def _stored_name(name: str) -> str:

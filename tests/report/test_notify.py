@@ -75,13 +75,67 @@ def test_stuck_systemd_blocks_nothing_and_misses_nothing_important(systemd):
     notifier.close()
 
 
+def stuck(environ):
+    """A notifier whose systemd reads nothing at present."""
+    notifier = Notifier(environ)
+    for number in range(2000):
+        notifier.status(f"{number}")
+    return notifier
+
+
+def test_stuck_systemd_gets_the_newest_of_each_state(systemd):
+    """However much waits, READY=1, RELOADING=1 and STOPPING=1 arrive, in the right order."""
+    end, environ = systemd
+    notifier = stuck(environ)
+    notifier.ready()
+    for number in range(50):
+        notifier.remove(f"udp-{number}")
+        notifier.reloading(number)
+        notifier.ready()
+    notifier.stopping()
+    received(end)
+    found = []
+    while True:
+        notifier.watchdog()
+        more = received(end)
+        found += more
+        if more == ["WATCHDOG=1"]:
+            break
+    states = [one for one in found if not one.startswith(("FDSTORE", "WATCHDOG"))]
+    assert states == ["RELOADING=1\nMONOTONIC_USEC=49", "READY=1", "STOPPING=1"]
+    notifier.close()
+
+
+def test_stuck_systemd_stores_the_socket_that_was_meant(systemd):
+    """A socket closed since is still stored, unless it was taken back; no descriptor leaks."""
+    end, environ = systemd
+    before = len(os.listdir("/proc/self/fd"))
+    notifier = stuck(environ)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as other:
+        udp.bind(("127.0.0.1", 0))
+        name = udp.getsockname()
+        notifier.store(udp.fileno(), "meant")
+        notifier.store(other.fileno(), "taken back")
+        notifier.remove("taken back")
+    received(end)
+    notifier.watchdog()
+    message, fds, _, _ = socket.recv_fds(end, 4096, 4)
+    assert message == b"FDSTORE=1\nFDNAME=meant\nFDPOLL=0"
+    with socket.socket(fileno=fds[0]) as stored:
+        assert stored.getsockname() == name
+    assert received(end) == ["FDSTOREREMOVE=1\nFDNAME=taken back", "WATCHDOG=1"]
+    notifier.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_missing_systemd_is_no_error(tmp_path):
     """Without a socket, or with a dead one, nothing happens and nothing is raised."""
     for environ in ({}, {"NOTIFY_SOCKET": str(tmp_path / "none")}, {"NOTIFY_SOCKET": "x"}):
         notifier = Notifier(environ)
         notifier.ready()
         notifier.status("x")
-        notifier.store(99_999, "closed")
+        with socket.socket() as stored:
+            notifier.store(stored.fileno(), "x")
         notifier.close()
         notifier.close()
 

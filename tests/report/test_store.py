@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hbd.core.model import SECOND, Cause, State
+from hbd.core.peer import Pause
 from hbd.report import ledger
 from hbd.report.entry import Entry
 from hbd.report.ledger import Batch, Contents, parse
-from hbd.core.peer import Pause
 from hbd.report.records import PeerRecord
 from hbd.report.store import PATIENCE, Store, StoreTakenError
 
