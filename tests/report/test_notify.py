@@ -1,5 +1,6 @@
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,10 @@ def test_stuck_systemd_blocks_nothing_and_misses_nothing_important(systemd):
     notifier.close()
 
 
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def stuck(environ):
     """A notifier whose systemd reads nothing at present."""
     notifier = Notifier(environ)
@@ -109,7 +114,7 @@ def test_stuck_systemd_gets_the_newest_of_each_state(systemd):
 def test_stuck_systemd_stores_the_socket_that_was_meant(systemd):
     """A socket closed since is still stored, unless it was taken back; no descriptor leaks."""
     end, environ = systemd
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     notifier = stuck(environ)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as other:
         udp.bind(("127.0.0.1", 0))
@@ -125,7 +130,7 @@ def test_stuck_systemd_stores_the_socket_that_was_meant(systemd):
         assert stored.getsockname() == name
     assert received(end) == ["FDSTOREREMOVE=1\nFDNAME=taken back", "WATCHDOG=1"]
     notifier.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def test_missing_systemd_is_no_error(tmp_path):
