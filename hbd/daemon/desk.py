@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from hbd.core.peer import Pause
 from hbd.daemon import status
 from hbd.daemon.teller import began
+from hbd.report import places
 from hbd.report.call import Answer, Call, Follow, Later, Stream
 from hbd.report.control import ControlServer, SocketTakenError
-from hbd.report.places import SOCKET_NAME
 from hbd.report.varlink import RefusedError
 from hbd.report.words import moment, one_line
 
@@ -50,9 +50,9 @@ class Desk:
         SocketTakenError where another daemon answers there.
         """
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            places.make(self._directory)
             self._server = ControlServer(
-                self._directory / SOCKET_NAME,
+                self._directory / places.SOCKET_NAME,
                 {
                     "Status": self._status,
                     "Explain": self._explain,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import stat
 from collections import Counter
@@ -245,9 +246,13 @@ def _listening(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         _remove_stale(path)
-        listener.bind(str(path))
-        # Everybody may ask; who may change something is decided call by call.
-        path.chmod(0o666)
+        # Everybody may ask; who may change something is decided call by call. Not by chmod, which
+        # would follow a link that somebody put there since.
+        umask = os.umask(0o111)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(umask)
         listener.listen(BACKLOG)
     except (OSError, SocketTakenError) as error:
         listener.close()

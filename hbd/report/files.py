@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import SECOND, Cause, State
+from hbd.report import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,20 +121,13 @@ class StateFiles:
         self._untold.discard(name)
 
     def _move(self, name: str, before: _Shown | None, state: State) -> None:
-        self._make(state)
+        places.make(self._root / state)
         if before is not None:
             # If somebody removed it, it is written anew.
             with suppress(FileNotFoundError):
                 (self._root / before.state / name).rename(self._root / state / name)
         self._shown[name] = _Shown(state, None)
         self._untold.add(name)
-
-    def _make(self, state: State) -> None:
-        for directory in (self._root, self._root / state):
-            if not directory.is_dir():
-                directory.mkdir(parents=True)
-                # For everybody, whatever the umask of the service.
-                directory.chmod(0o755)
 
     def _write(self, name: str, shown: _Shown) -> None:
         content = (shown.cause or "").encode()

@@ -28,6 +28,17 @@ def control_socket(environ: Mapping[str, str]) -> Path:
     return runtime_directory(environ) / SOCKET_NAME
 
 
+def make(directory: Path, mode: int = 0o755) -> None:
+    """Make what is missing of it with that mode, whatever the umask; what is there stays."""
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    for one in reversed(missing):
+        try:
+            one.mkdir(0o700)
+        except FileExistsError:
+            continue
+        one.chmod(mode)
+
+
 def _first(value: str | None, default: Path) -> Path:
     """systemd.exec(5): several directories are separated by colons."""
     first = (value or "").partition(":")[0]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import SECOND
+from hbd.report import places
 from hbd.report.ledger import Batch, Ledger
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Store:
         """
         error, moment = "", None
         try:
-            self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+            places.make(self._directory, 0o750)
             self._ledger.lock()
             moment = self._ledger.read()
             self._ledger.rewrite()

@@ -543,6 +543,19 @@ def test_second_daemon_is_refused_and_a_stale_socket_replaced(daemon, path):
     loop.epoll.close()
 
 
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_socket_is_for_everybody_whatever_the_umask(path, umask):
+    """Everybody may open the socket, and nobody may do more to it; the umask is as before."""
+    before = os.umask(umask)
+    try:
+        server = ControlServer(path, {}, Loop())
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o666
+    server.close()
+
+
 def test_stopping_leaves_a_successors_socket_alone(daemon, path):
     """A daemon that stops removes only the socket it made itself."""
     path.unlink()
