@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from hbd.report.tally import in_words
 from hbd.report.words import duration
 
 WORST_FIRST: Final = ("down", "unreachable", "degraded", "unknown", "left", "paused", "up")
@@ -67,10 +68,7 @@ def _row(peer: dict[str, Any]) -> tuple[str, ...]:
 
 def summary(status: dict[str, Any]) -> str:
     """`12 peers: 10 up, 1 degraded, 1 down`, and what the signs in the table mean."""
-    counts = status["summary"]
-    total = sum(counts.values())
-    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    text = f"{total} peer{'s' * (total != 1)}" + (f": {states}" if states else "")
+    text = in_words(status["summary"])
     if any(peer["restored"] for peer in status["peers"]):
         text += "; ? from before the start, no verdict since"
     if any(peer["flapping"] for peer in status["peers"]):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hbd.core.model import SECOND, Cause, State
 from hbd.report.causes import explanation
+from hbd.report.tally import in_words, tally
 from hbd.report.words import duration, moment
 
 if TYPE_CHECKING:
@@ -19,19 +19,7 @@ VERSION = 1
 
 def summary(fleet: Fleet) -> dict[str, int]:
     """How many peers are in each state."""
-    count = Counter(peer.state for peer in fleet.peers.values())
-    return {
-        state.value: count[state]
-        for state in (
-            State.UP,
-            State.DEGRADED,
-            State.DOWN,
-            State.UNREACHABLE,
-            State.UNKNOWN,
-            State.PAUSED,
-            State.LEFT,
-        )
-    }
+    return tally(peer.state for peer in fleet.peers.values())
 
 
 def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
@@ -81,9 +69,7 @@ def explain(fleet: Fleet, peer: Peer) -> dict[str, Any]:
 
 def line(fleet: Fleet, *, drops: int) -> str:
     """The text of STATUS=: `12 peers: 10 up, 1 degraded, 1 down (db1: port-closed)`."""
-    total = len(fleet.peers)
-    states = [f"{count} {state}" for state, count in summary(fleet).items() if count]
-    text = f"{total} peer{'s' * (total != 1)}" + (": " + ", ".join(states) if states else "")
+    text = in_words(summary(fleet))
     bad = [peer for peer in fleet.peers.values() if peer.state in (State.DOWN, State.UNREACHABLE)]
     if bad:
         named = ", ".join(f"{peer.name}: {_value(peer.cause)}" for peer in bad[:3])

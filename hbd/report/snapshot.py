@@ -1,40 +1,22 @@
-"""Every peer's state at once: in one line for STATUS=, in entries for reports."""
+"""Every peer's state at once, in entries for reports."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.model import State
-from hbd.report.compose import Fields, compose, peers_in_words
+from hbd.report.compose import Fields, compose
 from hbd.report.entry import Entry, Priority
 from hbd.report.kinds import Kind
+from hbd.report.tally import in_words, tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from hbd.report.records import PeerRecord
 
 SNAPSHOT_LIMIT: Final = 48_000
 """Readers of the journal cut a field at 64 KiB unless told otherwise."""
-
-_ORDER: Final = (
-    State.UP,
-    State.DEGRADED,
-    State.DOWN,
-    State.UNREACHABLE,
-    State.UNKNOWN,
-    State.PAUSED,
-    State.LEFT,
-)
-
-
-def summary(states: Mapping[State, int]) -> str:
-    """`12 peers: 10 up, 1 degraded, 1 down`: only the states that occur."""
-    told = ", ".join(f"{states[state]} {state}" for state in _ORDER if states.get(state))
-    total = peers_in_words(sum(states.values()))
-    return f"{total}: {told}" if told else total
 
 
 def snapshot(
@@ -45,7 +27,7 @@ def snapshot(
     HBD_SNAPSHOT holds JSON: a list of [name, state, cause or null, since in microseconds].
     """
     when = "daily snapshot" if occasion == "daily" else f"snapshot at {occasion}"
-    message = f"{when}: {summary(Counter(peer.state for peer in peers))}"
+    message = f"{when}: {in_words(tally(peer.state for peer in peers))}"
     for part, rows in enumerate(_parts(peers), 1):
         fields: Fields = (
             ("HBD_OCCASION", occasion),

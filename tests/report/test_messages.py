@@ -9,7 +9,8 @@ from hbd.report import messages, verdicts
 from hbd.report.causes import CAUSES, STATES
 from hbd.report.kinds import KINDS, Kind
 from hbd.report.records import PeerRecord
-from hbd.report.snapshot import SNAPSHOT_LIMIT, snapshot, summary
+from hbd.report.snapshot import SNAPSHOT_LIMIT, snapshot
+from hbd.report.tally import in_words, tally
 from hbd.report.verdicts import entry_of, state_changed
 from hbd.report.words import duration, moment, one_line
 
@@ -296,8 +297,11 @@ def test_snapshot_holds_every_peer_once_in_bounded_entries():
 
 
 def test_summary_lists_what_occurs():
-    """The summary names only the states that occur."""
-    assert summary({State.UP: 10, State.DOWN: 1, State.LEFT: 0}) == "11 peers: 10 up, 1 down"
+    """The summary counts every state, and names only those that occur, up first."""
+    counts = tally([State.DOWN, *[State.UP] * 10])
+    assert list(counts.values()) == [10, 0, 1, 0, 0, 0, 0]
+    assert in_words(counts) == "11 peers: 10 up, 1 down"
+    assert in_words(tally([])) == "0 peers"
 
 
 @pytest.mark.parametrize(
