@@ -12,8 +12,6 @@ from hbd.cli.asking import AskError, ask, complain, declare, span
 if TYPE_CHECKING:
     from argparse import Namespace
 
-DEFAULT_USEC: Final = 3600 * 1_000_000
-
 EPILOG: Final = """\
 The pause survives a restart of the daemon and ends by itself, or by hbd resume.
 
@@ -53,7 +51,7 @@ def run(arguments: Namespace) -> int:
     """Pause them and say until when."""
     if not arguments.peers and not arguments.label:
         return complain(AskError("name a PEER or a --label K=V; see hbd pause --help", os.EX_USAGE))
-    usec = DEFAULT_USEC if arguments.span is None else arguments.span // 1_000
+    usec = None if arguments.span is None else arguments.span // 1_000
     try:
         answer = ask(
             "Pause",

@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import pwd
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.core.peer import Pause
@@ -95,9 +96,17 @@ class Desk:
 
     def _status_pieces(self, peers: list[Peer]) -> Iterator[bytes]:
         """Give the JSON in pieces, so that ten thousand peers do not hold up a heartbeat."""
+        yield json.dumps(self._head())[:-1].encode() + b', "peers": ['
+        for number, peer in enumerate(peers):
+            text = json.dumps(status.view(self._daemon.fleet, peer))
+            yield (", " * (number > 0) + text).encode()
+        yield b"]}"
+
+    def _head(self) -> dict[str, Any]:
+        """Give what concerns the daemon itself."""
         daemon = self._daemon
-        reflector = daemon.reflector
-        head = {
+        reflector, mirror, monitor = daemon.reflector, daemon.mirror, daemon.monitor
+        return {
             "version": status.VERSION,
             "node": daemon.node,
             "pid": os.getpid(),
@@ -107,13 +116,14 @@ class Desk:
             "reflector": {
                 "answered": reflector.answered,
                 "dropped": {reason: count for reason, count in reflector.dropped.items() if count},
+                "unsent": sum((bound.unsent for bound in mirror.sockets.values()), Counter[str]()),
             },
+            "weather": monitor.weather,
+            "replies_dropped": daemon.fleet.dropped,
+            "kernel_dropped": {"replies": monitor.drops, "requests": mirror.drops()},
+            **daemon.teller.counts(),
+            "clients_refused": 0 if self._server is None else self._server.refused,
         }
-        yield json.dumps(head)[:-1].encode() + b', "peers": ['
-        for number, peer in enumerate(peers):
-            text = json.dumps(status.view(daemon.fleet, peer))
-            yield (", " * (number > 0) + text).encode()
-        yield b"]}"
 
     def _explain(self, call: Call) -> Answer:
         (peer,) = self._named([call.text("peer") or ""])
@@ -158,7 +168,9 @@ class Desk:
     def _pause(self, call: Call) -> Answer:
         call.require_change()
         peers = self._chosen(call)
-        usec = call.number("duration_usec") or DEFAULT_PAUSE_USEC
+        usec = call.number("duration_usec")
+        if usec is None:
+            usec = DEFAULT_PAUSE_USEC
         until = self._daemon.clock.wall() + max(min(usec, LONGEST_PAUSE_USEC), 1) * 1_000
         reason = one_line(call.text("reason") or "", REASON_LIMIT)
         pause = Pause(until, reason, _user(call.credentials.uid))

@@ -157,6 +157,15 @@ class Teller:
         self._complaint = ""
         self._want_status()
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Give how much waits, and what went wrong since the start."""
+        queue, store = self._sink.queue, self._store
+        return {
+            "journal": {"waiting": len(self._events) + len(queue), "lost": queue.lost_total},
+            "store": {"not_stored": store.released, "damaged_lines": store.damaged},
+            "files": {"failed": self._files.errors},
+        }
+
     def complain(self, text: str) -> None:
         """Say in STATUS= what was refused, until a reload is not."""
         self._complaint = text

@@ -108,6 +108,11 @@ class Store:
         self._thread.start()
         return stored
 
+    @property
+    def damaged(self) -> int:
+        """Lines that could not be read at the start."""
+        return self._ledger.damaged
+
     def fileno(self) -> int:
         """Readable when `stored` has something to give."""
         return self._wake

@@ -59,7 +59,14 @@ type Summary (
   left: int
 )
 
-type Reflector (answered: int, dropped: [string]int)
+# Requests not answered, by reason, and answers that could not be sent, by errno.
+type Reflector (answered: int, dropped: [string]int, unsent: [string]int)
+
+# Of all counters: since the start.
+type KernelDropped (replies: int, requests: int)
+type Journal (waiting: int, lost: int)
+type Store (not_stored: int, damaged_lines: int)
+type Files (failed: int)
 
 # Every peer, or those named.
 method Status(peers: ?[]string) -> (
@@ -70,7 +77,14 @@ method Status(peers: ?[]string) -> (
   config: string,
   summary: Summary,
   peers: []Peer,
-  reflector: Reflector
+  reflector: Reflector,
+  weather: [string]int,
+  replies_dropped: [string]int,
+  kernel_dropped: KernelDropped,
+  journal: Journal,
+  store: Store,
+  files: Files,
+  clients_refused: int
 )
 
 # Gathers fresh evidence first.

@@ -228,6 +228,13 @@ def test_json_has_the_promised_keys_and_types(fleet):
     }  # fmt: skip
     assert isinstance(status["reflector"]["answered"], int)
     assert all(isinstance(count, int) for count in status["reflector"]["dropped"].values())
+    counters = (
+        *(status["weather"], status["replies_dropped"], status["kernel_dropped"]),
+        *(status["journal"], status["store"], status["files"], status["reflector"]["unsent"]),
+        {"clients_refused": status["clients_refused"]},
+    )
+    assert all(isinstance(count, int) for counter in counters for count in counter.values())
+    assert status["journal"].keys() == {"waiting", "lost"}
     views = {view["name"]: view for view in status["peers"]}
     assert list(views) == ["good", "bad", "half", "behind", "rest"]
     for view in views.values():
@@ -470,6 +477,8 @@ def test_a_paused_peer_is_measured_but_not_judged(pair):
     done = one.hbd("pause", "p1", "--reason", "new disk")
     assert done.returncode == 0
     assert re.fullmatch(r"p1 paused until \S+\n", done.stdout)
+    end = datetime.fromisoformat(one.peer("p1")["paused_until"])
+    assert 3_500 < (end - datetime.now(UTC)).total_seconds() < 3_600
     one.beats("p1")
     first.behave = lambda _: []
     time.sleep(1.2)
