@@ -98,7 +98,7 @@ def _state_message(event: StateChanged, port: int) -> str:
     if event.state is State.UP:
         return f"{event.peer} {_up_words(event)}"
     told = _told(event, port)
-    if event.is_refinement and not event.first:
+    if event.is_refinement and event.previous_cause is not None and not event.first:
         return f"{event.peer} is still {event.state}: {told}"
     verb = "has" if event.state is State.LEFT else "is"
     return f"{event.peer} {verb} {event.state}: {told}{_past(event)}"
@@ -125,7 +125,8 @@ def _up_words(event: StateChanged) -> str:
 
 
 def _past(event: StateChanged) -> str:
-    if event.duration is None or (event.first and event.previous is State.UNKNOWN):
+    is_first = event.first and event.previous is State.UNKNOWN
+    if event.duration is None or event.is_refinement or is_first:
         return ""
     why = f" ({event.previous_cause})" if event.previous_cause else ""
     was = "it had left for" if event.previous is State.LEFT else f"was {event.previous} for"

@@ -109,8 +109,23 @@ def test_priority_is_that_of_the_contract(event, priority):
             "db1 is up: first reply from 10.0.0.11",
         ),
         (
-            replace(DOWN, previous=State.DOWN, cause=Cause.SILENT),
+            replace(
+                DOWN,
+                previous=State.DOWN,
+                previous_cause=Cause.FILTERED,
+                cause=Cause.SILENT,
+            ),
             "db1 is still down: silent on 10.0.0.11 (nothing at all answers)",
+        ),
+        (
+            replace(
+                DOWN,
+                previous=State.UNKNOWN,
+                state=State.UNKNOWN,
+                cause=Cause.UNRESOLVED,
+                evidence=("db1.example: does not resolve",),
+            ),
+            "db1 is unknown: its name has no address (db1.example: does not resolve)",
         ),
         (
             replace(DOWN, state=State.DEGRADED, cause=Cause.LOSSY, loss=0.12),
