@@ -84,6 +84,17 @@ def _check_unicast(number: IPv4Address | IPv6Address) -> None:
         raise Mistake(f"{number} is an IPv4 address in IPv6 form; write {mapped}")
 
 
+def with_interface(address: str, interface: str) -> str:
+    """Give a link-local address its interface; Mistake where it names another."""
+    number = numeric(address)
+    if not isinstance(number, IPv6Address) or not number.is_link_local:
+        return address
+    if number.scope_id not in {None, interface}:
+        words = f"{address} is on another interface than interface: {interface}"
+        raise Mistake(f"{words}; write the same in both, or one of them")
+    return f"{address.partition('%')[0]}%{interface}"
+
+
 def is_link_local_without_scope(text: str) -> bool:
     """Say whether `text` means another machine on each link."""
     number = numeric(text)

@@ -27,6 +27,7 @@ from hbd.config.values import (
 from hbd.core.model import Limits, PeerSettings, ReflectorKind, StampOptions, Timing, Tlv
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Mapping as Table
 
 PROTOCOLS: Final[Table[str, int]] = {"stamp": 862}
@@ -65,7 +66,8 @@ def read_peer(node: Node, defaults: Timing, report: Report) -> Entry | None:
         report.mistake(node, "peers: a list stands where a peer is meant; remove one -")
         return None
     section = Section(node, _title(node), PEER_KEYS, report)
-    paths = _read_addresses(section)
+    bound = section.one("interface", interface, None)
+    paths = _read_addresses(section, _on(bound, addresses.address))
     own_name = _read_name(section, paths)
     protocol = section.one("protocol", choice(PROTOCOLS), "stamp")
     settings = PeerSettings(
@@ -78,8 +80,8 @@ def read_peer(node: Node, defaults: Timing, report: Report) -> Entry | None:
         timing=read_timing(section, defaults),
         limits=_read_limits(section),
         labels=_read_labels(section),
-        interface=section.one("interface", interface, None),
-        source=section.one("source", addresses.source, None),
+        interface=bound,
+        source=section.one("source", _on(bound, addresses.source), None),
         dscp=section.one("dscp", whole(0, 63), None),
         stamp=_read_stamp(section),
     )
@@ -134,8 +136,15 @@ def _needs_scope(address: str) -> str:
     return f"{address} is link-local; write it with its interface, such as {address}%eth0"
 
 
-def _read_addresses(section: Section) -> tuple[str, ...]:
-    found = section.several("address", addresses.address)
+def _on(bound: str | None, read: Callable[[Scalar], str]) -> Callable[[Scalar], str]:
+    """Read an address, which is on that interface where it is link-local."""
+    if bound is None:
+        return read
+    return lambda scalar: addresses.with_interface(read(scalar), bound)
+
+
+def _read_addresses(section: Section, read: Callable[[Scalar], str]) -> tuple[str, ...]:
+    found = section.several("address", read)
     if found is None:
         if not section.has_unknown:
             words = "no address; write address: and where the peer is"
@@ -240,8 +249,10 @@ def _check_families(section: Section, peer: PeerSettings) -> None:
         if source and number and source.version != number.version:
             words = f"{source} is IPv{source.version}, but {address} is IPv{number.version}"
             section.mistake("source", f"{words}; write one of the same family")
-        if not peer.interface and addresses.is_link_local_without_scope(address):
+        if addresses.is_link_local_without_scope(address):
             section.mistake("address", _needs_scope(address))
+    if peer.source and addresses.is_link_local_without_scope(peer.source):
+        section.mistake("source", _needs_scope(peer.source))
 
 
 def _check_size(section: Section, peer: PeerSettings) -> None:

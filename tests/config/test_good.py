@@ -153,9 +153,13 @@ def test_via_may_name_a_peer_of_any_file_and_need_not_precede_it(tmp_path):
 
 
 def test_interface_says_where_a_link_local_address_is(tmp_path):
-    """A link-local address needs no %interface where the peer has one."""
-    (peer,) = read("- {name: a, address: 'fe80::1', interface: eth0}", tmp_path).configuration.peers
-    assert (peer.addresses, peer.interface) == (("fe80::1",), "eth0")
+    """A link-local address needs no %interface where the peer has one: it gets that."""
+    text = "- {name: a, address: ['fe80::1', 'fe80::2%eth0', 'fd00::1'], interface: eth0}"
+    (peer,) = read(text, tmp_path).configuration.peers
+    assert peer.addresses == ("fe80::1%eth0", "fe80::2%eth0", "fd00::1")
+    text = "- {name: a, address: x, source: 'fe80::1', interface: eth0}"
+    (peer,) = read(text, tmp_path).configuration.peers
+    assert (peer.source, peer.interface) == ("fe80::1%eth0", "eth0")
 
 
 @pytest.mark.parametrize(
