@@ -17,7 +17,7 @@ from hbd.core.events import Event, Stalled, Woke
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State
 from hbd.core.news import News, aloud
 from hbd.core.path import Address, Answer, Fact, Path, Reception, Session, Step
-from hbd.core.peer import Pause, Peer, judge
+from hbd.core.peer import Pause, Peer, is_behind_silence, judge
 from hbd.core.roster import Change, Roster
 from hbd.core.timers import Timers
 
@@ -316,6 +316,7 @@ class Fleet:
         self._witnessed(path, now)
         if answer.incarnation is not None and path.is_another(answer.incarnation):
             self._news.restarted(path, answer.incarnation)
+        was_failing = path.is_failing
         rises = path.state is not State.DOWN or path.has_risen
         changed = rises and path.give(State.UP)
         path.go_on(now, self._dice.random())
@@ -324,6 +325,8 @@ class Fleet:
             self._outputs.append(Examine(path))  # it may leave by another way than before
         if path.weigh(self.clock.now) or changed:
             self._refresh(path.peer)
+        if was_failing and path.peer.answers:
+            self._look_behind(path.peer)
 
     def _witnessed(self, path: Path, now: int) -> None:
         """Something from beyond our own side has come."""
@@ -397,7 +400,7 @@ class Fleet:
             # ended since, and taken all of them.
             path.ask_again(self.clock.now)
             self._timers.schedule(path)
-        elif egress is None or witnessed or path.lonely:
+        elif egress is None or witnessed or path.lonely or self._is_behind_silence(path):
             path.lonely = not witnessed
             self._give(path, State.DOWN)
         else:
@@ -406,6 +409,13 @@ class Fleet:
             if next_hop is not None:
                 words += f"; {next_hop}"
             self._egress_fault([egress], Fact(Cause.OWN_UPLINK, words))
+
+    def _is_behind_silence(self, path: Path) -> bool:
+        """Whether a parent that we reach by another egress is silent too: that explains it."""
+        parent = self._roster.parent(path.peer)
+        if parent is None or any(other.egress is path.egress for other in parent.paths):
+            return False
+        return is_behind_silence(parent, path.peer)
 
     def _blame_ourselves(self, path: Path, fault: Fact) -> None:
         if fault.cause is Cause.OWN_LINK and path.egress is not None:

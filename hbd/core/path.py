@@ -204,6 +204,11 @@ class Path(Timer):
         return self.missed > 0
 
     @property
+    def is_failing(self) -> bool:
+        """Whether more was missed than the one datagram that any network may lose."""
+        return self.missed >= min(2, self.timing.retries + 1)
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether all retransmissions were missed too."""
         return self.missed > self.timing.retries

@@ -200,15 +200,22 @@ def _behind(parent: Peer, peer: Peer, verdict: Verdict) -> Verdict:
     if parent.state is State.UNKNOWN and parent.cause is not None:
         words = f"via {parent.name}: unknown ({parent.cause})"
         return Verdict(State.UNKNOWN, parent.cause, verdict.address, (words, *parent.evidence))
-    silent = parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT) or (
-        parent.state is State.PAUSED and measure(parent).state is State.DOWN
-    )
-    if not silent or _has_answered_since(parent, peer):
+    if not is_behind_silence(parent, peer):
         return verdict
     words = f"via {parent.name}: {parent.state}" + (f" ({parent.cause})" if parent.cause else "")
+    if parent.answers:
+        words = f"via {parent.name}: silent as well, its own verdict is yet to come"
     return Verdict(
         State.UNREACHABLE, Cause.PARENT_DOWN, verdict.address, (words, *verdict.evidence)
     )
+
+
+def is_behind_silence(parent: Peer, peer: Peer) -> bool:
+    """Whether the parent, judged or on its way to it, is silent since the peer began to miss."""
+    silent = parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT) or all(
+        path.is_failing or path.state is State.DOWN for path in parent.paths
+    )
+    return silent and not _has_answered_since(parent, peer)
 
 
 def _has_answered_since(parent: Peer, peer: Peer) -> bool:

@@ -80,6 +80,53 @@ def test_child_moves_to_unreachable_when_the_parent_falls_later():
     assert states(world, DB) == [State.UP, State.DOWN, State.UNREACHABLE]
 
 
+def test_child_falls_with_its_parent_at_the_same_moment():
+    """A parent that misses as well by the child's deadline: unreachable at once, never down."""
+    world = World(1)
+    world.watch(peer(GW), peer(DB, via=GW), peer(WITNESS))
+    world.run(10 * SECOND)
+    cut(world, GW, DB)
+    world.run(10 * SECOND)
+    assert states(world, DB) == [State.UP, State.UNREACHABLE]
+    assert states(world, GW) == [State.UP, State.DOWN]
+
+
+def test_next_hop_that_is_the_parent_explains_the_silence_behind_it():
+    """Peers behind a gateway that is their parent, and dead, are unreachable: no fault of ours."""
+    world = World(1)
+    behind = EgressKey("eth0", GW)
+    world.watch(peer(GW), peer(WITNESS))
+    children = [f"10.0.1.{number}" for number in range(3)]
+    for name in children:
+        world.watch(peer(name, via=GW), link=Link(egress=behind))
+    world.run(10 * SECOND)
+    cut(world, GW, *children)
+    world.run(10 * SECOND)
+    for name in children:
+        assert states(world, name) == [State.UP, State.UNREACHABLE]
+    assert states(world, GW) == [State.UP, State.DOWN]
+    world.links[GW].dead.clear()
+    for name in children[:2]:
+        world.links[name].dead.clear()
+    world.run(10 * SECOND)
+    assert [world.state(name) for name in children] == [State.UP, State.UP, State.DOWN]
+
+
+def test_parent_that_lost_two_datagrams_frees_its_child_when_it_answers():
+    """A parent that only stumbled: the child is judged anew, one detection time later."""
+    world = World(1)
+    patient = Timing(1 * SECOND, 500 * MILLISECOND, 10, 2)
+    world.watch(peer(GW, timing=patient), peer(DB, via=GW), peer(WITNESS))
+    world.run(10 * SECOND)
+    cut(world, GW, DB)
+    while world.state(DB) is not State.UNREACHABLE:
+        world.run(10 * MILLISECOND)
+    world.links[GW].dead.clear()
+    world.run(10 * SECOND)
+    assert states(world, GW) == [State.UP]
+    assert states(world, DB) == [State.UP, State.UNREACHABLE, State.DOWN]
+
+
 def test_child_that_fell_before_its_parent_stays_down():
     """A child that is down while its parent answers stays down when the parent falls later."""
     world = world_of()
