@@ -38,6 +38,10 @@ class Dice(Protocol):
         """Give a number from 0 to 1, 1 excluded."""
 
 
+PAUSE_LOOK: Final = 60 * SECOND
+"""How often a pause is held against the wall clock: that may be wrong at the start, and step."""
+
+
 class Ask(NamedTuple):
     """Send a heartbeat to the path's target now: `fleet.compose(path, ...)` gives its octets."""
 
@@ -127,7 +131,8 @@ class Fleet:
         if known.state is State.UNKNOWN and known.cause is None:
             return
         peer.state, peer.cause, peer.since = known.state, known.cause, known.since
-        peer.since_real = clock.real - (clock.wall - known.since)
+        # What began in the future began when our wall clock was right, or is wrong now.
+        peer.since_real = min(clock.real - (clock.wall - known.since), clock.real)
         peer.restored = True
         if peer.pause is not None:
             peer.evidence = (peer.pause.words,)
@@ -168,7 +173,6 @@ class Fleet:
         late = self.clock.turn(real, wall)
         if late >= STALL_TOLD:
             self._outputs.append(Stalled(real, wall, late))
-            self._shorten_pauses(late)
 
     def suspended(self, duration: int) -> None:
         """Say that the machine was suspended: what was asked before is void."""
@@ -178,15 +182,7 @@ class Fleet:
                 if path.targets:
                     path.annul_waiting(self.clock.now)
                     self._spread(path, self._grace_until)
-        self._shorten_pauses(duration)
         self._outputs.append(Woke(self.clock.real, self.clock.wall, duration))
-
-    def _shorten_pauses(self, span: int) -> None:
-        """Our own time stood still so long; what people agreed on ends all the same."""
-        for peer in self.peers.values():
-            if peer.deadline is not None:
-                peer.deadline -= span
-                self._timers.schedule(peer)
 
     def lost_some(self) -> None:
         """Say that datagrams to us were dropped for want of room: the round is asked again."""
@@ -199,7 +195,7 @@ class Fleet:
                 case Path():
                     self._step(timer)
                 case Peer():
-                    self.resume(timer.name)
+                    self._look_at_pause(timer)
                 case _:
                     self._news.advance(timer)
             self._timers.schedule(timer)
@@ -473,8 +469,16 @@ class Fleet:
 
     def _set_pause(self, peer: Peer, pause: Pause) -> None:
         peer.pause = pause
-        peer.deadline = self.clock.now + max(pause.until - self.clock.wall, 0)
-        self._timers.schedule(peer)
+        self._look_at_pause(peer)
+
+    def _look_at_pause(self, peer: Peer) -> None:
+        """End a pause whose time has come, by the wall clock: the one that people agreed on."""
+        left = peer.pause.until - self.clock.wall if peer.pause is not None else 0
+        if left > 0:
+            peer.deadline = self.clock.now + min(left, PAUSE_LOOK)
+            self._timers.schedule(peer)
+        else:
+            self.resume(peer.name)
 
     def resume(self, name: str) -> bool:
         """End a pause; tell whether there was one."""

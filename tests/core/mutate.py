@@ -75,8 +75,6 @@ MUTATIONS = [  # file, old text, new text
     ("egress.py", "if len(chosen) == WITNESSES:", "if len(chosen) == 1:"),
     ("egress.py", "return restored and not path.judged", "return False"),
     ("fleet.py", "if late >= STALL_TOLD:", "if late > 0:"),
-    ("fleet.py", "            self._shorten_pauses(late)", "            pass"),
-    ("fleet.py", "        self._shorten_pauses(duration)", "        pass"),
     ("fleet.py", "self._grace_until = self.clock.now + self.start_grace\n        for", "for"),
     ("fleet.py", "path.annul_waiting(self.clock.now)", "pass"),
     ("fleet.py", "path.unresolved = error if not path.targets else None", "path.unresolved = error"),

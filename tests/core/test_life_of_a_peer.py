@@ -20,6 +20,7 @@ from tests.simulation.world import START, WALL, EgressKey, Link, World, peer, re
 A, B, A2 = "10.0.0.1", "10.0.0.2", "10.0.1.1"
 HOUR = 3_600 * SECOND
 SPELL = 300 * SECOND
+YEAR = 365 * 24 * HOUR
 QUICK = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
 
 
@@ -250,6 +251,15 @@ def test_another_verdict_than_the_restored_one_is_told():
     assert down.duration == HOUR + down.at - START
 
 
+def test_state_from_the_future_lasted_no_negative_time():
+    """A wall clock that is behind what was stored makes no duration below 0."""
+    world = world_of()
+    world.fleet.restore(A, Restored(State.DOWN, Cause.SILENT, WALL + YEAR))
+    world.run(2 * SECOND)
+    (up,) = world.changes_of(A)
+    assert up.duration == up.at - START
+
+
 def test_restored_down_that_answers_is_up_at_once():
     """A peer stored as down is up with its first reply."""
     world = world_of()
@@ -365,14 +375,30 @@ def test_pause_survives_a_reload():
     assert world.state(A) is State.PAUSED
 
 
-def test_wall_clock_does_not_move_a_pause():
-    """A pause is as long as it was meant, whatever the wall clock does meanwhile."""
+def test_pause_ends_by_the_wall_clock_within_a_minute():
+    """A wall clock that was years behind when the pause was set, or restored, is set right."""
+    world = world_of()
+    world.wall_step -= 50 * YEAR
+    world.run(10 * SECOND)
+    world.fleet.pause(A, Pause(world.wall + 50 * YEAR + SPELL, "", "alice"))
+    world.wall_step += 50 * YEAR
+    world.run(SPELL - SECOND)
+    assert world.state(A) is State.PAUSED
+    world.wall_step += HOUR
+    world.run(60 * SECOND)
+    assert world.state(A) is State.UP
+
+
+def test_pause_lasts_until_its_time_however_far_the_clock_steps_back():
+    """A pause until noon ends at noon, also where the clock was an hour fast when it was set."""
     world = world_of()
     world.run(10 * SECOND)
     world.fleet.pause(A, Pause(world.wall + SPELL, "", "alice"))
-    world.wall_step += 100 * SPELL
-    world.run(SPELL - SECOND)
+    world.wall_step -= HOUR
+    world.run(HOUR + SPELL - 1)
     assert world.state(A) is State.PAUSED
+    world.run(1)
+    assert world.state(A) is State.UP
 
 
 def test_resume_without_pause_is_nothing():
