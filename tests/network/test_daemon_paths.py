@@ -217,7 +217,7 @@ def test_a_refusal_of_the_next_hop_is_no_witness(lab, version, known):
 
 
 def test_behind_a_dead_next_hop_nobody_is_down(lab):
-    """With the router off that is our only way out, it alone is down: no more is known."""
+    """With the router off that is our only way out, it alone is down, who is behind unreachable."""
     watched = [peer("r4"), peer("a4", via="r4"), peer("b4", via="r4"), peer("d4")]
     with lab.watch(watched) as monitor:
         since = monitor.all_up().count()
@@ -225,8 +225,8 @@ def test_behind_a_dead_next_hop_nobody_is_down(lab):
         try:
             assert "cannot be told apart" in monitor.told("r4", since, state="down")["HBD_EVIDENCE"]
             for name in ("a4", "b4"):
-                verdict = monitor.told(name, since, state="unknown")
-                assert verdict["HBD_CAUSE"] == "own-uplink"
+                verdict = monitor.told(name, since, state="unreachable")
+                assert verdict["HBD_CAUSE"] == "parent-down"
         finally:
             lab.switch.ip("link set p-r-north up")
         for name in ("r4", "a4", "b4"):
