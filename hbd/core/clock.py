@@ -1,20 +1,36 @@
-"""The fleet's own clock: it stands still while we are late.
+"""The fleet's own clock: it stands still while we do not run.
 
-Nothing was asked while we did not run, so nothing was owed: every deadline moves by our lateness,
-and no burst of late heartbeats follows. One clock that does not count our lateness does both.
+Nothing was asked while we did not run, so nothing was owed: every deadline moves by a stall, and
+no burst of late heartbeats follows. One clock that does not count stalls does both. Lateness below
+that is mostly our own work: time to send goes on in it, or the more we had to do the less we would
+send. It is added up, and the deadlines of heartbeats in question move by it (`Path.advance`).
 """
 
 from __future__ import annotations
 
+from typing import Final
+
+from hbd.core.model import MILLISECOND, SECOND
+
+STALL: Final = 100 * MILLISECOND
+"""From this lateness on we did not run, and an entry says so."""
+
+SPAN: Final = 10 * SECOND
+"""Lateness is added up over so long;"""
+OVERLOAD: Final = 0.1
+"""and above this share of it told, where it was made of many small pieces,"""
+OVERLOAD_SPACING: Final = 60 * SECOND
+"""no more often than so."""
+
 
 class Clock:
-    """Monotonic time less all lateness, in nanoseconds.
+    """Monotonic time less all stalls, in nanoseconds.
 
     Turns are never closer than a tick, and lateness within a tick is not counted: a timer is not
     more exact than that, and what is due within one is done in one turn.
     """
 
-    __slots__ = ("_lag", "_lag_before", "_promised", "_tick", "now", "real", "wall")
+    __slots__ = ("_lag", "_lag_before", "_promised", "_tick", "lateness", "now", "real", "wall")
 
     def __init__(self, real: int, wall: int, tick: int = 0) -> None:
         self.real = real
@@ -23,6 +39,8 @@ class Clock:
         """Wall clock of this turn; for people only."""
         self.now = real
         """Our own time of this turn."""
+        self.lateness = 0
+        """All lateness that was no stall: our own time went on in it."""
         self._tick = tick
         self._lag = self._lag_before = 0
         self._promised: int | None = None
@@ -33,7 +51,10 @@ class Clock:
         late = late if late > self._tick else 0
         self._promised = None
         self._lag_before = self._lag
-        self._lag += late
+        if late >= STALL:
+            self._lag += late
+        else:
+            self.lateness += late
         self.real = real
         self.wall = wall
         self.now = real - self._lag
@@ -50,9 +71,6 @@ class Clock:
         """Our own time of a moment since the last turn; at the most now."""
         return min(real - self._lag_before, self.now)
 
-    def wall_at(self, real: int) -> int:
-        return self.wall - (self.real - real)
-
     def promise(self, deadline: int | None) -> int | None:
         """Say when the next turn is due, monotonic; never sooner than a tick from this one."""
         if deadline is None:
@@ -60,3 +78,40 @@ class Clock:
         else:
             self._promised = max(deadline + self._lag, self.real + max(self._tick, 1))
         return self._promised
+
+
+class Lag:
+    """How much time our lateness has cost in the last 10 to 20 seconds."""
+
+    __slots__ = ("_before", "_begin", "_late", "_late_before", "_small", "_told", "_untold")
+
+    def __init__(self, real: int) -> None:
+        self._begin = self._before = real
+        """When this span began, and the one before."""
+        self._late = self._late_before = 0
+        self._small = 0
+        """Of it, in pieces that are no stalls."""
+        self._untold = 0
+        """In such pieces since the last entry, or since all was well."""
+        self._told = real - OVERLOAD_SPACING
+
+    def add(self, real: int, late: int) -> int:
+        """Count the lateness of a turn; give what is to be told of many small pieces, or 0."""
+        self._late += late
+        self._small += late if late < STALL else 0
+        span = real - self._begin
+        if span < SPAN:
+            return 0
+        is_overload = self._small > OVERLOAD * span
+        self._untold = self._untold + self._small if is_overload else 0
+        self._before, self._late_before = self._begin, self._late
+        self._begin, self._late, self._small = real, 0, 0
+        if not is_overload or real - self._told < OVERLOAD_SPACING:
+            return 0
+        self._told = real
+        lost, self._untold = self._untold, 0
+        return lost
+
+    def share(self, real: int) -> float:
+        """Give the share of that time, 0 to 1."""
+        return (self._late_before + self._late) / max(real - self._before, SPAN)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from hbd.core.clock import Clock
+from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.egress import Egress, EgressKey
 from hbd.core.events import Event, Stalled, Woke
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State
@@ -23,9 +23,6 @@ from hbd.core.timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
-
-STALL_TOLD: Final = 100 * MILLISECOND
-"""From this lateness on an entry says that we did not run."""
 
 WITNESS_SPACING: Final = 20 * MILLISECOND
 """Witnesses of one egress, and a parent, are asked no more often, however many paths miss."""
@@ -81,6 +78,7 @@ class Fleet:
         tick: int = 0,
     ) -> None:
         self.clock: Final = Clock(now, wall, tick)
+        self._lag: Final = Lag(now)
         self.start_grace = start_grace
         self.dropped: Counter[str] = Counter()
         """Datagrams to our sender sockets that counted for nothing, by reason."""
@@ -171,8 +169,15 @@ class Fleet:
     def turn(self, real: int, wall: int) -> None:
         """Begin a turn of the loop at this moment."""
         late = self.clock.turn(real, wall)
-        if late >= STALL_TOLD:
+        lost = self._lag.add(real, late)
+        if late >= STALL:
             self._outputs.append(Stalled(real, wall, late))
+        if lost:
+            self._outputs.append(Stalled(real, wall, lost))
+
+    def lag_share(self) -> float:
+        """Give the share of the last seconds in which we were late, 0 to 1."""
+        return self._lag.share(self.clock.real)
 
     def suspended(self, duration: int) -> None:
         """Say that the machine was suspended: what was asked before is void."""
@@ -213,7 +218,7 @@ class Fleet:
     # -- asking -------------------------------------------------------------------------------
 
     def _step(self, path: Path) -> None:
-        match path.advance(self.clock.now):
+        match path.advance(self.clock.now, self.clock.lateness):
             case Step.ASK:
                 path.witnessed = _is_witnessed(path)
                 self._outputs.append(Ask(path))

@@ -1,7 +1,7 @@
 """One path: when it is asked, what a reply means, when it is down.
 
-All times are the fleet's own clock (see fleet.Clock), which stands still while we are late, except
-where a name says otherwise. Facts are kept here; verdicts over them are computed.
+All times are the fleet's own clock (see clock.Clock), which stands still while we do not run,
+except where a name says otherwise. Facts are kept here; verdicts over them are computed.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class Heartbeat(NamedTuple):
 class Step(Enum):
     """What a path wants when its deadline has come."""
 
+    WAIT = auto()
+    """Nothing yet: the deadline of the heartbeat in question has moved by our lateness."""
     ASK = auto()
     """Send a heartbeat."""
     DOUBT = auto()
@@ -109,6 +111,7 @@ class Path(Timer):
         "asked",
         "bad",
         "doubted",
+        "due",
         "duplicate",
         "egress",
         "fault",
@@ -124,6 +127,7 @@ class Path(Timer):
         "last_rtt",
         "last_sent",
         "late",
+        "lateness",
         "limits",
         "lonely",
         "lossy",
@@ -168,6 +172,10 @@ class Path(Timer):
         self.doubted = False
         """Whether others are asked what its silence means, or need not be."""
         self.last_sent = 0
+        self.due = 0
+        """When that should have been sent."""
+        self.lateness = 0
+        """Ours, up to the last deadline."""
         self.missed = 0
         self.first_missed = 0
         """From then on others' answers tell what the silence means."""
@@ -229,18 +237,22 @@ class Path(Timer):
         self.is_put_off = False
         self.deadline = now if self.targets else None
 
-    def advance(self, now: int) -> Step:
-        """Its deadline has come."""
-        if self.asked is not None and not self.doubted:
-            return self._doubt(now)
-        if self.asked is not None:
-            return self._miss(now)
+    def advance(self, now: int, lateness: int) -> Step:
+        """Its deadline has come; `lateness`: all that our own time has gone on in."""
+        late, self.lateness = lateness - self.lateness, lateness
+        if self.asked is not None and self.deadline is not None:
+            self.deadline += late
+            if now < self.deadline:
+                return Step.WAIT
+            return self._miss(now) if self.doubted else self._doubt(now)
         if self.is_put_off and now >= self.judge_from:
             self._probe_later(now)
             return Step.EXHAUSTED
         return self._ask(now)
 
     def _ask(self, now: int) -> Step:
+        # On schedule where we are a little late, or the more we had to do the less we would ask.
+        self.due = max(self.deadline or now, now - self.timing.interval // 2)
         self.asked = self.sequence
         self._await_reply(now)
         if (
@@ -262,7 +274,8 @@ class Path(Timer):
         """Half the timeout is over and no retransmission will follow."""
         self.doubted = True
         self.first_missed = now
-        self.deadline = max(self.last_sent + self.timing.timeout, now + 1)
+        timeout = self.timing.timeout
+        self.deadline = max((self.deadline or now) + timeout - timeout // 2, now + 1)
         return Step.DOUBT
 
     def _miss(self, now: int) -> Step:
@@ -432,10 +445,10 @@ class Path(Timer):
         self.repeated = False
         self.is_put_off = False
         if self.state is State.DOWN:
-            spacing = self.timing.timeout
+            self.deadline = max(self.last_sent + self.timing.timeout, now + 1)
         else:
             spacing = int(self.timing.interval * (1.0 - JITTER * dice))
-        self.deadline = max(self.last_sent + spacing, now + 1)
+            self.deadline = max(self.due + spacing, now + 1)
 
     # -- verdicts -----------------------------------------------------------------------------
 

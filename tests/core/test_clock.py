@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hbd.core.clock import Clock
+import pytest
+
+from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.model import MILLISECOND, SECOND
 
 NOW = 1_000 * SECOND
@@ -19,11 +21,53 @@ def test_time_spent_on_the_start_does_not_count():
 
 
 def test_lateness_within_a_tick_is_the_timers_and_beyond_it_is_ours():
-    """A turn one tick late is on time; one nanosecond more, and all of it is forgiven."""
+    """A turn one tick late is on time; one nanosecond more, and all of it is counted."""
     clock = Clock(NOW, 0, tick=MILLISECOND)
     due = clock.promise(NOW + SECOND)
     assert clock.turn(due + MILLISECOND, 0) == 0
     assert clock.now == due + MILLISECOND
     due = clock.promise(clock.now + SECOND)
+    assert clock.lateness == 0
     assert clock.turn(due + MILLISECOND + 1, 0) == MILLISECOND + 1
-    assert clock.now == due
+    assert clock.lateness == MILLISECOND + 1
+
+
+def test_a_stall_stops_our_own_time_and_what_is_less_is_only_added_up():
+    """From 100 ms on our own time has not gone on."""
+    clock = Clock(NOW, 0)
+    due = clock.promise(NOW + SECOND)
+    clock.turn(due + STALL - 1, 0)
+    assert (clock.now, clock.lateness) == (due + STALL - 1, STALL - 1)
+    due = clock.promise(clock.now + SECOND)
+    clock.turn(due + STALL, 0)
+    assert (clock.now, clock.lateness) == (due, STALL - 1)
+
+
+def test_overload_is_told_once_a_minute_with_all_that_was_lost():
+    """More than a tenth of ten seconds, in pieces too small to be told: then of each minute."""
+    lag, real, told = Lag(NOW), NOW, []
+    for turn in range(1, 13_000):
+        real = NOW + turn * 10 * MILLISECOND
+        lost = lag.add(real, 2 * MILLISECOND)
+        if lost:
+            told.append((real - NOW, lost))
+    assert told == [(10 * SECOND, 2 * SECOND), (70 * SECOND, 12 * SECOND)]
+    assert lag.share(real) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("late", [MILLISECOND, STALL])
+def test_no_overload_is_told_of_a_tenth_or_of_what_has_an_entry_of_its_own(late):
+    """A tenth is no overload, and stalls have been told."""
+    lag = Lag(NOW)
+    assert not any(lag.add(NOW + turn * 10 * late, late) for turn in range(1, 13_000))
+    assert lag.share(NOW + 12_999 * 10 * late) == pytest.approx(0.1)
+
+
+def test_lag_is_of_the_last_seconds():
+    """What was lost half a minute ago is over."""
+    lag = Lag(NOW)
+    lag.add(NOW + 5 * SECOND, 5 * SECOND)
+    assert lag.share(NOW + 5 * SECOND) == 0.5
+    for second in range(6, 36):
+        lag.add(NOW + second * SECOND, 0)
+    assert lag.share(NOW + 35 * SECOND) == 0.0

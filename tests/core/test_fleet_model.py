@@ -230,7 +230,7 @@ class FleetModel(RuleBasedStateMachine):
                 spacing = max(path.timing.probe, path.timing.interval)
                 assert path.deadline is not None
                 if path.asked is not None:  # nothing regular comes before reply or timeout
-                    assert path.deadline <= path.last_sent + LONGEST
+                    assert path.deadline <= path.last_sent + LONGEST + self.world.late
                 assert path.deadline <= now + max(spacing, self.world.fleet.start_grace)
 
 

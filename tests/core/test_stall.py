@@ -4,10 +4,10 @@ from random import Random
 
 import pytest
 
-from hbd.core.clock import Clock
+from hbd.core.clock import STALL, Clock
 from hbd.core.events import Stalled, StateChanged, Woke
 from hbd.core.model import MILLISECOND, SECOND, Limits, State, Timing
-from tests.simulation.world import START, Link, World, peer
+from tests.simulation.world import START, Link, NumberSession, World, peer
 
 A, B = "10.0.0.1", "10.0.0.2"
 HOUR = 3_600 * SECOND
@@ -198,13 +198,13 @@ def test_suspend_while_all_is_quiet_asks_over_an_interval():
 
 
 def test_clock_stands_still_while_late():
-    """Ten late turns: own time is monotonic time less all lateness."""
+    """Ten stalls: own time is monotonic time less all of them."""
     clock = Clock(1_000, 0)
     dice = Random(1)  # noqa: S311 - to be replayed
     real, late = 1_000, 0
     for _ in range(10):
         promised = clock.promise(clock.now + dice.randrange(1, 100))
-        lateness = dice.randrange(50)
+        lateness = STALL + dice.randrange(50)
         real = promised + lateness
         late += lateness
         assert clock.turn(real, 0) == lateness
@@ -223,7 +223,7 @@ def test_moment_of_a_reply_is_never_later_than_now():
     """A reply that came during a stall counts as of now; one before it, as of when it came."""
     clock = Clock(1_000, 0)
     clock.promise(2_000)
-    clock.turn(5_000, 0)
+    clock.turn(2_000 + STALL, 0)
     assert clock.now == 2_000
     assert clock.at(1_800) == 1_800
     assert clock.at(2_000) == 2_000
@@ -234,12 +234,57 @@ def test_lateness_before_the_last_turn_is_counted_once():
     """Moments since the last turn are told by the lag before this one's lateness."""
     clock = Clock(1_000, 0)
     clock.promise(2_000)
-    clock.turn(2_500, 0)  # 500 late
-    clock.promise(2_600)  # own time; 3,100 on the monotonic clock
-    clock.turn(4_000, 0)
+    clock.turn(2_000 + STALL, 0)
+    clock.promise(2_600)  # own time
+    clock.turn(2_600 + 3 * STALL, 0)
     assert clock.now == 2_600
-    assert clock.at(3_000) == 2_500
-    assert clock.at(3_100) == clock.at(3_900) == 2_600
+    assert clock.at(2_500 + STALL) == 2_500
+    assert clock.at(2_600 + STALL) == clock.at(2_600 + 2 * STALL) == 2_600
+
+
+@pytest.mark.parametrize("interval", [50 * MILLISECOND, SECOND])
+def test_a_busy_monitor_sends_as_often(interval):
+    """Turns that take 20 ms delay heartbeats but make them no fewer, and nobody is down."""
+    world = World(1, tick=MILLISECOND, session=lambda _: NumberSession())
+    timing = Timing(interval, 10 * MILLISECOND, 3, 2)
+    world.watch(*(peer(f"10.0.1.{n}", timing=timing) for n in range(50)))
+    world.run(5 * SECOND)
+    before = world.heartbeats
+    world.work = 20 * MILLISECOND
+    world.run(20 * SECOND)
+    assert world.heartbeats - before >= 0.95 * 50 * 20 * SECOND / (0.95 * interval)
+    assert failures(world) == []
+    assert world.fleet.lag_share() > 0.1
+    (told,) = world.of_kind(Stalled)
+    assert told.duration > SECOND
+
+
+def test_a_late_loop_owes_no_burst():
+    """A path that could not be asked for nine intervals is asked once, not nine times."""
+    world = World(1)
+    timing = Timing(10 * MILLISECOND, 10 * MILLISECOND, 3, 2)
+    world.watch(peer(A, timing=timing))
+    world.run(SECOND)
+    stall(world, 95 * MILLISECOND)
+    at = world.now + 95 * MILLISECOND
+    world.run(105 * MILLISECOND)
+    assert len([sent for sent in world.sent_to(A) if sent >= at]) <= 3
+
+
+def test_lateness_moves_a_deadline_that_is_not_the_next():
+    """What makes any turn late moves the deadline of every heartbeat in question."""
+    world = world_of()
+    world.links[A].dead.append((world.now, world.now + 10**18))
+    while world.path(A).missed < 3:
+        world.run(MILLISECOND)
+    due = world.path(A).deadline
+    while world.fleet.next_deadline() == due:
+        world.run(MILLISECOND)
+    deadline = world.fleet.next_deadline()
+    world.stalls.append((deadline, deadline + 50 * MILLISECOND))
+    world.run(SECOND)
+    assert world.late == 50 * MILLISECOND
+    assert world.changes_of(A)[-1].at == due + world.late
 
 
 def test_promise_is_later_than_this_turn():

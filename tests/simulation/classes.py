@@ -450,10 +450,30 @@ def paths(seed: int, hours: float) -> Tally:
     return scenario.run(hours, fault)
 
 
+def busy(seed: int, hours: float) -> Tally:
+    """Every turn costs us up to 90 ms, more than some timeouts, while hosts die and return."""
+
+    def fault(scenario):
+        world = scenario.world
+        world.work = scenario.dice.randrange(90 * MILLISECOND)
+        for name in scenario.victims():
+            begin = scenario.moment()
+            scenario.referee.kill(name, begin, begin + 20 * SECOND)
+        world.run(30 * SECOND)
+        world.work = 0
+
+    hasty = Timing(SECOND, 50 * MILLISECOND, 0, 2), Timing(200 * MILLISECOND, 20 * MILLISECOND)
+    scenario = Scenario("busy", seed, timings=TIMINGS + hasty)
+    scenario.referee.is_calm = False
+    for link in scenario.links:
+        link.delay = min(link.delay, 9 * MILLISECOND)
+    return scenario.run(hours, fault)
+
+
 CLASSES = {
     one.__name__: one
     for one in (
-        loss, bursts, delays, weather, deaths, stalls, late, steps, suspends, cuts, paths,
+        loss, bursts, delays, weather, deaths, stalls, late, busy, steps, suspends, cuts, paths,
     )
 }  # fmt: skip
 

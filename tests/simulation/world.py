@@ -110,6 +110,8 @@ class World:
         """When each path was last asked."""
         self.stalls: list[tuple[int, int]] = []
         """Spans in which we do not run, the next one first."""
+        self.work = 0
+        """How long each of our turns takes."""
         self.late = 0
         """How late we have been, all in all,"""
         self.lateness: list[tuple[int, int]] = [(START, 0)]
@@ -207,6 +209,7 @@ class World:
             fleet.receive(datagram, source, at)
         fleet.advance()
         self._carry_out()
+        self.now += self.work
 
     def suspend(self, span: int) -> None:
         """The machine sleeps: monotonic time stands still, what was under way is lost."""
