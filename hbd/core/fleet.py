@@ -504,7 +504,7 @@ class Fleet:
 
     def _tell(self, peer: Peer, *, in_storm: bool | None = None) -> bool:
         """Judge a peer anew, tell it if the verdict is another; tell whether the state is."""
-        verdict = judge(peer, self._roster.parent(peer))
+        verdict = judge(peer, self._roster.parent(peer), self.clock.now)
         if not peer.is_news(verdict):
             peer.confirm(verdict)
             return False

@@ -506,8 +506,11 @@ class Path(Timer):
         return not self.window.is_full or lost >= limit / 2
 
     def _is_slow(self, limit: int) -> bool:
+        median = self.median_rtt
+        return self.slow if median is None else median > (limit * 4 // 5 if self.slow else limit)
+
+    @property
+    def median_rtt(self) -> int | None:
+        """Of the last 20 that were answered; None of fewer."""
         rtts = self.window.rtts(RTTS_FOR_SLOW)
-        if len(rtts) < RTTS_FOR_SLOW:
-            return self.slow
-        median = sorted(rtts)[RTTS_FOR_SLOW // 2]
-        return median > (limit * 4 // 5 if self.slow else limit)
+        return sorted(rtts)[RTTS_FOR_SLOW // 2] if len(rtts) == RTTS_FOR_SLOW else None

@@ -122,24 +122,24 @@ class Peer(Timer):
         return whole or answers or verdict.state is State.PAUSED
 
 
-def measure(peer: Peer) -> Verdict:
+def measure(peer: Peer, now: int) -> Verdict:
     """Judge a peer by its paths alone."""
     up = [path for path in peer.paths if path.state is State.UP]
     down = [path for path in peer.paths if path.state is State.DOWN]
     if up:
-        return _answering(up, down)
+        return _answering(up, down, now)
     if len(down) < len(peer.paths):
         return _unknown(peer.paths)
     return _silent(down)
 
 
-def _answering(up: list[Path], down: list[Path]) -> Verdict:
+def _answering(up: list[Path], down: list[Path], now: int) -> Verdict:
     troubles = [
-        Verdict(State.DEGRADED, cause, path.address, (f"{path.address}: {words}",))
+        Verdict(State.DEGRADED, cause, path.address, (f"{path.address}: {words(path, now)}",))
         for path in up
         for cause, is_so, words in (
-            (Cause.LOSSY, path.lossy, "loss above max_loss"),
-            (Cause.SLOW, path.slow, "RTT above max_rtt"),
+            (Cause.LOSSY, path.lossy, _lossy),
+            (Cause.SLOW, path.slow, _slow),
         )
         if is_so
     ]
@@ -148,6 +148,24 @@ def _answering(up: list[Path], down: list[Path]) -> Verdict:
         words = f"{path.address}: {fact.cause}: {fact.text}"
         troubles.append(Verdict(State.DEGRADED, Cause.PATH_DOWN, path.address, (words,)))
     return _worst(troubles) if troubles else Verdict(State.UP, None, up[0].address)
+
+
+def _lossy(path: Path, now: int) -> str:
+    loss, limit = path.loss(now), path.limits.max_loss
+    if loss is None or limit is None:
+        return "loss above max_loss before the start"
+    # It ends well below the limit only.
+    side = "above" if loss > limit else "not below half of"
+    last = f"the last {len(path.window)}"
+    return f"loss {100 * loss:.3g} % of {last}, {side} max_loss {100 * limit:.3g} %"
+
+
+def _slow(path: Path, _: int) -> str:
+    median, limit = path.median_rtt, path.limits.max_rtt
+    if median is None or limit is None:
+        return "RTT above max_rtt before the start"
+    side = "above" if median > limit else "not below four fifths of"
+    return f"RTT median {median / 1e6:.3g} ms, {side} max_rtt {limit / 1e6:.3g} ms"
 
 
 def _unknown(paths: list[Path]) -> Verdict:
@@ -185,11 +203,11 @@ def _worst(verdicts: list[Verdict]) -> Verdict:
     return first._replace(evidence=first.evidence + tuple(others))
 
 
-def judge(peer: Peer, parent: Peer | None) -> Verdict:
+def judge(peer: Peer, parent: Peer | None, now: int) -> Verdict:
     """Judge a peer, its pause and what lies between us and it included."""
     if peer.pause is not None:
         return Verdict(State.PAUSED, Cause.PAUSED, None, (peer.pause.words,))
-    verdict = measure(peer)
+    verdict = measure(peer, now)
     if verdict.state is not State.DOWN or parent is None:
         return verdict
     return _behind(parent, peer, verdict)
