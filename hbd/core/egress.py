@@ -6,15 +6,18 @@ the fault may be ours.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-from hbd.core.model import State
 
 if TYPE_CHECKING:
     from hbd.core.path import Fact, Path
 
 WITNESSES: Final = 3
 """So many paths are asked when one starts to miss: at 2 % loss all three fail once in 125,000."""
+
+LOOKED_AT: Final = 100
+"""So many are looked at for them: of those that were up some may be silent or too far away."""
 
 
 class EgressKey(NamedTuple):
@@ -33,7 +36,7 @@ class EgressKey(NamedTuple):
 class Egress:
     """The paths behind one egress and when last one of them answered."""
 
-    __slots__ = ("_known", "_turn", "fault", "key", "last_answer", "last_asked", "paths")
+    __slots__ = ("_up", "fault", "key", "last_answer", "last_asked", "paths")
 
     def __init__(self, key: EgressKey) -> None:
         self.key: Final = key
@@ -42,30 +45,39 @@ class Egress:
         self.last_asked: int | None = None
         self.fault: Fact | None = None
         """Set while nothing behind it can be judged."""
-        self._turn = 0
-        self._known: Path | None = None
-        """One that was up: of ten thousand that are down none need be looked at to find it."""
+        self._up: OrderedDict[Path, None] = OrderedDict()
+        """Those that were up: of ten thousand that are down none need be looked at."""
+
+    def take(self, path: Path) -> None:
+        """The path leads this way from now on."""
+        self.paths[path] = None
+        self.note(path)
+
+    def drop(self, path: Path) -> None:
+        """The path leads this way no more."""
+        self.paths.pop(path, None)
+        self._up.pop(path, None)
+
+    def note(self, path: Path) -> None:
+        """Take note of the path's verdict."""
+        if path.was_up:
+            self._up.setdefault(path)
+        else:
+            self._up.pop(path, None)
 
     def has_answered_since(self, moment: int) -> bool:
         return self.last_answer >= moment
 
     def others_up(self, suspect: Path) -> bool:
         """Whether another path was up, so that its silence would tell something."""
-        if not self._can_tell(self._known, suspect):
-            able = (path for path in self.paths if self._can_tell(path, suspect))
-            self._known = next(able, None)
-        return self._known is not None
-
-    def _can_tell(self, path: Path | None, suspect: Path) -> bool:
-        return path is not None and path in self.paths and was_up(path) and _is_near(path, suspect)
+        return any(_is_near(path, suspect) for path in self._up)
 
     def witnesses(self, suspect: Path) -> list[Path]:
-        """Up to three paths that are up, others each time."""
-        paths = list(self.paths)
-        self._turn = (self._turn + WITNESSES) % max(len(paths), 1)
+        """Up to three paths that were up, others each time."""
         chosen: list[Path] = []
-        for path in paths[self._turn :] + paths[: self._turn]:
-            if path.state is State.UP and not path.is_exhausted and _is_near(path, suspect):
+        for path in list(islice(self._up, LOOKED_AT)):
+            self._up.move_to_end(path)
+            if not path.is_exhausted and _is_near(path, suspect):
                 chosen.append(path)
                 if len(chosen) == WITNESSES:
                     break
@@ -80,11 +92,3 @@ def _is_near(path: Path, suspect: Path) -> bool:
     timing = suspect.timing
     reach = (timing.retries - 1) * timing.timeout if timing.retries > 1 else timing.timeout // 2
     return path is not suspect and (path.last_rtt is None or path.last_rtt < reach)
-
-
-def was_up(path: Path) -> bool:
-    """Whether it is up, or was when we last ran and has had no verdict since."""
-    if path.state is State.UP:
-        return True
-    restored = path.peer.restored and path.peer.state in (State.UP, State.DEGRADED)
-    return restored and not path.judged

@@ -135,6 +135,7 @@ class Fleet:
         if peer.pause is not None:
             peer.evidence = (peer.pause.words,)
         for path in peer.paths:
+            path.remember(was_up=peer.answers)
             path.lossy = known.cause is Cause.LOSSY and path.limits.max_loss is not None
             path.slow = known.cause is Cause.SLOW and path.limits.max_rtt is not None
 
@@ -389,9 +390,9 @@ class Fleet:
         if path.egress is not None:
             if path.egress.key == key:
                 return
-            path.egress.paths.pop(path, None)
+            path.egress.drop(path)
         path.egress = self._egresses.setdefault(key, Egress(key))
-        path.egress.paths[path] = None
+        path.egress.take(path)
 
     def _condemn(self, path: Path, next_hop: str | None) -> None:
         """Everything was missed: down, if somebody else's answer shows that we are sound."""

@@ -147,6 +147,7 @@ class Path(Timer):
         "timing",
         "unanswered",
         "unresolved",
+        "was_up",
         "window",
         "witnessed",
     )
@@ -161,6 +162,8 @@ class Path(Timer):
         self.state = State.UNKNOWN
         self.judged = False
         """Whether a verdict was given since the start."""
+        self.was_up = False
+        """Whether it is up, or was when we last ran and has had no verdict since."""
         self.fault: Fact | None = None
         """Why the state is unknown, where that is known."""
         self.unresolved: str | None = None
@@ -466,7 +469,14 @@ class Path(Timer):
         self.state = state
         self.fault = fault
         self.judged = True
+        self.remember(was_up=state is State.UP)
         return changed
+
+    def remember(self, *, was_up: bool) -> None:
+        """Keep whether it was up, so that its silence would tell something."""
+        self.was_up = was_up
+        if self.egress is not None:
+            self.egress.note(self)
 
     def failure(self) -> Fact:
         """Why it does not answer: of the facts since the last good reply the most telling."""

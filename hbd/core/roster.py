@@ -72,7 +72,7 @@ class Roster:
         path.deadline = None
         self.aim(path, ())
         if path.egress is not None:
-            path.egress.paths.pop(path, None)
+            path.egress.drop(path)
 
     def _change(self, peer: Peer, settings: PeerSettings, renewed: Collection[str]) -> None:
         before, peer.settings = peer.settings, settings

@@ -4,12 +4,13 @@ from itertools import pairwise
 
 import pytest
 
-from hbd.core.egress import EgressKey
+from hbd.core.egress import Egress, EgressKey
 from hbd.core.events import StateChanged, Storm
 from hbd.core.fleet import Restored
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
-from hbd.core.path import Fact
-from tests.simulation.world import LAN, START, WAN, Link, World, own_link, peer
+from hbd.core.path import Fact, Path
+from hbd.core.peer import Peer
+from tests.simulation.world import LAN, START, WAN, Link, NumberSession, World, own_link, peer
 
 TIMING = Timing(SECOND, 500 * MILLISECOND, 3, 2)
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
@@ -468,8 +469,47 @@ def test_who_has_missed_everything_is_no_witness():
     egress, suspect, silent = world.path(A).egress, world.path(A), world.path(B)
     silent.missed = TIMING.retries + 1
     assert egress.witnesses(suspect) == [world.path(C)]
-    world.path(C).state = State.UNKNOWN  # nor is one that was not up
+    world.path(C).give(State.UNKNOWN)  # nor is one that was not up
     assert egress.witnesses(suspect) == []
+
+
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_witnesses_are_found_without_a_look_at_all(is_restored):
+    """Of ten thousand paths behind one egress a miss looks at a hundred at most."""
+    looks = 0
+
+    class Counted(Path):
+        @property
+        def is_exhausted(self):
+            nonlocal looks
+            looks += 1
+            return True
+
+    egress, one = Egress(LAN), Peer(peer(A), 0, 0)
+    for number in range(10_000):
+        path = Counted(f"{number}", one, NumberSession())
+        path.was_up = is_restored
+        egress.take(path)
+    suspect = Path(B, one, NumberSession())
+    assert egress.others_up(suspect) is is_restored
+    assert egress.witnesses(suspect) == []
+    assert looks <= 100
+
+
+def test_restored_paths_were_up_until_their_verdict():
+    """Who was up when we last ran tells something by its silence, also when it is asked anew."""
+    world = world_of(start_grace=60 * SECOND)
+    for name in (A, B):
+        world.fleet.restore(name, Restored(State.UP, None, 0))
+    world.fleet.restore(C, Restored(State.DOWN, Cause.SILENT, 0))
+    cut(world, A, B, C)
+    world.run(10 * SECOND)
+    assert [world.path(name).was_up for name in (A, B, C)] == [True, True, False]
+    egress = world.path(C).egress
+    assert egress.others_up(world.path(C))
+    for name in (A, B):
+        world.path(name).give(State.DOWN)
+    assert not egress.others_up(world.path(C))
 
 
 def test_those_behind_a_fault_that_is_over_are_not_all_asked_at_once():
