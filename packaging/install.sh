@@ -50,4 +50,4 @@ for _ in 1 2 3 4 5; do
     sleep 1
 done
 hbd status || true
-say "Done. Now edit /etc/hbd.yaml, then: systemctl reload hbd; journalctl -u hbd"
+say "Done. Now edit /etc/hbd.yaml, then: hbd check && systemctl reload hbd; journalctl -u hbd"

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, ask, complain, declare, verdict
-from hbd.cli.table import ago, milliseconds, percent
+from hbd.cli.table import ago, local, milliseconds, percent, why
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -55,10 +55,10 @@ def text(answer: dict[str, Any]) -> list[str]:
 
 
 def _head(peer: dict[str, Any]) -> str:
-    cause = f": {peer['cause']}" if peer["cause"] else ""
+    cause = f": {why(peer)}" if why(peer) else ""
     restored = ", from before the start of hbd, no verdict since" if peer["restored"] else ""
     flapping = ", flapping" if peer["flapping"] else ""
-    since = f"since {peer['since']} ({ago(peer['since'])})"
+    since = f"since {local(peer['since'])} ({ago(peer['since'])})"
     return f"{peer['name']} is {peer['state']}{cause}, {since}{restored}{flapping}"
 
 

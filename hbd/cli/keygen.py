@@ -18,12 +18,12 @@ EPILOG: Final = """\
 The key goes to standard output, what to do with it to standard error.
 
 example, on one machine; then copy the file to the other over a safe way:
-  hbd keygen | sudo install -m 0600 -o hbd /dev/stdin /etc/hbd.d/fleet.key
+  hbd keygen | sudo install -m 0400 -o hbd /dev/stdin /etc/hbd.d/fleet.key
 """
 
 ADVICE: Final = """\
 Put this line, and nothing else, into a file on both machines:
-  /etc/hbd.d/fleet.key, owner hbd or root, mode 0600
+  /etc/hbd.d/fleet.key, owner hbd, mode 0400
 and name it in /etc/hbd.yaml on both:
   keys: {fleet: {file: /etc/hbd.d/fleet.key}}
   peers:

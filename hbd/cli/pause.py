@@ -8,6 +8,7 @@ from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, ask, complain, declare, span
+from hbd.cli.table import local
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -63,5 +64,5 @@ def run(arguments: Namespace) -> int:
     except AskError as error:
         return complain(error)
     for name in answer["peers"]:
-        sys.stdout.write(f"{name} paused until {answer['until']}\n")
+        sys.stdout.write(f"{name} paused until {local(answer['until'])}\n")
     return os.EX_OK

@@ -104,13 +104,18 @@ class Ping:
         self._clock: Final = Clock()
         dice = SystemRandom()
         self._station: Final = Station(socket.gethostname(), secrets.randbits(64), dice)
-        self._targets: Final = [self._target(name, arguments.port) for name in arguments.addresses]
+        self._unresolved = 0
+        targets = [self._target(name, arguments.port) for name in arguments.addresses]
+        self._targets: Final = [target for target in targets if target is not None]
         self._senders: Final = self._open()
 
-    def _target(self, name: str, port: int) -> Target:
+    def _target(self, name: str, port: int) -> Target | None:
+        """Resolve a name; the others are asked even if this one has no address."""
         answer = resolve(name, port)
         if not answer.addresses:
-            raise AskError(f"{name} does not resolve: {answer.error}", os.EX_NOHOST)
+            sys.stderr.write(f"hbd: {name} does not resolve: {answer.error}\n")
+            self._unresolved += 1
+            return None
         settings = PeerSettings(name=name, addresses=(name,), port=port)
         return Target(name, answer.addresses[0], StampSession(settings, self._station))
 
@@ -127,6 +132,8 @@ class Ping:
         """Ask and listen."""
         start = self._clock.now()
         number = 0
+        if not self._targets:
+            return
         while self._count is None or number < self._count:
             self._listen(start + number * self._interval)
             for target in self._targets:
@@ -207,7 +214,8 @@ class Ping:
         received = sum(len(target.rtts) for target in self._targets)
         if received == 0:
             return 2
-        return 0 if received == sum(target.sent for target in self._targets) else 1
+        all_answered = received == sum(target.sent for target in self._targets)
+        return 0 if all_answered and not self._unresolved else 1
 
 
 def _summary(target: Target) -> dict[str, Any]:

@@ -27,6 +27,16 @@ def ago(since: str) -> str:
     return duration(int(past.total_seconds()) * 1_000_000_000)
 
 
+def local(since: str) -> str:
+    """Give a moment in ISO 8601 as the journal shows it: local time, to the second."""
+    return datetime.fromisoformat(since).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def why(peer: dict[str, Any]) -> str:
+    """Give the cause where it says more than the state."""
+    return peer["cause"] if peer["cause"] not in (None, peer["state"]) else ""
+
+
 def milliseconds(value: float | None) -> str:
     """`0.21 ms`, or a dash for what is not known."""
     return "-" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"  # noqa: PLR2004
@@ -58,7 +68,7 @@ def _row(peer: dict[str, Any]) -> tuple[str, ...]:
     return (
         peer["name"],
         state,
-        peer["cause"] or "-",
+        why(peer) or "-",
         ago(peer["since"]),
         milliseconds(peer["rtt_ms"]["last"]),
         percent(peer["loss_percent"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 from dataclasses import dataclass, field
@@ -59,7 +60,8 @@ def read(source: KeySource, *, owner_ids: Collection[int], directory: str | None
     try:
         status, content = read_regular(path, MAX_OCTETS + 1)
     except OSError as error:
-        raise KeyUnreadableError(f"{path} cannot be read: {error.strerror}") from error
+        advice = f"; for the service run chown hbd {path}" if error.errno == errno.EACCES else ""
+        raise KeyUnreadableError(f"{path} cannot be read: {error.strerror}{advice}") from error
     check_owner(path, status, owner_ids)
     return parse(path, content)
 

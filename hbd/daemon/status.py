@@ -55,9 +55,9 @@ def explain(fleet: Fleet, peer: Peer) -> dict[str, Any]:
     explained = explanation(peer.state, peer.cause)
     timing = peer.settings.timing
     judged = (
-        f"asked every {duration(timing.interval)}, {duration(timing.timeout)} to answer,"
-        f" {timing.retries} retransmissions: down at most {duration(timing.detection)}"
-        " after the last good reply"
+        f"asked every {duration(timing.interval)} (while down every {duration(timing.probe)}),"
+        f" {duration(timing.timeout)} to answer, {timing.retries} retransmissions:"
+        f" down at most {duration(timing.detection)} after the last good reply"
     )
     return {
         "peer": view(fleet, peer),

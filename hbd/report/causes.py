@@ -79,8 +79,8 @@ CAUSES: Final = {
     Cause.SILENT: Explanation(
         "silent{on} (nothing at all answers)",
         "Nothing comes back: the host is off, the way is cut, or a firewall drops everything.",
-        "Look at the host's console; the evidence names the last hop that answers. Does its hbd"
-        " list us in peers: or accept:?",
+        "Look at the host's console, then at firewalls on the way. Does its hbd list us in peers:"
+        " or accept:, and with the same key:?",
     ),
     Cause.LOSSY: Explanation(
         "loss{on} is over max_loss{loss}",
@@ -133,7 +133,7 @@ CAUSES: Final = {
         "Nothing, if that was meant; else start hbd there again.",
     ),
     Cause.PAUSED: Explanation(
-        "by an operator{fact}",
+        "maintenance{fact}",
         "An operator took the peer out of judgement; it is still measured.",
         "hbd resume ends the pause early; else it ends by itself.",
     ),
@@ -166,7 +166,7 @@ STATES: Final = {
         "Repair the peer named in via: first.",
     ),
     State.PAUSED: Explanation(
-        "by an operator",
+        "maintenance",
         "An operator took the peer out of judgement; it is still measured.",
         "hbd resume ends the pause early; else it ends by itself.",
     ),

@@ -141,7 +141,7 @@ def test_priority_is_that_of_the_contract(event, priority):
         ),
         (
             replace(DOWN, state=State.PAUSED, cause=Cause.PAUSED, evidence=("root, until 12:00",)),
-            "db1 is paused: by an operator (root, until 12:00); was up for 3d 4h",
+            "db1 is paused: maintenance (root, until 12:00); was up for 3d 4h",
         ),
         (
             replace(DOWN, first=True, previous=State.UNKNOWN, duration=10 * SECOND),
