@@ -96,7 +96,7 @@ def test_a_spoofed_datagram_starts_no_loop(daemon, net):
         raw.sendto(udp(addresses[1], addresses[1], REQUEST), (net(2), 0))
         raw.sendto(udp((net(1), 862), addresses[1], REQUEST), (net(2), 0))
     until(lambda: sum(dropped(daemons[1]).values()) == 3)
-    assert daemons[0].status()["reflector"] == {"answered": 0, "dropped": {}}
+    assert daemons[0].status()["reflector"] == {"answered": 0, "dropped": {}, "unsent": {}}
     assert daemons[1].status()["reflector"]["answered"] == 0
 
 
