@@ -323,6 +323,7 @@ class Daemon:
         if now - self._clock_checked < CLOCK_CHECK:
             return
         self._clock_checked = now
+        self.teller.refresh_status()  # load passes without an event
         synchronised, error = self.clock.synchronised()
         self.station.estimate = ntp.error_estimate(error, synchronised=synchronised)
         self.reflector.estimate = self.station.estimate

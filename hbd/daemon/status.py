@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
+LATE_TOLD = 0.1
+"""From this share of the time on STATUS= says that we are late."""
+
 
 def summary(fleet: Fleet) -> dict[str, int]:
     """How many peers are in each state."""
@@ -76,6 +79,9 @@ def line(fleet: Fleet, *, drops: int) -> str:
         text += f" ({named}{', …' if len(bad) > 3 else ''})"  # noqa: PLR2004 - as many as named
     if drops:
         text += f"; {drops} datagrams to us were dropped for want of buffer"
+    late = fleet.lag_share()
+    if late >= LATE_TOLD:
+        text += f"; overloaded: late {late:.0%} of the last seconds"
     return text
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.events import StateChanged
+from hbd.core.events import Stalled, StateChanged
 from hbd.core.model import MILLISECOND, SECOND
 from hbd.daemon import status
 from hbd.report import messages
@@ -106,6 +106,8 @@ class Teller:
         self._events.append(event)
 
     def _tell(self, event: Event) -> None:
+        if isinstance(event, Stalled):
+            self.refresh_status()
         if not isinstance(event, StateChanged):
             self.say(entry_of(event, new_id()))
             return
@@ -113,7 +115,7 @@ class Teller:
         if peer is None:
             return  # removed since
         self._files.show(event.peer, event.state, event.cause)
-        self._want_status()
+        self.refresh_status()
         for listener in self.listeners:
             listener(event)
         known = replace(record(peer), state=event.state, cause=event.cause, since=began(event))
@@ -155,7 +157,7 @@ class Teller:
             self._files.show(peer.name, peer.state, peer.cause)
         self._sink.queue.limit = max(QUEUE_LIMIT, 4 * len(peers))
         self._complaint = ""
-        self._want_status()
+        self.refresh_status()
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Give how much waits, and what went wrong since the start."""
@@ -169,9 +171,10 @@ class Teller:
     def complain(self, text: str) -> None:
         """Say in STATUS= what was refused, until a reload is not."""
         self._complaint = text
-        self._want_status()
+        self.refresh_status()
 
-    def _want_status(self) -> None:
+    def refresh_status(self) -> None:
+        """Send STATUS= again soon."""
         if self._status_due is None:
             self._status_due = self._status_sent + STATUS_SPACING
 
