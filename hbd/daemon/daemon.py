@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from hbd import __version__
 from hbd.core.fleet import Fleet, Restored
 from hbd.core.model import MILLISECOND, SECOND
-from hbd.core.peer import Pause
 from hbd.core.reflector import Reflector
 from hbd.core.stamp import StampSession, Station
 from hbd.daemon.desk import Desk
@@ -31,7 +30,7 @@ from hbd.report import messages
 from hbd.report.files import StateFiles
 from hbd.report.notify import Notifier, watchdog_interval
 from hbd.report.places import runtime_directory, state_directory
-from hbd.report.store import Store
+from hbd.report.store import Store, StoreTakenError
 from hbd.wire import ntp, stamp
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from hbd.core.model import PeerSettings
     from hbd.core.path import Path
     from hbd.core.roster import Change
-    from hbd.report.records import PeerRecord
     from hbd.report.sink import Sink
 
 TICK: Final = 1 * MILLISECOND
@@ -134,11 +132,16 @@ class Daemon:
         self._bind(kept)
         deaf = self.desk.open()  # first: where another daemon answers, its states are not ours
         configuration = self.configuration
-        stored = self._store.load()
+        try:
+            stored = self._store.load()
+        except StoreTakenError:
+            self.desk.close()
+            raise
         self.fleet.apply(configuration.peers)
         for name, known in stored.peers.items():
             if name in self.fleet.peers:
-                self.fleet.restore(name, _restored(known))
+                restored = Restored(known.state, known.cause, known.since, known.pause)
+                self.fleet.restore(name, restored)
             else:
                 self._store.forget(name)
         self.teller.take_peers([])
@@ -348,9 +351,3 @@ def _settle() -> None:
 def stored_name(listen: Listen) -> str:
     """Give the name under which systemd keeps a reflector's socket: no colon may be in it."""
     return f"udp-{listen.address.replace(':', '.')}-{listen.port}"
-
-
-def _restored(known: PeerRecord) -> Restored:
-    pause = known.pause
-    kept = None if pause is None else Pause(pause.until, pause.reason, pause.by)
-    return Restored(known.state, known.cause, known.since, kept)

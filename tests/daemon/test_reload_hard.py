@@ -17,10 +17,12 @@ pytestmark = pytest.mark.slow
 
 def test_one_address_follows_the_wildcard_on_its_port(daemon, net):
     """listen: may change from 0.0.0.0 to one address of the same port, and back, in a reload."""
-    one = daemon(listen=[f"0.0.0.0:{PORT}"], accept="any", peers=[peer("self", net(1))]).start()
+    port = 18_963  # of this test alone: a wildcard meets whoever listens on an address
+    itself = peer("self", net(1), port=port)
+    one = daemon(listen=[f"0.0.0.0:{port}"], accept="any", peers=[itself]).start()
     one.wait("self", "up")
-    for listen in (f"{net(1)}:{PORT}", f"0.0.0.0:{PORT}"):
-        one.configure(listen=[listen], accept="any", peers=[peer("self", net(1))])
+    for listen in (f"{net(1)}:{port}", f"0.0.0.0:{port}"):
+        one.configure(listen=[listen], accept="any", peers=[itself])
         assert one.hbd("reload").returncode == 0
         answered = one.status()["reflector"]["answered"]
         until(lambda before=answered: one.status()["reflector"]["answered"] > before)
