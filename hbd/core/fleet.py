@@ -8,7 +8,7 @@ nanoseconds; wall clock times are named so and serve people only.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from hbd.core.clock import STALL, Clock, Lag
@@ -22,7 +22,7 @@ from hbd.core.roster import Change, Roster
 from hbd.core.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 WITNESS_SPACING: Final = 20 * MILLISECOND
 """Witnesses of one egress, and a parent, are asked no more often, however many paths miss."""
@@ -34,6 +34,9 @@ class Dice(Protocol):
     def random(self) -> float:
         """Give a number from 0 to 1, 1 excluded."""
 
+
+TOLD_AT_ONCE: Final = 200
+"""Peers told in one turn of a fault of ours: it may be ten thousand, and others wait meanwhile."""
 
 PAUSE_LOOK: Final = 60 * SECOND
 """How often a pause is held against the wall clock: that may be wrong at the start, and step."""
@@ -90,6 +93,8 @@ class Fleet:
         self._news: Final = News(self.clock, self._timers, self._outputs_append)
         self._egresses: dict[EgressKey, Egress] = {}
         self._dropped_at = -1
+        self._telling: deque[Iterator[bool]] = deque()
+        """Faults of ours of which not all peers have been told yet, one a step."""
 
     def _outputs_append(self, event: Event) -> None:
         self._outputs.append(event)
@@ -196,6 +201,7 @@ class Fleet:
 
     def advance(self) -> None:
         """Do what is due."""
+        self._tell_some()
         while (timer := self._timers.due(self.clock.now)) is not None:
             match timer:
                 case Path():
@@ -214,7 +220,7 @@ class Fleet:
 
     def next_deadline(self) -> int | None:
         """When to take the next turn at the latest; later than the `now` of this one."""
-        return self.clock.promise(self._timers.first())
+        return self.clock.promise(self.clock.now if self._telling else self._timers.first())
 
     # -- asking -------------------------------------------------------------------------------
 
@@ -438,11 +444,27 @@ class Fleet:
             egress.fault = fault
         for path in paths:
             path.give(State.UNKNOWN, fault)
+        self._telling.append(self._tell_fault(list(peers)))
+        self._tell_some()
+
+    def _tell_fault(self, peers: list[Peer]) -> Iterator[bool]:
+        """Tell each that it cannot be judged, then look behind them; one a step."""
         told = 0
-        for peer in peers:
+        for peer in filter(self._is_watched, peers):
             told += self._tell(peer, in_storm=not aloud(told))
-        for peer in peers:
+            yield True
+        for peer in filter(self._is_watched, peers):
             self._look_behind(peer)
+            yield True
+
+    def _is_watched(self, peer: Peer) -> bool:
+        return self.peers.get(peer.name) is peer
+
+    def _tell_some(self) -> None:
+        """Go on telling what our own faults make of peers, for so long as a turn may take."""
+        for _ in range(TOLD_AT_ONCE):
+            if self._telling and not next(self._telling[0], False):
+                self._telling.popleft()
 
     def _behind_fault(self, path: Path, egress: Egress, fault: Fact) -> None:
         if fault.cause is Cause.OWN_LINK:
@@ -462,6 +484,8 @@ class Fleet:
         self._timers.schedule(path)
 
     def _give(self, path: Path, state: State, fault: Fact | None = None) -> None:
+        while self._telling and path.peer.settings.via is not None:
+            self._tell_some()  # its parent may be one of them
         if path.give(state, fault):
             self._refresh(path.peer)
 
@@ -500,8 +524,11 @@ class Fleet:
 
     def _refresh(self, peer: Peer) -> None:
         """Judge a peer anew; tell it, and look at those behind it, if the verdict is another."""
-        if self._tell(peer):
-            self._look_behind(peer)
+        waiting = [peer]
+        while waiting:  # of a long chain of `via` each may change the next
+            one = waiting.pop()
+            if self._tell(one):
+                waiting += reversed(self._behind(one))
 
     def _tell(self, peer: Peer, *, in_storm: bool | None = None) -> bool:
         """Judge a peer anew, tell it if the verdict is another; tell whether the state is."""
@@ -514,11 +541,16 @@ class Fleet:
         return before is not peer.state
 
     def _look_behind(self, peer: Peer) -> None:
+        for child in self._behind(peer):
+            self._refresh(child)
+
+    def _behind(self, peer: Peer) -> list[Peer]:
+        """Give those behind a peer that are judged with it; those that it no longer hides, free."""
+        hidden = (State.UNREACHABLE, State.UNKNOWN) if peer.answers else ()
         for child in peer.children:
-            if peer.answers and child.state in (State.UNREACHABLE, State.UNKNOWN):
+            if child.state in hidden:
                 self._free(child)
-            else:
-                self._refresh(child)
+        return [child for child in peer.children if child.state not in hidden]
 
     def _free(self, child: Peer) -> None:
         """The parent answers again: the child gets one detection time to do so too."""

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from hbd.core.events import Storm
-from hbd.core.model import SECOND, Cause, State
-from tests.simulation.world import LAN, WAN, Link, World, own_link, peer
+from hbd.core.events import StateChanged, Storm
+from hbd.core.model import MILLISECOND, SECOND, Cause, State
+from tests.simulation.world import LAN, WAN, Link, NumberSession, World, own_link, peer
 
 A, B, C = "10.0.0.1", "10.0.0.2", "198.51.100.1"
 
@@ -29,6 +29,51 @@ def test_the_storm_says_whether_the_next_hop_answers():
     (storm,) = world.of_kind(Storm)
     assert storm.cause is Cause.OWN_UPLINK
     assert storm.evidence[0].endswith(f"; {words}")
+
+
+def test_many_are_told_a_slice_a_turn():
+    """Of a thousand peers behind our own fault each is told once, the first five aloud, in turns
+    that are short; none is down meanwhile, and who is watched no more is not told."""
+    names = [f"10.0.{n // 250}.{n % 250}" for n in range(1_000)]
+    world = World(1, tick=MILLISECOND, session=lambda _: NumberSession())
+    world.watch(*(peer(name) for name in names[:-1]), link=Link())
+    world.watch(peer("child", "198.51.100.9", via=names[900]), link=Link(egress=WAN))
+    world.watch(peer(names[-1]))
+    world.run(10 * SECOND)
+    world.events.clear()
+    world.cuts[LAN] = world.cuts[WAN] = [(world.now, 10**18)]
+    while not world.of_kind(Storm):
+        world.run(MILLISECOND)
+    world.apply(*(peer(name) for name in names[:-1]), peer("child", "198.51.100.9", via=names[900]))
+    world.run(20 * SECOND)
+    told = [event for event in world.of_kind(StateChanged) if event.peer != "child"]
+    assert [event.peer for event in told] == names[:-1]
+    assert [event.quiet for event in told] == [False] * 5 + [True] * 994
+    assert {(event.state, event.cause) for event in told} == {(State.UNKNOWN, Cause.OWN_UPLINK)}
+    moments = [event.at for event in told]
+    assert max(moments.count(at) for at in set(moments)) <= 200
+    assert max(moments) - min(moments) < 10 * MILLISECOND
+    assert world.state("child") is State.UNKNOWN
+
+
+def test_a_child_is_not_judged_by_what_its_parent_was():
+    """A child whose deadline falls between two slices is unknown with its parent, never down."""
+    names = [f"10.0.{n // 250}.{n % 250}" for n in range(1_000)]
+    world = World(1, tick=MILLISECOND, session=lambda _: NumberSession())
+    world.watch(*(peer(name) for name in names), link=Link())
+    world.watch(peer(C, via=names[-1]), peer("198.51.100.2"), link=Link(egress=WAN))
+    world.run(10 * SECOND)
+    world.cuts[LAN] = [(world.now, 10**18)]
+    while not world.of_kind(Storm):
+        world.run(MILLISECOND)
+    path = world.path(C)
+    assert world.state(names[-1]) is State.UP
+    path.first_missed = path.egress.last_answer
+    path.missed = path.timing.retries + 1
+    path.witnessed = True
+    world.fleet.examined(path, None, None)
+    world._carry_out()
+    assert world.states_of(C) == [State.UP, State.UNKNOWN]
 
 
 def test_an_interface_that_is_down_is_one_storm():

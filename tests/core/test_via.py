@@ -3,7 +3,7 @@
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from hbd.core.path import Fact
 from hbd.core.peer import Pause
-from tests.simulation.world import LAN, EgressKey, Link, World, own_link, peer
+from tests.simulation.world import LAN, EgressKey, Link, NumberSession, World, own_link, peer
 
 GW, DB, WITNESS = "10.0.0.1", "10.0.0.2", "10.0.0.9"
 QUICK = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
@@ -198,6 +198,20 @@ def test_freed_children_do_not_all_ask_at_once():
     moments = [at for at, to, _ in world.sent if begin <= at and to != GW]
     assert max(moments.count(at) for at in set(moments)) <= 5
     assert back > begin
+
+
+def test_a_chain_of_any_length_is_judged():
+    """Of fifteen hundred silent peers behind each other all are unknown with the first."""
+    chain = [f"10.1.{n // 250}.{n % 250}" for n in range(1_500)]
+    world = World(1, session=lambda _: NumberSession())
+    world.watch(peer(GW), link=Link(egress=EgressKey("eth1")))
+    behind = zip([GW, *chain], chain, strict=False)
+    world.watch(*(peer(name, via=via) for via, name in behind), link=Link(dead=[(0, 10**18)]))
+    world.watch(peer(WITNESS))
+    world.run(20 * SECOND)
+    world.faults[EgressKey("eth1")] = own_link("eth1")
+    world.run(20 * SECOND)
+    assert {world.state(name) for name in (GW, *chain)} == {State.UNKNOWN}
 
 
 def test_paused_and_silent_parent_leaves_the_child_unreachable():
