@@ -24,6 +24,9 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 JITTER: Final = 0.1
 """Each interval is shortened at random by up to a tenth, so that hosts do not fall in step."""
 
+THAW: Final = 1_000
+"""A peer that was frozen answers so many heartbeats of ours when it thaws: late, but not wrong."""
+
 RTTS_FOR_SLOW: Final = 20
 """`slow` is judged by the median of so many RTTs."""
 
@@ -383,11 +386,7 @@ class Path(Timer):
         sequence = self.sequence - 1 - ((self.sequence - 1 - answer.sequence) & 0xFFFFFFFF)
         heartbeat = self.unanswered.get(sequence)
         if heartbeat is None:
-            if self.window.was_answered(sequence):
-                self.duplicate += 1
-                return Reception.DUPLICATE, None
-            words = "replies to a heartbeat that is not in question"
-            return self._refuse(Fact(Cause.BAD_REPLY, words))
+            return self._strange(sequence), None
         if answer.token is not None and answer.token != heartbeat.token:
             words = (
                 "replies do not bring back our timestamp; `echo_timestamp: off` would accept them"
@@ -413,6 +412,16 @@ class Path(Timer):
         if self.icmp is not None and self.icmp.cause is Cause.PORT_CLOSED:
             self.icmp = None  # something has come to listen there since
         return Reception.REFUSED, None
+
+    def _strange(self, sequence: int) -> Reception:
+        """Take a reply to a heartbeat that is not in question."""
+        if self.window.was_answered(sequence):
+            self.duplicate += 1
+            return Reception.DUPLICATE
+        if max(0, self.sequence - THAW) <= sequence:
+            self.late += 1
+            return Reception.LATE
+        return self._refuse(Fact(Cause.BAD_REPLY, "replies to what we never asked"))[0]
 
     def is_another(self, incarnation: int) -> bool:
         """Note who answers; tell whether a path that is up is answered by another one."""

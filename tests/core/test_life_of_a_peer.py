@@ -682,3 +682,20 @@ def test_duplicates_are_counted_and_nothing_else():
     assert path.duplicate == path.received == path.sent
     assert world.fleet.dropped["duplicate"] == path.duplicate
     assert all(isinstance(e, StateChanged) for e in world.events)
+
+
+def test_what_a_peer_answers_when_it_thaws_is_late_and_no_bad_reply():
+    """Replies to heartbeats that are forgotten are late: no evidence against the peer."""
+    world = World(1)
+    world.watch(peer(A), peer(B))
+    world.run(10 * SECOND)
+    at = world.now
+    world.links[A].dead.append((at, at + 30 * SECOND))
+    world.run(30 * SECOND)
+    (path,) = world.fleet.peers[A].paths
+    frozen = [datagram for when, to, datagram in world.sent if to == A and when >= at]
+    for datagram in frozen[:-1]:
+        world.fleet.receive(reflect(datagram, world.wall), (A, 862), world.now)
+    assert path.bad is None
+    assert world.fleet.peers[A].cause is Cause.SILENT
+    assert path.late > 0

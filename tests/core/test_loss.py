@@ -1,6 +1,5 @@
 """Loss, RTT, and what they make of a peer that answers."""
 
-
 from hbd.core.model import MILLISECOND, SECOND, Cause, Limits, State, Timing
 from hbd.core.path import Fact
 from hbd.core.window import Window
