@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hbd.core.model import PROBE_SPACING
 from hbd.core.timers import Timer
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _MASK: Final = (1 << (SAMPLES - 1)) - 1
 
 
 class Flapping(Timer):
-    """The state sampled once per detection time, 21 samples: flapping from 30 % changes.
+    """The state sampled once per detection time, 3 s at least, 21 samples: flapping from 30 %.
 
     Between two changes all samples are equal, so they are taken when the state changes; only
     while it flaps is there a deadline, to see the end of it.
@@ -45,6 +46,11 @@ class Flapping(Timer):
         self.is_flapping = False
         self.changes = 0
 
+    @property
+    def _spacing(self) -> int:
+        # Who is down is asked no more often than that: it cannot change faster.
+        return max(self.peer.settings.timing.detection, PROBE_SPACING)
+
     def change(self, now: int) -> bool:
         """The peer's state is another now; tell whether flapping has begun or ended by that."""
         self.sample(now)
@@ -54,7 +60,7 @@ class Flapping(Timer):
 
     def sample(self, now: int) -> None:
         """Take the samples that are due."""
-        spacing = self.peer.settings.timing.detection
+        spacing = self._spacing
         due = (now - self._sampled) // spacing
         if due <= 0:
             return
@@ -69,6 +75,6 @@ class Flapping(Timer):
         share = self._differs.bit_count() / (SAMPLES - 1)
         before = self.is_flapping
         self.is_flapping = share >= (ENDS if before else BEGINS)
-        spacing = self.peer.settings.timing.detection
+        spacing = self._spacing
         self.deadline = self._sampled + spacing if self.is_flapping else None
         return self.is_flapping is not before

@@ -9,12 +9,12 @@ nanoseconds; wall clock times are named so and serve people only.
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.egress import Egress, EgressKey
 from hbd.core.events import Event, Stalled, Woke
-from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State
+from hbd.core.model import MILLISECOND, SECOND, Cause, Dice, PeerSettings, State
 from hbd.core.news import News, aloud
 from hbd.core.path import Address, Answer, Fact, Path, Reception, Session, Step
 from hbd.core.peer import Pause, Peer, is_behind_silence, judge
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 
 WITNESS_SPACING: Final = 20 * MILLISECOND
 """Witnesses of one egress, and a parent, are asked no more often, however many paths miss."""
-
-
-class Dice(Protocol):
-    """Where chance comes from."""
-
-    def random(self) -> float:
-        """Give a number from 0 to 1, 1 excluded."""
 
 
 TOLD_AT_ONCE: Final = 200
@@ -115,13 +108,15 @@ class Fleet:
 
         `renewed`: names of keys whose octets are others now.
         """
-        before = set(self.peers.values())
+        before, now = set(self.peers.values()), self.clock.now
         change = self._roster.apply(settings, renewed)
         for peer in before.difference(self.peers.values()):
             self._news.forget(peer)
         for name in change.changed:
             peer = self.peers[name]
             for path in peer.paths:
+                if path.asked is None and path.deadline is not None and path.deadline < now:
+                    path.deadline = now + self._delay(path)  # many never begin at once
                 self._timers.schedule(path)
             self._refresh(peer)
         return change

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
@@ -14,6 +14,16 @@ PROBE_SPACING: Final = 3 * SECOND
 
 WINDOW: Final = 100
 """Loss and RTT are of the last 100 heartbeats."""
+
+
+class Dice(Protocol):
+    """Where chance comes from."""
+
+    def random(self) -> float:
+        """Give a number from 0 to 1, 1 excluded."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """Give k random bits."""
 
 
 class State(StrEnum):

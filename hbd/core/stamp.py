@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import Cause, State, Tlv
 from hbd.core.path import Answer, Fact
@@ -12,7 +12,7 @@ from hbd.wire.errors import WireError
 from hbd.wire.hbd_tlv import HbdTlv, Seen
 
 if TYPE_CHECKING:
-    from hbd.core.model import PeerSettings
+    from hbd.core.model import Dice, PeerSettings
     from hbd.wire.auth import Key
     from hbd.wire.stamp import Reply
 
@@ -32,18 +32,11 @@ HMAC_TLV_SIZE: Final = len(tlv.pack(tlv.HMAC, bytes(16)))
 _EMPTY_TLV: Final = tlv.pack(tlv.EXTRA_PADDING, b"")
 
 SEEN: Final = {
+    State.UNKNOWN: Seen.UNKNOWN,
     State.UP: Seen.UP,
-    State.DEGRADED: Seen.UP,
     State.DOWN: Seen.DOWN,
-    State.PAUSED: Seen.ADMIN_DOWN,
 }
-
-
-class Dice(Protocol):
-    """Where random bits come from."""
-
-    def getrandbits(self, k: int, /) -> int:
-        """Give k random bits."""
+"""What we say of a path."""
 
 
 class Station:
@@ -126,7 +119,7 @@ class StampSession:
         tlvs = b""
         if self._carries_tlv(sequence):
             timestamp |= WITH_TLV
-            tlvs = station.tlv(SEEN.get(state, Seen.UNKNOWN), self._interval)
+            tlvs = station.tlv(SEEN[state], self._interval)
         self._silent += 1
         return self._write(sequence & 0xFFFFFFFF, timestamp, tlvs), timestamp
 

@@ -80,6 +80,21 @@ def test_shorter_interval_does_not_wait_for_the_longer_one():
     assert [s for s in world.sent_to(A) if s >= at]
 
 
+def test_shorter_interval_does_not_ask_all_at_once():
+    """Two hundred peers from an hour to a second: the next heartbeats are spread over a second."""
+    names = [f"10.0.1.{number}" for number in range(200)]
+    rare = Timing(HOUR, 500 * MILLISECOND)
+    world = world_of(*(peer(name, timing=rare) for name in names))
+    world.run(HOUR + HOUR // 2)
+    before = len(world.sent)
+    world.apply(*(peer(name) for name in names))
+    at = world.now
+    world.run(SECOND)
+    tenths = [(sent - at) // (SECOND // 10) for sent, *_ in world.sent[before:]]
+    assert len(tenths) >= 200
+    assert all(5 <= tenths.count(tenth) <= 50 for tenth in range(9))
+
+
 @pytest.mark.parametrize("retries", [0, 1, 5])
 def test_reload_while_a_heartbeat_is_in_question(retries):
     """New timing while a peer is missing: still a verdict, never before a deadline."""

@@ -121,9 +121,7 @@ def test_tlv_tells_what_we_think_of_the_peer():
     session = session_with()
     for state, seen in (
         (State.UP, hbd_tlv.Seen.UP),
-        (State.DEGRADED, hbd_tlv.Seen.UP),
         (State.DOWN, hbd_tlv.Seen.DOWN),
-        (State.PAUSED, hbd_tlv.Seen.ADMIN_DOWN),
         (State.UNKNOWN, hbd_tlv.Seen.UNKNOWN),
     ):
         request, _ = session.compose(0, WALL, state)

@@ -98,6 +98,17 @@ def test_flapping_in_a_fleet():
     assert world.fleet.is_flapping(world.fleet.peers[A]) is False
 
 
+def test_flapping_shows_also_where_detection_is_quick():
+    """Who falls and rises every ten seconds flaps, whatever its timing."""
+    world = World(1)
+    world.watch(peer(A, timing=Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)), peer(B))
+    for _ in range(10):
+        world.run(4 * SECOND)
+        kill(world, A, span=5 * SECOND)
+        world.run(6 * SECOND)
+    assert world.fleet.is_flapping(world.fleet.peers[A])
+
+
 def test_first_failure_is_never_delayed():
     """Before it flaps, a peer's failure is told at its deadline, aloud."""
     world = World(1)
