@@ -258,7 +258,7 @@ class Path(Timer):
 
     def _ask(self, now: int) -> Step:
         # On schedule where we are a little late, or the more we had to do the less we would ask.
-        self.due = max(self.deadline or now, now - self.timing.interval // 2)
+        self.due = self.deadline or now
         self.asked = self.sequence
         self._await_reply(now)
         if (

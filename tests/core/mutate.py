@@ -51,7 +51,7 @@ MUTATIONS = [  # file, old text, new text
     ("path.py", "(1.0 - JITTER * dice)", "1.0"),
     ("path.py", "self.deadline = max(self.due + spacing, now + 1)", "self.deadline = now + spacing"),
     ("path.py", "self.deadline = max(self.due + spacing, now + 1)", "self.deadline = max(self.last_sent + spacing, now + 1)"),
-    ("path.py", "max(self.deadline or now, now - self.timing.interval // 2)", "self.deadline or now"),
+    ("path.py", "self.due = self.deadline or now", "self.due = now"),
     ("path.py", "            self.deadline += late\n", ""),
     ("path.py", "if self.asked is not None:\n            self._begin_round(now)", "pass"),
     ("path.py", "        self.annul_waiting(now)\n        if self.asked", "        if self.asked"),
