@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 # The tree under test comes before a package that may be installed.
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+# Started in the background by a shell, we and all we start would ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 IMPOSSIBLE = "impossible here: "
 IN_CI = os.environ.get("CI") == "true"

@@ -169,9 +169,14 @@ class Teller:
         }
 
     def complain(self, text: str) -> None:
-        """Say in STATUS= what was refused, until a reload is not."""
+        """Say in STATUS= at once what was refused, until a reload is not."""
         self._complaint = text
-        self.refresh_status()
+        self._send_status(self._clock.now())
+
+    def _send_status(self, now: int) -> None:
+        self._status_due, self._status_sent = None, now
+        line = status.line(self._fleet, drops=self.drops())
+        self._notifier.status(f"{line}; {self._complaint}" if self._complaint else line)
 
     def refresh_status(self) -> None:
         """Send STATUS= again soon."""
@@ -192,9 +197,7 @@ class Teller:
             self._next_snapshot = now + DAY
             self.snapshot("daily")
         if self._status_due is not None and now >= self._status_due:
-            self._status_due, self._status_sent = None, now
-            line = status.line(self._fleet, drops=self.drops())
-            self._notifier.status(f"{line}; {self._complaint}" if self._complaint else line)
+            self._send_status(now)
         failure = self._store.failure()
         if failure:
             self.warn(f"{failure}: a restart may repeat or forget changes; make room there")
