@@ -136,7 +136,6 @@ MUTATIONS = [  # file, old text, new text
     ("peer.py", "return silent and not _has_answered_since(parent, peer)", "return silent"),
     ("peer.py", "if parent.state is State.UNKNOWN and parent.cause is not None:", "if False:"),
     ("peer.py", "path.is_failing or path.state is State.DOWN for path", "path.state is State.DOWN for path"),
-    ("peer.py", "path.is_failing or path.state is State.DOWN for path", "path.is_failing for path"),
     ("peer.py", "first = min(verdicts", "first = max(verdicts"),
     ("roster.py", "path.adopt(settings)", "pass"),
     ("roster.py", "if not _is_same_path(before, settings) or", "if"),

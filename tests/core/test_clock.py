@@ -55,6 +55,15 @@ def test_overload_is_told_once_a_minute_with_all_that_was_lost():
     assert lag.share(real) == pytest.approx(0.2)
 
 
+def test_what_was_lost_in_good_times_is_not_told_later():
+    """An entry of overload counts what was lost since it began."""
+    lag, real, told = Lag(NOW), NOW, []
+    for turn in range(4_000):
+        real += 10 * MILLISECOND
+        told.append(lag.add(real, MILLISECOND if turn < 3_000 else 5 * MILLISECOND))
+    assert [lost for lost in told if lost] == [5 * SECOND]
+
+
 @pytest.mark.parametrize("late", [MILLISECOND, STALL])
 def test_no_overload_is_told_of_a_tenth_or_of_what_has_an_entry_of_its_own(late):
     """A tenth is no overload, and stalls have been told."""

@@ -361,9 +361,14 @@ def test_egress_may_change():
     world.links[A].egress = EgressKey("eth1")
     cut(world, A)
     world.run(10 * SECOND)
-    egress = world.path(A).egress
+    before, egress = world.path(B).egress, world.path(A).egress
     assert egress.key == EgressKey("eth1")
-    assert world.path(A) not in world.path(B).egress.paths
+    assert world.path(A) not in before.paths
+    world.links[C].egress = egress.key
+    world.links[C].lost_in_turn = 1  # the way is learnt anew where a heartbeat is missed
+    world.run(5 * SECOND)
+    assert world.path(C).egress is egress
+    assert not before.others_up(world.path(B))
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -3,7 +3,7 @@
 from functools import partial
 
 from hbd.core.events import StateChanged, Storm
-from hbd.core.model import MILLISECOND, SECOND, Cause, State
+from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from tests.simulation.world import LAN, WAN, Link, NumberSession, World, own_link, peer
 
 A, B, C = "10.0.0.1", "10.0.0.2", "198.51.100.1"
@@ -54,6 +54,22 @@ def test_many_are_told_a_slice_a_turn():
     assert max(moments.count(at) for at in set(moments)) <= 200
     assert max(moments) - min(moments) < 10 * MILLISECOND
     assert world.state("child") is State.UNKNOWN
+
+
+def test_the_next_slice_waits_for_nothing_else():
+    """Where nothing else is due for an hour, the last of many is told as soon as turns allow."""
+    rare = Timing(3_600 * SECOND, 500 * MILLISECOND)
+    world = World(1, tick=MILLISECOND)
+    world.watch(*(peer(f"10.0.{n // 250}.{n % 250}", timing=rare) for n in range(500)))
+    world.run(3_700 * SECOND)
+    world.watch(peer("10.9.0.1"))
+    world.run(5 * SECOND)
+    world.events.clear()
+    world.cuts[LAN] = [(world.now, 10**18)]
+    world.run(20 * SECOND)
+    moments = [event.at for event in world.of_kind(StateChanged)]
+    assert len(moments) == 501
+    assert max(moments) - min(moments) <= 6 * MILLISECOND
 
 
 def test_a_child_is_not_judged_by_what_its_parent_was():

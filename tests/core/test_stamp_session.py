@@ -365,3 +365,14 @@ def test_restart_of_the_other_side_is_told():
     incarnations[0] = 7  # while it was down: the outage was told
     world.run(30 * SECOND)
     assert world.of_kind(Restarted) == [event]
+
+
+def test_who_comes_back_without_a_word_of_itself_is_not_restarted_later():
+    """An outage that ended with replies without our TLV was told; who it is now is no news."""
+    path = path_at(0)
+    path.give(State.UP)
+    assert not path.is_another(5)
+    path.give(State.DOWN)
+    path.give(State.UP)
+    assert not path.is_another(6)
+    assert path.is_another(7)
