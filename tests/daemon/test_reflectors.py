@@ -35,7 +35,7 @@ BAD = {
     "empty": (manners.empty, "bad-reply", "replies of 0 octets"),
     "another-session": (manners.another_session, "bad-reply", "another session"),
     "another-timestamp": (manners.another_timestamp, "bad-reply", "timestamp"),
-    "another-sequence": (manners.another_sequence, "bad-reply", "not in question"),
+    "another-sequence": (manners.another_sequence, "bad-reply", "never asked"),
     "silent": (manners.silent, "silent", "no reply"),
     "other-port": (manners.plain, "silent", "no reply"),
     "other-address": (manners.plain, "silent", "no reply"),
