@@ -231,7 +231,7 @@ def _behind(parent: Peer, peer: Peer, verdict: Verdict) -> Verdict:
 def is_behind_silence(parent: Peer, peer: Peer) -> bool:
     """Whether the parent, judged or on its way to it, is silent since the peer began to miss."""
     silent = parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT) or all(
-        path.is_failing or path.state is State.DOWN for path in parent.paths
+        path.is_failing for path in parent.paths
     )
     return silent and not _has_answered_since(parent, peer)
 
