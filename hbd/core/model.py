@@ -42,13 +42,33 @@ class Cause(StrEnum):
     """Why; in the order of the table, the more telling first: of several, the first is given."""
 
     PORT_CLOSED = "port-closed"
+    REFUSED = "refused"
     REJECTED = "rejected"
     HOST_UNREACHABLE = "host-unreachable"
     NET_UNREACHABLE = "net-unreachable"
     ROUTING_LOOP = "routing-loop"
     MTU = "mtu"
     AUTH = "auth"
+    TLS = "tls"
+    MQTT_VERSION = "mqtt-version"
+    MQTT_CLIENT_ID = "mqtt-client-id"
+    MQTT_UNAVAILABLE = "mqtt-unavailable"
+    MQTT_PASSWORD = "mqtt-password"  # noqa: S105 - the broker's reason, no secret
+    MQTT_NOT_AUTHORIZED = "mqtt-not-authorized"
+    BFD_EXPIRED = "bfd-expired"
+    BFD_ECHO_FAILED = "bfd-echo-failed"
+    BFD_SIGNALED_DOWN = "bfd-signaled-down"
+    BFD_FORWARDING_RESET = "bfd-forwarding-reset"
+    BFD_PATH_DOWN = "bfd-path-down"
+    BFD_CONCATENATED_DOWN = "bfd-concatenated-down"
+    BFD_REVERSE_DOWN = "bfd-reverse-down"
+    BFD_NO_DIAGNOSTIC = "bfd-no-diagnostic"
+    RESET = "reset"
+    CLOSED = "closed"
     BAD_REPLY = "bad-reply"
+    HUNG = "hung"
+    KEEPALIVE_FAILED = "keepalive-failed"
+    CONNECT_TIMEOUT = "connect-timeout"
     ONE_WAY = "one-way"
     FILTERED = "filtered"
     TOO_TIGHT = "too-tight"
@@ -61,7 +81,10 @@ class Cause(StrEnum):
     OWN_LINK = "own-link"
     NO_ROUTE = "no-route"
     OWN_UPLINK = "own-uplink"
+    OWN_STALL = "own-stall"
     UNRESOLVED = "unresolved"
+    UNWATCHED = "unwatched"
+    BFD_ADMIN_DOWN = "bfd-admin-down"
     GOODBYE = "goodbye"
     PAUSED = "paused"
 
@@ -135,6 +158,83 @@ class StampOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """How a peer is watched that is not asked: it beats, we wait."""
+
+    interval: int
+    """How often something is to come, nanoseconds."""
+    grace: float = 1.5
+    """Down when nothing came for so many intervals (MQTT 3.1.1, 3.1.2.10); more than 1."""
+    payload: bytes | None = None
+    """What must come; None: anything."""
+
+    @property
+    def patience(self) -> int:
+        """The longest silence, nanoseconds."""
+        return int(self.interval * self.grace)
+
+
+class BfdAuth(StrEnum):
+    """How BFD packets are authenticated (RFC 5880 4.4)."""
+
+    NONE = "none"
+    KEYED_SHA1 = "keyed-sha1"
+    METICULOUS_SHA1 = "meticulous-sha1"
+
+
+@dataclass(frozen=True, slots=True)
+class BfdOptions:
+    """What of a peer concerns BFD alone; the interval is its `timing.interval`, both ways."""
+
+    multiplier: int = 3
+    """Detect Mult: the router gives us up after so many of our intervals (RFC 5880 6.8.4)."""
+    multihop: bool = False
+    """RFC 5883, port 4784; else RFC 5881, port 3784."""
+    min_ttl: int = 255
+    """Packets with a smaller TTL are dropped (RFC 5082; 5881 5)."""
+    auth: BfdAuth = BfdAuth.NONE
+    key_id: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What a broker publishes when we die (MQTT 3.1.1, 3.1.2.5)."""
+
+    topic: str
+    message: bytes
+    qos: int = 0
+    retain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MqttOptions:
+    """What of a peer concerns MQTT alone."""
+
+    username: str | None = None
+    client_id: str | None = None
+    """None: made of our name and the peer's."""
+    will: Will | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """How a connection is encrypted."""
+
+    ca: str | None = None
+    """The file of certificates to trust; None: those of the system."""
+    name: str | None = None
+    """The name that the certificate must have; None: the address as it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """Where a password is read from: a systemd credential or a file, exactly one of them."""
+
+    credential: str | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PeerSettings:
     """One peer as the configuration gives it."""
 
@@ -151,4 +251,15 @@ class PeerSettings:
     interface: str | None = None
     source: str | None = None
     dscp: int | None = None
+    expect: Expectation | None = None
+    """Watched by what it sends, not by replies."""
+    send: bytes | None = None
+    """The text of a heartbeat, where the protocol leaves that to us (plain, tcp)."""
+    expect_reply: bytes | None = None
+    """What a reply must begin with (tcp)."""
+    password: SecretSource | None = None
+    """MQTT's password, BFD's secret."""
+    tls: TlsOptions | None = None
     stamp: StampOptions = field(default_factory=StampOptions)
+    bfd: BfdOptions = field(default_factory=BfdOptions)
+    mqtt: MqttOptions = field(default_factory=MqttOptions)
