@@ -16,7 +16,7 @@ from hbd.report import messages
 from hbd.report.records import PeerRecord
 from hbd.report.sink import QUEUE_LIMIT
 from hbd.report.snapshot import snapshot
-from hbd.report.verdicts import entry_of
+from hbd.report.verdicts import entry_of, state_changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ class Teller:
         for listener in self.listeners:
             listener(event)
         known = replace(record(peer), state=event.state, cause=event.cause, since=began(event))
-        entry = entry_of(event, new_id(), peer.settings.port)
+        entry = state_changed(event, new_id(), peer.settings)
         self._store.record(known, entry, self._clock.now())
 
     def say(self, entry: Entry) -> None:

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.events import (
-    Event,
     FlappingChanged,
     Restarted,
     Stalled,
@@ -21,9 +20,11 @@ from hbd.report.causes import explanation
 from hbd.report.compose import Fields, compose, peers_in_words, usec
 from hbd.report.entry import Entry, Priority
 from hbd.report.kinds import Kind
+from hbd.report.ways import Way, service, way_of
 from hbd.report.words import duration
 
-DEFAULT_PORT: Final = 862
+if TYPE_CHECKING:
+    from hbd.core.model import PeerSettings
 
 PRIORITIES: Final = {
     State.DOWN: Priority.ERR,
@@ -36,15 +37,38 @@ PRIORITIES: Final = {
 }
 
 OWN_FAULTS: Final = frozenset(
-    {Cause.SEND_BLOCKED, Cause.OWN_LINK, Cause.NO_ROUTE, Cause.OWN_UPLINK}
+    {Cause.SEND_BLOCKED, Cause.OWN_LINK, Cause.NO_ROUTE, Cause.OWN_UPLINK, Cause.OWN_STALL}
 )
 
 
-def entry_of(event: Event, event_id: str, port: int = DEFAULT_PORT) -> Entry:
-    """The entry of any event of the detector; `port` is the peer's."""
+class UpWords(NamedTuple):
+    """Of a peer that is up: at first, again, and again without trouble; hold {source}."""
+
+    first: str
+    again: str
+    well: str
+
+
+ANSWERS: Final = UpWords(
+    "first reply from {source}", "{source} answers", "{source} answers as it should"
+)
+UP_WORDS: Final = {
+    Way.TOLD: UpWords(
+        "first heartbeat from {source}",
+        "heartbeats come from {source}",
+        "heartbeats come from {source} as they should",
+    ),
+    Way.AGREED: UpWords(
+        "BFD session with {source}",
+        "BFD session with {source}",
+        "BFD session with {source} as it should be",
+    ),
+}
+
+
+def entry_of(event: FlappingChanged | Storm | Stalled | Woke | Restarted, event_id: str) -> Entry:
+    """The entry of an event that needs no more than itself to be told."""
     match event:
-        case StateChanged():
-            return state_changed(event, event_id, port)
         case FlappingChanged():
             return flapping_changed(event, event_id)
         case Storm():
@@ -57,13 +81,13 @@ def entry_of(event: Event, event_id: str, port: int = DEFAULT_PORT) -> Entry:
             return restarted(event, event_id)
 
 
-def state_changed(event: StateChanged, event_id: str, port: int = DEFAULT_PORT) -> Entry:
+def state_changed(event: StateChanged, event_id: str, settings: PeerSettings) -> Entry:
     """A peer's new state, or the better known cause of the one it has."""
-    explained = explanation(event.state, event.cause)
+    explained = explanation(event.state, event.cause, settings)
     return compose(
         Kind.STATE,
         _state_priority(event),
-        _state_message(event, port),
+        _state_message(event, settings),
         event_id=event_id,
         since=event.since,
         fields=(
@@ -94,34 +118,36 @@ def _state_priority(event: StateChanged) -> Priority:
     return PRIORITIES[event.state]
 
 
-def _state_message(event: StateChanged, port: int) -> str:
+def _state_message(event: StateChanged, settings: PeerSettings) -> str:
     if event.state is State.UP:
-        return f"{event.peer} {_up_words(event)}"
-    told = _told(event, port)
+        return f"{event.peer} {_up_words(event, way_of(settings))}"
+    told = _told(event, settings)
     if event.is_refinement and event.previous_cause is not None and not event.first:
         return f"{event.peer} is still {event.state}: {told}"
     verb = "has" if event.state is State.LEFT else "is"
     return f"{event.peer} {verb} {event.state}: {told}{_past(event)}"
 
 
-def _told(event: StateChanged, port: int) -> str:
+def _told(event: StateChanged, settings: PeerSettings) -> str:
     """The cause in words, with what is known of this case."""
-    return explanation(event.state, event.cause).words.format(
+    fact = event.evidence[0] if event.evidence else ""
+    return explanation(event.state, event.cause, settings).words.format(
         on=f" on {event.address}" if event.address else "",
-        port=port,
+        service=service(settings),
         loss="" if event.loss is None else f" ({100 * event.loss:.3g} %)",
         rtt="" if event.rtt is None else f" (last {duration(event.rtt)})",
-        fact=f" ({event.evidence[0]})" if event.evidence else "",
+        fact=f" ({fact})" if fact else "",
+        proof=f" ({fact.removeprefix(f'{event.address}: ')})" if fact else "",
     )
 
 
-def _up_words(event: StateChanged) -> str:
+def _up_words(event: StateChanged, way: Way) -> str:
+    words = UP_WORDS.get(way, ANSWERS)
     source = event.address or "it"
     if event.previous is State.UNKNOWN and event.first:
-        return f"is up: first reply from {source}" if event.address else "is up: first reply"
-    if event.previous is State.DEGRADED:
-        return f"is up again: {source} answers as it should{_past(event)}"
-    return f"is up again: {source} answers{_past(event)}"
+        return f"is up: {words.first.format(source=source)}"
+    how = words.well if event.previous is State.DEGRADED else words.again
+    return f"is up again: {how.format(source=source)}{_past(event)}"
 
 
 def _past(event: StateChanged) -> str:
@@ -190,7 +216,7 @@ def _storm_message(event: Storm) -> str:
         return f"storm: {together} at once, in common {event.common}; look there first"
     words = explanation(event.state, event.cause).words
     fact = f" ({event.evidence[0]})" if event.evidence else ""
-    told = words.format(on="", port=DEFAULT_PORT, loss="", rtt="", fact=fact)
+    told = words.format(on="", service="", loss="", rtt="", fact=fact, proof=fact)
     return f"storm: {together} at once, in common {event.common}: {told}"
 
 

@@ -1,0 +1,158 @@
+"""What the words on a cause are where one protocol differs from the others.
+
+A peer that is not asked but watched by what it sends has a dialect of its own, `told`, whatever
+its protocol.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from hbd.core.model import Cause
+from hbd.report.ways import TOLD
+
+
+class Differs(NamedTuple):
+    """The texts of a row of causes that are others; None is as there."""
+
+    words: str | None = None
+    meaning: str | None = None
+    advice: str | None = None
+
+
+SAME: Final = Differs()
+
+_STAMP: Final = {
+    Cause.PORT_CLOSED: Differs(
+        meaning="The host is alive, but nothing listens on the port: hbd is not running there.",
+        advice="Start hbd there (systemctl enable --now hbd), or correct port: of this peer.",
+    ),
+    Cause.ONE_WAY: Differs(
+        advice="See that its hbd lists us in peers: or accept:, and that its firewall lets us in.",
+    ),
+    Cause.FILTERED: Differs(
+        meaning="The host answers otherwise, our heartbeats vanish: a firewall, a hung daemon, or"
+        " we are not listed there.",
+        advice="On that host: list us in peers: or accept:, let UDP pass in the firewall, restart"
+        " hbd.",
+    ),
+    Cause.SILENT: Differs(
+        advice="Look at the host's console, then at firewalls on the way. Does its hbd list us in"
+        " peers: or accept:, and with the same key:?",
+    ),
+}
+
+_PLAIN: Final = {
+    Cause.PORT_CLOSED: Differs(
+        advice="Start the receiver there, or correct port: of this peer.",
+    ),
+}
+
+_TCP: Final = {
+    Cause.BAD_REPLY: Differs(
+        words="bad reply{on} (it answers, but not with expect_reply:)",
+        meaning="The service answers, but its answer does not begin with the text of"
+        " expect_reply:.",
+        advice="Compare send: and expect_reply: with what the service says. Is port: right?",
+    ),
+}
+
+_MQTT: Final = {
+    Cause.REFUSED: Differs(
+        advice="Start the broker there, or correct port: of this peer. Mosquitto without a"
+        " listener line takes connections of its own machine only.",
+    ),
+    Cause.BAD_REPLY: Differs(
+        words="bad reply{on} (it answers, but not with MQTT)",
+        advice="Correct port: or tls:; by custom 1883 is without TLS and 8883 with it.",
+    ),
+    Cause.CLOSED: Differs(
+        words="connection closed{on} (the broker ended it)",
+        meaning="The broker ended the connection: it stops, does not want us, or another client"
+        " came with our client id.",
+        advice="Look at the broker's log at the time that the evidence names. No other client may"
+        " have the same client_id:.",
+    ),
+    Cause.HUNG: Differs(
+        words="hung{on} (its kernel acknowledges, the broker does not answer)",
+        meaning="The host is alive and gets our heartbeats, but the broker answers none of them.",
+        advice="See what the broker waits for (its log, processor, disk), then restart it.",
+    ),
+}
+
+_BFD: Final = {
+    Cause.PORT_CLOSED: Differs(
+        advice="Start BFD there and make this machine its neighbour. Single hop is UDP 3784,"
+        " multihop: on is UDP 4784.",
+    ),
+    Cause.AUTH: Differs(
+        words="wrong key{on} (its BFD packets fail the check)",
+        meaning="BFD packets come from the peer, but not with our authentication.",
+        advice="Give both ends the same type, key id and secret (auth:, key_id:, password:). FRR"
+        " has none that RFC 5880 knows.",
+    ),
+    Cause.BAD_REPLY: Differs(
+        words="bad BFD packets{on} (they break the rules of RFC 5880)",
+        meaning="Packets come from the peer, but none that may be accepted.",
+        advice="The evidence names the rule. A TTL below 255 means that a router is in between:"
+        " multihop: on, and min_ttl: as low as the way needs.",
+    ),
+    Cause.FILTERED: Differs(
+        words="filtered{on} (host is alive, no BFD packets come)",
+        meaning="The host answers otherwise, but its BFD packets do not reach us: a firewall, or"
+        " BFD is not set up there for this machine.",
+        advice="On the peer: make this machine its BFD neighbour (FRR: show bfd peers; BIRD: show"
+        " bfd sessions), and let UDP 3784 pass, multihop 4784.",
+    ),
+    Cause.SILENT: Differs(
+        words="silent{on} (no BFD packets come)",
+        meaning="No BFD packet came within the detection time: the peer is off, the way is cut, or"
+        " BFD is not set up there for this machine.",
+        advice="Look at the peer: does it run, and is this machine its BFD neighbour (FRR: show"
+        " bfd peers; BIRD: show bfd sessions)? Then at the link.",
+    ),
+}
+
+_TOLD: Final = {
+    Cause.AUTH: Differs(
+        words="wrong key{on} (its heartbeats fail the check)",
+        meaning="Heartbeats come from the peer, but signed with another key than ours.",
+    ),
+    Cause.RESET: Differs(
+        words="connection reset{on} (the peer broke it off, no new one came)",
+    ),
+    Cause.CLOSED: Differs(
+        words="connection closed{on} (the peer ended it, no new one came)",
+        meaning="The peer's program ended its connection to us and made no new one.",
+        advice="See whether the program there still runs; the evidence says when it left.",
+    ),
+    Cause.BAD_REPLY: Differs(
+        words="bad heartbeats{on} (something comes, but not what is expected)",
+        meaning="Something comes from the peer, but not the text of payload:, or not what this"
+        " protocol has.",
+        advice="Compare what it sends with payload: of this peer; payload: any takes everything.",
+    ),
+    Cause.FILTERED: Differs(
+        words="filtered{on} (host is alive, its heartbeats do not come)",
+        meaning="The host answers otherwise, but its heartbeats do not reach us: its sender does"
+        " not run or sends elsewhere, or a firewall is in between.",
+        advice="See whether the sender runs there and sends to this machine and port, then look at"
+        " the firewalls there and here.",
+    ),
+    Cause.SILENT: Differs(
+        words="silent{on} (its heartbeats do not come)",
+        meaning="No heartbeat came in the time allowed: the sender does not run, its host is off,"
+        " the way is cut, or a firewall drops everything.",
+        advice="See whether the sender runs there and sends to this machine and port, then look at"
+        " the firewalls there and here.",
+    ),
+}
+
+DIALECTS: Final = {
+    "stamp": _STAMP,
+    "plain": _PLAIN,
+    "tcp": _TCP,
+    "mqtt": _MQTT,
+    "bfd": _BFD,
+    TOLD: _TOLD,
+}
