@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, ask, complain, declare, verdict
-from hbd.cli.table import ago, local, milliseconds, percent, why
+from hbd.cli.table import ago, can_be_forged, local, milliseconds, percent, why
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -46,9 +46,17 @@ def text(answer: dict[str, Any]) -> list[str]:
     lines = [_head(peer), "", f"  {answer['meaning']}"]
     if peer["evidence"]:
         lines += ["", "Evidence:", *(f"  {fact}" for fact in peer["evidence"])]
-    lines += ["", "Paths:", *(f"  {_path(path)}" for path in peer["paths"]), "", *_figures(peer)]
+    lines += [
+        "",
+        "Paths:",
+        *(f"  {_path(path, peer['way'])}" for path in peer["paths"]),
+        "",
+        *_figures(peer),
+    ]
     via = f"; via {peer['via']}" if peer["via"] else ""
     lines.append(f"Judged: {answer['judged']}{via}")
+    if can_be_forged(peer):
+        lines.append("Unauthenticated: whoever sends from its address can pass for this peer")
     if answer["advice"]:
         lines += ["", f"What to do: {answer['advice']}"]
     return lines
@@ -63,6 +71,8 @@ def _head(peer: dict[str, Any]) -> str:
 
 
 def _figures(peer: dict[str, Any]) -> list[str]:
+    if peer["way"] != "asked":
+        return [f"Heartbeats: {peer['sent']} sent, {peer['received']} received"]
     rtt = peer["rtt_ms"]
     answered = f"{peer['received']} answered, {peer['late']} of them late"
     mean, p99 = milliseconds(rtt["mean"]), milliseconds(rtt["p99"])
@@ -72,11 +82,19 @@ def _figures(peer: dict[str, Any]) -> list[str]:
     ]
 
 
-def _path(path: dict[str, Any]) -> str:
+def _path(path: dict[str, Any], way: str) -> str:
     target = path["target"]
     where = f" ({target})" if target not in (None, path["address"]) else ""
     cause = f", {path['cause']}" if path["cause"] else ""
     by = f", by {path['egress']}" if path["egress"] else ""
-    last = path["last_reply_s_ago"]
-    reply = "never answered since the start" if last is None else f"last reply {last:.1f} s ago"
-    return f"{path['address']}{where}: {path['state']}{cause}, {reply}{by}"
+    name = path["address"] or "anywhere"
+    return f"{name}{where}: {path['state']}{cause}{_last(path['last_reply_s_ago'], way)}{by}"
+
+
+def _last(seconds: float | None, way: str) -> str:
+    if way == "unwatched":
+        return ""
+    did, ever = ("reply", "answered") if way == "asked" else ("heard", "heard")
+    if seconds is None:
+        return f", never {ever} since the start"
+    return f", last {did} {seconds:.1f} s ago"

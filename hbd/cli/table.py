@@ -18,7 +18,8 @@ COLOURS: Final = {
     "left": "34",
     "paused": "34",
 }
-HEADER: Final = ("PEER", "STATE", "CAUSE", "SINCE", "RTT", "LOSS", "ADDRESS")
+HEADER: Final = ("PEER", "STATE", "CAUSE", "SINCE", "RTT", "LOSS", "PROTOCOL", "ADDRESS")
+PROTOCOL: Final = HEADER.index("PROTOCOL")
 
 
 def ago(since: str) -> str:
@@ -51,7 +52,9 @@ def table(status: dict[str, Any], *, colour: bool) -> list[str]:
     """Put a status into lines, the worst peers first."""
     peers = sorted(status["peers"], key=lambda peer: WORST_FIRST.index(peer["state"]))
     rows = [HEADER, *map(_row, peers)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    if all(peer["protocol"] == "stamp" for peer in peers):
+        rows = [row[:PROTOCOL] + row[PROTOCOL + 1 :] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for index, row in enumerate(rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
@@ -62,9 +65,14 @@ def table(status: dict[str, Any], *, colour: bool) -> list[str]:
     return [*lines, "", summary(status)]
 
 
+def can_be_forged(peer: dict[str, Any]) -> bool:
+    """Whether the peer proves nothing at all, not even that it gets what we send."""
+    return peer["protocol"] == "plain" and not peer["authenticated"]
+
+
 def _row(peer: dict[str, Any]) -> tuple[str, ...]:
     state = peer["state"] + (" ~" if peer["flapping"] else "") + ("?" if peer["restored"] else "")
-    addresses = ", ".join(path["address"] for path in peer["paths"])
+    addresses = ", ".join(path["address"] for path in peer["paths"] if path["address"])
     return (
         peer["name"],
         state,
@@ -72,6 +80,7 @@ def _row(peer: dict[str, Any]) -> tuple[str, ...]:
         ago(peer["since"]),
         milliseconds(peer["rtt_ms"]["last"]),
         percent(peer["loss_percent"]),
+        peer["protocol"] + (" !" if can_be_forged(peer) else ""),
         addresses,
     )
 
@@ -83,4 +92,6 @@ def summary(status: dict[str, Any]) -> str:
         text += "; ? from before the start, no verdict since"
     if any(peer["flapping"] for peer in status["peers"]):
         text += "; ~ flapping"
+    if any(map(can_be_forged, status["peers"])):
+        text += "; ! unauthenticated"
     return text

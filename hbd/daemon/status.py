@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from hbd.core.model import SECOND, Cause, State
 from hbd.report.causes import explanation
 from hbd.report.tally import in_words, tally
-from hbd.report.words import duration, moment
+from hbd.report.ways import is_authenticated, judged, way_of
+from hbd.report.words import moment
 
 if TYPE_CHECKING:
     from hbd.core.fleet import Fleet
@@ -37,7 +38,9 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
         "via": settings.via,
         "labels": dict(settings.labels),
         "protocol": settings.protocol,
-        "interval_ms": _milliseconds(settings.timing.interval),
+        "way": way_of(settings).value,
+        "authenticated": is_authenticated(settings),
+        "interval_ms": _milliseconds((settings.expect or settings.timing).interval),
         "evidence": list(peer.evidence),
         "restored": peer.restored,
         "paused_until": moment(peer.pause.until) if peer.pause is not None else None,
@@ -55,18 +58,12 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
 
 def explain(fleet: Fleet, peer: Peer) -> dict[str, Any]:
     """One peer, with what its state means, how it is judged and what to do next."""
-    explained = explanation(peer.state, peer.cause)
-    timing = peer.settings.timing
-    judged = (
-        f"asked every {duration(timing.interval)} (while down every {duration(timing.probe)}),"
-        f" {duration(timing.timeout)} to answer, {timing.retries} retransmissions:"
-        f" down at most {duration(timing.detection)} after the last good reply"
-    )
+    explained = explanation(peer.state, peer.cause, peer.settings)
     return {
         "peer": view(fleet, peer),
         "meaning": explained.meaning,
         "advice": explained.advice,
-        "judged": judged,
+        "judged": judged(peer.settings),
     }
 
 
