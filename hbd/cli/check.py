@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hbd.config.files import load
 from hbd.config.keys import KeyFileError, KeyUnreadableError, problem_of, read
 from hbd.config.model import ConfigError, Configuration, Problem
+from hbd.config.passwords import check_passwords
 from hbd.net.crowding import crowded
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def run(arguments: Namespace) -> int:
     except ConfigError as error:
         _print_problems(error.problems, "")
         return os.EX_CONFIG
-    mistakes, warnings = _check_keys(loaded.configuration)
+    mistakes, warnings = _check_secrets(loaded.configuration)
     _print_problems(mistakes, "")
     warnings += _check_neighbours(loaded.configuration)
     _print_problems(sorted([*loaded.warnings, *warnings]), "warning: ")
@@ -70,22 +71,23 @@ def _print_problems(problems: list[Problem], mark: str) -> None:
 
 def _count(configuration: Configuration) -> str:
     peers = len(configuration.peers)
-    paths = sum(len(peer.addresses) for peer in configuration.peers)
+    paths = sum(max(1, len(peer.addresses)) for peer in configuration.peers)
     return f"{peers} peer{'s'[: peers != 1]}, {paths} path{'s'[: paths != 1]}"
 
 
-def _check_keys(configuration: Configuration) -> tuple[list[Problem], list[Problem]]:
+def _check_secrets(configuration: Configuration) -> tuple[list[Problem], list[Problem]]:
     """Give mistakes and warnings: what this user cannot read, the daemon perhaps can."""
     mistakes, warnings = [], []
-    directory = _credentials_directory()
+    owner_ids, directory = _owner_ids(), _credentials_directory()
     for name, source in configuration.keys.items():
         try:
-            read(source, owner_ids=_owner_ids(), directory=directory)
+            read(source, owner_ids=owner_ids, directory=directory)
         except KeyUnreadableError as error:
             warnings.append(problem_of(name, source, error))
         except KeyFileError as error:
             mistakes.append(problem_of(name, source, error))
-    return sorted(mistakes), warnings
+    _, wrong, unreadable = check_passwords(configuration, owner_ids=owner_ids, directory=directory)
+    return sorted([*mistakes, *wrong]), [*warnings, *unreadable]
 
 
 def _check_neighbours(configuration: Configuration) -> list[Problem]:

@@ -11,6 +11,8 @@ from hbd.config.model import Listen
 from hbd.config.values import Mistake, shown, word
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hbd.config.nodes import Scalar
 
 Prefix = IPv4Network | IPv6Network
@@ -113,33 +115,40 @@ def source(scalar: Scalar) -> str:
     return str(number)
 
 
-def listen(scalar: Scalar) -> Listen:
-    """Read `ADDRESS:PORT`, an IPv6 address in brackets."""
-    text = word(scalar)
-    match = _LISTEN.fullmatch(text)
-    if not match:
-        raise Mistake(f"{shown(text)} is no address with port; {_listen_form(text)}")
-    number = numeric(match[1] or match[2])
-    wanted = IPv6Address if match[1] else IPv4Address
-    if not isinstance(number, wanted):
-        raise Mistake(
-            f"{shown(text)} holds no {'IPv6' if match[1] else 'IPv4'} address; "
-            "write for instance 0.0.0.0:862 or [::]:862",
-        )
-    if number.is_multicast or number == BROADCAST:
-        raise Mistake(f"{shown(text)} is no address of this machine; write 0.0.0.0:862 for all")
-    if not 1 <= int(match[3]) <= 65535:  # noqa: PLR2004 - the ports of UDP
-        raise Mistake(f"{shown(text)} has port {match[3]}; write a port from 1 to 65535")
-    return Listen(str(number), int(match[3]))
+def listening(port: int) -> Callable[[Scalar], Listen]:
+    """Make a reader of `ADDRESS:PORT`, an IPv6 address in brackets; `port` is for examples."""
+
+    def read(scalar: Scalar) -> Listen:
+        text = word(scalar)
+        match = _LISTEN.fullmatch(text)
+        if not match:
+            raise Mistake(f"{shown(text)} is no address with port; {_with_port(text, port)}")
+        number = numeric(match[1] or match[2])
+        wanted = IPv6Address if match[1] else IPv4Address
+        if not isinstance(number, wanted):
+            family = "IPv6" if match[1] else "IPv4"
+            raise Mistake(f"{shown(text)} holds no {family} address; {_for_instance(port)}")
+        if number.is_multicast or number == BROADCAST:
+            words = f"{shown(text)} is no address of this machine"
+            raise Mistake(f"{words}; write 0.0.0.0:{port} for all")
+        if not 1 <= int(match[3]) <= 65535:  # noqa: PLR2004 - the ports of UDP and TCP
+            raise Mistake(f"{shown(text)} has port {match[3]}; write a port from 1 to 65535")
+        return Listen(str(number), int(match[3]))
+
+    return read
 
 
-def _listen_form(text: str) -> str:
+def _with_port(text: str, port: int) -> str:
     number = numeric(text.strip("[]"))
     if isinstance(number, IPv4Address):
-        return f"write {number}:862"
+        return f"write {number}:{port}"
     if isinstance(number, IPv6Address):
-        return f"write [{number}]:862"
-    return "write for instance 0.0.0.0:862 or [::]:862"
+        return f"write [{number}]:{port}"
+    return _for_instance(port)
+
+
+def _for_instance(port: int) -> str:
+    return f"write for instance 0.0.0.0:{port} or [::]:{port}"
 
 
 def prefix(scalar: Scalar) -> Prefix:

@@ -18,11 +18,13 @@ from hbd.config.model import (
     Configuration,
     Listen,
     Loaded,
+    Place,
     Problem,
 )
 from hbd.config.nodes import Mapping, Node, Scalar, Sequence, compose, place_of
 from hbd.config.octets import read_regular
 from hbd.config.peers import Entry, read_peer
+from hbd.config.ports import check_ports
 from hbd.config.section import KIND, Report, Section, repeated
 from hbd.config.sources import read_keys
 from hbd.config.timing import TIMING_KEYS, read_defaults
@@ -32,7 +34,7 @@ from hbd.core.model import SECOND, Timing
 MAX_SIZE: Final = 32 * 1024 * 1024
 """Octets of one file; 65,535 peers with every key stay below."""
 
-MAIN_KEYS: Final = ("listen", "accept", "node", "keys", "include", "start_grace")
+MAIN_KEYS: Final = ("listen", "listen_tcp", "accept", "node", "keys", "include", "start_grace")
 PART_KEYS: Final = ("defaults", "peers")
 """What an included file may hold, too."""
 
@@ -59,14 +61,23 @@ def load(file: str) -> Loaded:
         entries += _read_included(included, part.defaults, report)
     keys = read_keys(section)
     check_fleet(entries, keys, report)
+    listen = _read_listen(section, "listen", 862, DEFAULT_LISTEN)
+    listen_tcp = _read_listen(section, "listen_tcp", 12345, ())
+    check_ports(entries, section, listen, report)
     configuration = Configuration(
         file=file,
-        listen=_read_listen(section),
+        listen=listen,
         accept=_read_accept(section),
         node=section.one("node", name, ""),
         keys={key: source for key, source in keys.items() if source},
         start_grace=section.one("start_grace", duration(0, HOUR), 10 * SECOND),
+        listen_tcp=listen_tcp,
         peers=tuple(entry.settings for entry in entries),
+        password_places={
+            entry.settings.name: _place(entry.at("password"))
+            for entry in entries
+            if entry.settings.password
+        },
     )
     if report.mistakes:
         raise ConfigError(sorted(set(report.mistakes)))
@@ -204,12 +215,15 @@ def _explain_nothing(section: Section, path: str, report: Report) -> None:
         section.mistake("include", f"this user may not read {shown(directory)}; try sudo")
 
 
-def _read_listen(section: Section) -> tuple[Listen, ...]:
-    found = section.several("listen", addresses.listen)
+def _read_listen(
+    section: Section, key: str, port: int, default: tuple[Listen, ...]
+) -> tuple[Listen, ...]:
+    """Read where we listen; `port` is for examples."""
+    found = section.several(key, addresses.listening(port))
     if found is None:
-        return DEFAULT_LISTEN
+        return default
     for each in repeated(found):
-        section.mistake("listen", f"{each.address} port {each.port} is there twice; keep one")
+        section.mistake(key, f"{each.address} port {each.port} is there twice; keep one")
     return found
 
 
@@ -226,3 +240,7 @@ def _prefix(scalar: Scalar) -> addresses.Prefix:
     if scalar.text in {"peers", "any"}:
         raise Mistake(f"{scalar.text} stands alone, not in a list; write accept: {scalar.text}")
     return addresses.prefix(scalar)
+
+
+def _place(node: Node) -> Place:
+    return Place(node.file, node.line, node.column)

@@ -31,10 +31,13 @@ def _check_names(entries: Sequence[Entry], report: Report) -> dict[str, Entry]:
     """Give the first peer of each name."""
     by_name: dict[str, Entry] = {}
     for entry in entries:
-        first = by_name.setdefault(entry.settings.name, entry).name
-        if first is not entry.name:
-            words = f"this name is already used at {first.file}:{first.line}:{first.column}"
-            report.mistake(entry.name, f"peer {entry.settings.name}: {words}; rename one of them")
+        first = by_name.setdefault(entry.settings.name, entry)
+        if first is not entry:
+            at = first.at("name")
+            words = f"this name is already used at {at.file}:{at.line}:{at.column}"
+            report.mistake(
+                entry.at("name"), f"peer {entry.settings.name}: {words}; rename one of them"
+            )
     return by_name
 
 
@@ -44,14 +47,15 @@ def _check_keys(entries: Sequence[Entry], keys: Collection[str], report: Report)
         key = entry.settings.key or ""
         hint = suggestion(key, keys) if index < SUGGESTIONS else ""
         words = hint or f"; write below keys: {key}: {{credential: hbd.{key}}}"
-        at = entry.key or entry.place
-        report.mistake(at, f"peer {entry.settings.name}: key: no key is named {key}{words}")
+        report.mistake(
+            entry.at("key"), f"peer {entry.settings.name}: key: no key is named {key}{words}"
+        )
 
 
 def _check_via(by_name: dict[str, Entry], report: Report) -> None:
     hints = 0
     for peer, entry in by_name.items():
-        via, at = entry.settings.via, entry.via or entry.place
+        via, at = entry.settings.via, entry.at("via")
         if via is None:
             continue
         if via == peer:
@@ -88,13 +92,13 @@ def _report_circle(circle: list[str], by_name: dict[str, Entry], report: Report)
         names = [*names[:5], "...", *names[-4:]]
     entry = by_name[circle[0]]
     words = f"via: goes in a circle: {' -> '.join(names)}; remove one of these via:"
-    report.mistake(entry.via or entry.place, f"peer {entry.settings.name}: {words}")
+    report.mistake(entry.at("via"), f"peer {entry.settings.name}: {words}")
 
 
 def _check_count(entries: Sequence[Entry], report: Report) -> None:
     count = 0
     for entry in entries:
-        before, count = count, count + len(entry.settings.addresses)
+        before, count = count, count + max(1, len(entry.settings.addresses))
         if before <= MAX_PATHS < count:
             words = f"exceeds {MAX_PATHS:,} paths; let a second machine watch the rest"
             report.mistake(entry.place, f"peer {entry.settings.name}: {words}")
@@ -107,5 +111,6 @@ def _warn_of_shared_paths(entries: Sequence[Entry], report: Report) -> None:
         for address in peer.addresses:
             other = first.setdefault((address, peer.port, peer.protocol), entry)
             if other is not entry:
-                words = f"{address} port {peer.port} is watched by peer {other.settings.name}, too"
+                port = f" port {peer.port}" if peer.port else ""
+                words = f"{address}{port} is watched by peer {other.settings.name}, too"
                 report.warn(entry.place, f"peer {peer.name}: {words}")

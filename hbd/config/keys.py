@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection
 
+    from hbd.core.model import SecretSource
+
 MAX_OCTETS: Final = 256
 """Two lines of 64 digits and room for line ends; more is no key."""
 
@@ -32,15 +34,15 @@ class Key:
 
 
 class KeyFileError(Exception):
-    """A key that must not be used; says what to change, never what is in it."""
+    """A key or password that must not be used; says what to change, never what is in it."""
 
 
 class KeyUnreadableError(KeyFileError):
-    """A key that this user cannot read, or not from here."""
+    """A key or password that this user cannot read, or not from here."""
 
 
-def path_of(source: KeySource, directory: str | None) -> str:
-    """Give the file that holds the key; `directory` is systemd's $CREDENTIALS_DIRECTORY."""
+def path_of(source: KeySource | SecretSource, directory: str | None) -> str:
+    """Give the file that holds the secret; `directory` is systemd's $CREDENTIALS_DIRECTORY."""
     if source.file is not None:
         return source.file
     if directory is None:
@@ -56,14 +58,21 @@ def read(source: KeySource, *, owner_ids: Collection[int], directory: str | None
 
     `owner_ids` are the users a key may belong to: root and the daemon's.
     """
+    return parse(*content_of(source, MAX_OCTETS + 1, owner_ids, directory))
+
+
+def content_of(
+    source: KeySource | SecretSource, limit: int, owner_ids: Collection[int], directory: str | None
+) -> tuple[str, bytes]:
+    """Give the file's path and at most `limit` octets of it; raises as `read` does."""
     path = path_of(source, directory)
     try:
-        status, content = read_regular(path, MAX_OCTETS + 1)
+        status, content = read_regular(path, limit)
     except OSError as error:
         advice = f"; for the service run chown hbd {path}" if error.errno == errno.EACCES else ""
         raise KeyUnreadableError(f"{path} cannot be read: {error.strerror}{advice}") from error
     check_owner(path, status, owner_ids)
-    return parse(path, content)
+    return path, content
 
 
 def read_all(

@@ -59,7 +59,11 @@ class Configuration:
     """Empty: the host name."""
     keys: dict[str, KeySource] = field(default_factory=dict)
     start_grace: int = 10 * SECOND
+    listen_tcp: tuple[Listen, ...] = ()
+    """Where clients connect that are expected to be heard from."""
     peers: tuple[PeerSettings, ...] = ()
+    password_places: dict[str, Place] = field(default_factory=dict, compare=False)
+    """Where the password of each peer is named."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

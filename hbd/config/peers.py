@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hbd.config import addresses
+from hbd.config.labels import read_labels
 from hbd.config.nodes import Mapping, Node, Scalar, Sequence
+from hbd.config.options import (
+    bfd_port,
+    read_bfd,
+    read_expectation,
+    read_mqtt,
+    read_port,
+    read_send,
+    read_stamp,
+    read_tls,
+)
+from hbd.config.protocols import EVERY, PEER_KEYS, is_told, refuse_misplaced
 from hbd.config.section import Report, Section, refuse_key, repeated
-from hbd.config.timing import TIMING_KEYS, read_timing
+from hbd.config.sources import read_password
+from hbd.config.texts import text
+from hbd.config.timing import agreed_timing, read_timing
 from hbd.config.values import (
     HOUR,
     NAME,
@@ -17,34 +30,21 @@ from hbd.config.values import (
     choice,
     duration,
     interface,
-    label,
     name,
     percent,
     shown,
-    switch,
     whole,
 )
-from hbd.core.model import Limits, PeerSettings, ReflectorKind, StampOptions, Timing, Tlv
+from hbd.core.model import BfdOptions, Limits, MqttOptions, PeerSettings, StampOptions, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from collections.abc import Mapping as Table
 
-PROTOCOLS: Final[Table[str, int]] = {"stamp": 862}
-"""What `protocol:` may be, each with its port where none is given."""
+NO_STAMP, NO_MQTT, NO_BFD = StampOptions(), MqttOptions(), BfdOptions()
+"""One of each for all peers of other protocols: a fleet is copied between processes."""
 
-PEER_KEYS: Final = (
-    *("name", "address", "port", "protocol", "via", "key"),
-    *TIMING_KEYS,
-    *("labels", "max_loss", "max_rtt", "interface", "source", "dscp"),
-    *("size", "ssid", "tlv", "reflector", "echo_timestamp", "trust_goodbye"),
-)
-
-OPEN, SIGNED, HBD_TLV, HMAC_TLV, TLV_HEADER = 44, 112, 44, 20, 4
-"""Octets: RFC 8762 4.2.1 and 4.2.2; RFC 8972 4, 4.8, with its header each."""
-
-_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,53}")
-"""systemd.journal-fields(7): HBD_LABEL_ and this make at most 64 characters."""
+CS6: Final = 48
+"""Network control: what routers mark BFD with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,11 @@ class Entry:
 
     settings: PeerSettings
     place: Node
-    name: Node
-    via: Node | None = None
-    key: Node | None = None
+    section: Section | None = None
+
+    def at(self, key: str) -> Node:
+        """Where to point for `key`: at its value, else at the whole peer."""
+        return self.section.at(key) if self.section else self.place
 
 
 def read_peer(node: Node, defaults: Timing, report: Report) -> Entry | None:
@@ -66,32 +68,43 @@ def read_peer(node: Node, defaults: Timing, report: Report) -> Entry | None:
         report.mistake(node, "peers: a list stands where a peer is meant; remove one -")
         return None
     section = Section(node, _title(node), PEER_KEYS, report)
+    protocol = section.one("protocol", choice(EVERY), "stamp")
+    if "protocol" not in section.wrong:
+        refuse_misplaced(section, protocol)
+    settings = _read_settings(section, protocol, defaults)
+    _check_families(section, settings)
+    return Entry(settings, node, section) if settings.name else None
+
+
+def _read_settings(section: Section, protocol: str, defaults: Timing) -> PeerSettings:
     bound = section.one("interface", interface, None)
-    paths = _read_addresses(section, _on(bound, addresses.address))
-    own_name = _read_name(section, paths)
-    protocol = section.one("protocol", choice(PROTOCOLS), "stamp")
-    settings = PeerSettings(
-        name=own_name or "",
+    paths = _read_addresses(section, protocol, _on(bound, addresses.address))
+    expect, tls = read_expectation(section), read_tls(section)
+    bfd = read_bfd(section) if protocol == "bfd" else None
+    return PeerSettings(
+        name=_read_name(section, paths) or "",
         addresses=paths,
-        port=section.one("port", whole(1, 65535), PROTOCOLS[protocol]),
+        port=bfd_port(bfd) if bfd else read_port(section, protocol, tls),
         protocol=protocol,
         key=section.one("key", key_name, None),
         via=section.one("via", name, None),
-        timing=read_timing(section, defaults),
+        timing=agreed_timing(section, defaults, bfd.multiplier)
+        if bfd
+        else read_timing(section, protocol, defaults, expect),
         limits=_read_limits(section),
-        labels=_read_labels(section),
+        labels=read_labels(section),
         interface=bound,
         source=section.one("source", _on(bound, addresses.source), None),
-        dscp=section.one("dscp", whole(0, 63), None),
-        stamp=_read_stamp(section),
+        dscp=section.one("dscp", whole(0, 63), CS6 if bfd else None),
+        expect=expect,
+        send=read_send(section, protocol),
+        expect_reply=section.one("expect_reply", text, None),
+        password=read_password(section),
+        tls=tls,
+        stamp=read_stamp(section) if protocol == "stamp" else NO_STAMP,
+        bfd=bfd or NO_BFD,
+        mqtt=read_mqtt(section) if protocol == "mqtt" else NO_MQTT,
     )
-    _check_families(section, settings)
-    _check_size(section, settings)
-    if own_name is None:
-        return None
-    via = section.node("via") if settings.via else None
-    key = section.node("key") if settings.key else None
-    return Entry(settings, node, section.at("name"), via, key)
 
 
 def key_name(scalar: Scalar) -> str:
@@ -125,7 +138,7 @@ def _read_bare(scalar: Scalar, defaults: Timing, report: Report) -> Entry | None
     if addresses.is_link_local_without_scope(address):
         report.mistake(scalar, f"peers: {_needs_scope(address)}")
     settings = PeerSettings(scalar.text, (address,), timing=defaults)
-    return Entry(settings, scalar, scalar)
+    return Entry(settings, scalar)
 
 
 def _needs_name(address: str) -> str:
@@ -143,18 +156,27 @@ def _on(bound: str | None, read: Callable[[Scalar], str]) -> Callable[[Scalar], 
     return lambda scalar: addresses.with_interface(read(scalar), bound)
 
 
-def _read_addresses(section: Section, read: Callable[[Scalar], str]) -> tuple[str, ...]:
+def _read_addresses(
+    section: Section, protocol: str, read: Callable[[Scalar], str]
+) -> tuple[str, ...]:
+    """Give the addresses; none where the peer is known by its key and may come from anywhere."""
     found = section.several("address", read)
     if found is None:
-        if not section.has_unknown:
-            words = "no address; write address: and where the peer is"
-            section.report.mistake(section.mapping, f"{section.title}{words}")
+        if protocol != "stamp" or not is_told(section) or section.node("key") is None:
+            section.require("address", _where(section, protocol))
         return ()
     if not found and "address" not in section.wrong:
         section.mistake("address", "an empty list; write at least one address")
     for address in repeated(found):
         section.mistake("address", f"{address} is there twice; keep one")
     return found
+
+
+def _where(section: Section, protocol: str) -> str:
+    words = "write address: and where the peer is"
+    if protocol == "stamp" and is_told(section):
+        words += ", or key: and what its heartbeats are signed with"
+    return words
 
 
 def _read_name(section: Section, paths: tuple[str, ...]) -> str | None:
@@ -169,6 +191,8 @@ def _read_name(section: Section, paths: tuple[str, ...]) -> str | None:
     elif isinstance(written, Sequence) and not section.has_unknown:
         words = "several addresses; write name: and a name for them"
         section.report.mistake(section.mapping, f"{section.title}{words}")
+    elif written is None and is_told(section):
+        section.require("name", "write name: and a name for the peer")
     return None
 
 
@@ -177,68 +201,6 @@ def _read_limits(section: Section) -> Limits:
         section.one("max_loss", percent, None),
         section.one("max_rtt", duration(1000, HOUR), None),
     )
-
-
-def _read_labels(section: Section) -> tuple[tuple[str, str], ...]:
-    labels: dict[str, str] = {}
-    fields: dict[str, str] = {}
-    for key, value in section.entries("labels", "{site: ams}"):
-        text = _read_label(section, key, value)
-        other = fields.setdefault(key.text.upper(), key.text)
-        if other != key.text:
-            words = f"{shown(key.text)} and {other} are one field of the journal; rename one"
-            section.mistake("labels", words, key)
-        elif text is not None:
-            labels[key.text] = text
-    return tuple(labels.items())
-
-
-def _read_label(section: Section, key: Scalar, value: Node) -> str | None:
-    words = None
-    if not _LABEL.fullmatch(key.text):
-        at: Node = key
-        words = (
-            f"{shown(key.text)} cannot name a label; write up to 54 letters, digits and _, "
-            "not beginning with _"
-        )
-    elif not isinstance(value, Scalar) or value.is_null:
-        at, words = value, f"{key.text}: no single value; write {key.text}: and a text"
-    else:
-        try:
-            return label(value)
-        except Mistake as mistake:
-            at, words = value, f"{key.text}: {mistake}"
-    section.mistake("labels", words, at)
-    return None
-
-
-def _read_stamp(section: Section) -> StampOptions:
-    return StampOptions(
-        tlv=section.one("tlv", _tlv, Tlv.AUTO),
-        ssid=section.one("ssid", _ssid, None),
-        size=section.one("size", whole(72, 1472), None),
-        reflector=ReflectorKind(section.one("reflector", choice(ReflectorKind), "auto")),
-        echo_timestamp=section.one("echo_timestamp", switch, True),  # noqa: FBT003 - a default
-        trust_goodbye=section.one("trust_goodbye", switch, False),  # noqa: FBT003 - a default
-    )
-
-
-def _tlv(scalar: Scalar) -> Tlv:
-    if scalar.text == "auto":
-        return Tlv.AUTO
-    try:
-        return Tlv.ON if switch(scalar) else Tlv.OFF
-    except Mistake:
-        raise Mistake(f"{shown(scalar.text)} is not known; write auto, on or off") from None
-
-
-def _ssid(scalar: Scalar) -> int | None:
-    if scalar.text == "auto":
-        return None
-    try:
-        return whole(0, 65535)(scalar)
-    except Mistake as mistake:
-        raise Mistake(f"{mistake}, or auto") from None
 
 
 def _check_families(section: Section, peer: PeerSettings) -> None:
@@ -253,14 +215,3 @@ def _check_families(section: Section, peer: PeerSettings) -> None:
             section.mistake("address", _needs_scope(address))
     if peer.source and addresses.is_link_local_without_scope(peer.source):
         section.mistake("source", _needs_scope(peer.source))
-
-
-def _check_size(section: Section, peer: PeerSettings) -> None:
-    """Refuse a size that leaves no room for padding: an Extra Padding TLV has a header, too."""
-    if peer.stamp.size is None or section.wrong & {"key", "tlv"}:
-        return
-    tlv = 0 if peer.stamp.tlv is Tlv.OFF else HBD_TLV
-    needed = (SIGNED + (HMAC_TLV if tlv else 0) if peer.key else OPEN) + tlv
-    if peer.stamp.size != needed and peer.stamp.size < needed + TLV_HEADER:
-        words = f"{peer.stamp.size} is too small, a heartbeat of this peer has {needed} octets"
-        section.mistake("size", f"{words}; write {needed}, or {needed + TLV_HEADER} to 1472")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 D = TypeVar("D")
 
-FEW: Final = 8
+FEW: Final = 9
 """So many keys can be listed in a line."""
 
 KIND: Final = {Scalar: "a single value", Sequence: "a list", Mapping: "a mapping"}
@@ -80,6 +80,10 @@ class Section:
     def node(self, key: str) -> Node | None:
         return self._values.get(key)
 
+    def written(self) -> list[str]:
+        """Give the known keys that are there, in the order written."""
+        return list(self._values)
+
     def at(self, key: str) -> Node:
         """Where to point for `key`: at its value, else at the whole mapping."""
         return self._values.get(key, self.mapping)
@@ -87,6 +91,25 @@ class Section:
     def mistake(self, key: str, text: str, at: Node | None = None) -> None:
         self.wrong.add(key)
         self.report.mistake(at or self.at(key), f"{self.title}{key}: {text}")
+
+    def refuse(self, key: str, text: str) -> None:
+        """Tell that a key does not belong here, and go on as if it were not there."""
+        self.mistake(key, text)
+        del self._values[key]
+
+    def part(self, key: str, known: Collection[str], example: str) -> Section | None:
+        """Open a mapping below `key`; None when the key is not there or no mapping."""
+        node = self._values.get(key)
+        if isinstance(node, Mapping):
+            return Section(node, f"{self.title}{key}: ", known, self.report)
+        if node is not None:
+            self.mistake(key, f"{KIND[type(node)]}; write a mapping such as {example}")
+        return None
+
+    def require(self, key: str, words: str) -> None:
+        """Tell that `key` is missing, unless a misspelt key was probably meant."""
+        if key not in self._values and key not in self.wrong and not self.has_unknown:
+            self.report.mistake(self.mapping, f"{self.title}no {key}; {words}")
 
     def one(self, key: str, parse: Callable[[Scalar], T], default: D) -> T | D:
         """Read a single value."""

@@ -1,15 +1,17 @@
-"""interval, timeout, retries and rise: of `defaults:` and of a peer."""
+"""interval, timeout, retries and rise: of `defaults:` and of a peer, as its protocol has them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from hbd.config.protocols import is_sent_nothing
 from hbd.config.values import HOUR, duration, show_duration, whole
-from hbd.core.model import MILLISECOND, Timing
+from hbd.core.model import MILLISECOND, SECOND, Timing
 
 if TYPE_CHECKING:
     from hbd.config.section import Section
+    from hbd.core.model import Expectation
 
 TIMING_KEYS: Final = ("interval", "timeout", "retries", "rise")
 
@@ -34,7 +36,46 @@ def read_defaults(section: Section, inherited: Timing) -> Timing:
     return timing
 
 
-def read_timing(section: Section, defaults: Timing) -> Timing:
+def read_timing(
+    section: Section, protocol: str, defaults: Timing, expect: Expectation | None
+) -> Timing:
+    """Read a peer's timing: when it is asked, sent to or, where only that is, waited for."""
+    timing = _read_asking(section, defaults)
+    if expect is not None and is_sent_nothing(section):
+        return replace(timing, interval=expect.interval, timeout=expect.interval // 2)
+    if protocol == "tcp" and section.node("send") is None:
+        return _keep_alive(section, defaults, timing)
+    return timing
+
+
+def agreed_timing(section: Section, defaults: Timing, multiplier: int) -> Timing:
+    """Read the timing of BFD: detection after `multiplier` intervals (RFC 5880 6.8.4)."""
+    interval = section.one("interval", INTERVAL, defaults.interval)
+    return Timing(interval, timeout=interval, retries=multiplier - 1, rise=1)
+
+
+def _keep_alive(section: Section, defaults: Timing, timing: Timing) -> Timing:
+    """Round up to what TCP_KEEPIDLE and TCP_KEEPINTVL count in; warn where that was written."""
+    rounded = replace(timing, interval=_seconds(timing.interval), timeout=_seconds(timing.timeout))
+    usual = Timing()
+    half = section.node("interval") is not None
+    chosen = {"interval": defaults.interval != usual.interval}
+    chosen["timeout"] = defaults.timeout != usual.timeout and not half
+    for key in ("interval", "timeout"):
+        before, after = getattr(timing, key), getattr(rounded, key)
+        if before != after and (chosen[key] or section.node(key) is not None):
+            words = f"TCP keep-alive counts in whole seconds, {show_duration(before)} is taken as"
+            section.report.warn(
+                section.at(key), f"{section.title}{key}: {words} {show_duration(after)}"
+            )
+    return rounded
+
+
+def _seconds(duration: int) -> int:
+    return -(-duration // SECOND) * SECOND
+
+
+def _read_asking(section: Section, defaults: Timing) -> Timing:
     """Read a peer's timing: its own timeout; else half of its own interval; else the default."""
     timing = _read(section, defaults)
     if section.node("timeout") is None:

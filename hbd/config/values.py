@@ -76,11 +76,17 @@ def one_of(words: Collection[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def word(scalar: Scalar) -> str:
-    """Text; refuses what YAML readers take for a boolean."""
+def refuse_boolean(scalar: Scalar) -> None:
+    """Raise Mistake for what YAML readers take for a boolean, where a text is meant."""
     text = scalar.text
     if scalar.plain and text.lower() in TRUE | FALSE:
         raise Mistake(f'{text} is a boolean in YAML; if text is meant, write "{text}" in quotes')
+
+
+def word(scalar: Scalar) -> str:
+    """Text; refuses what YAML readers take for a boolean."""
+    refuse_boolean(scalar)
+    text = scalar.text
     if not text.strip():
         raise Mistake("empty text; write a value or leave the key out")
     return text
@@ -150,6 +156,16 @@ def whole(low: int, high: int) -> Callable[[Scalar], int]:
     return read
 
 
+def grace(scalar: Scalar) -> float:
+    """Give how many intervals may pass without a heartbeat, 1 < number <= 100."""
+    text = scalar.text
+    if not _NUMBER.fullmatch(text) or len(text) > 20:  # noqa: PLR2004 - more is no such number
+        raise Mistake(f"{shown(text)} is no number; write for instance 1.5")
+    if not 1 < float(text) <= 100:  # noqa: PLR2004 - a hundred lost heartbeats
+        raise Mistake(f"{text} is out of range; write more than 1 and at most 100")
+    return float(text)
+
+
 def percent(scalar: Scalar) -> float:
     """Give a fraction, 0 < fraction <= 1."""
     if _NUMBER.fullmatch(scalar.text):
@@ -181,6 +197,18 @@ def switch(scalar: Scalar) -> bool:
     if text not in TRUE | FALSE:
         raise Mistake(f"{shown(scalar.text)} is neither on nor off; write on or off")
     return text in TRUE
+
+
+def absolute_path(example: str) -> Callable[[Scalar], str]:
+    """Make a reader of the full path of a file."""
+
+    def read(scalar: Scalar) -> str:
+        text = word(scalar)
+        if not text.startswith("/") or not text.isprintable():
+            raise Mistake(f"{shown(text)} is no absolute path; write for instance {example}")
+        return text
+
+    return read
 
 
 def interface(scalar: Scalar) -> str:

@@ -87,6 +87,45 @@ def test_key_that_must_not_be_used_is_a_mistake(file, capsys, tmp_path, monkeypa
     assert run(capsys, file)[0] == os.EX_OK
 
 
+def test_password_that_cannot_be_read_is_a_warning(file, capsys):
+    """Without access to a password, check warns: the daemon may have it."""
+    file.write_text(
+        "- name: a\n  address: 192.0.2.1\n  protocol: mqtt\n  username: u\n"
+        "  password: {file: /nonexistent/a.password}\n"
+    )
+    status, _, err = run(capsys, file)
+    assert status == 0
+    words = "/nonexistent/a.password cannot be read: No such file or directory"
+    assert err == f"{file}:5:13: warning: peer a: password: {words}\n"
+
+
+def test_password_that_others_may_read_is_a_mistake(file, capsys, tmp_path):
+    """A password that is no secret is exit 78, as is one too long for its protocol."""
+    secret = tmp_path / "a.password"
+    secret.write_text("correct horse battery staple\n")
+    secret.chmod(0o604)
+    text = "- {name: a, address: 192.0.2.1, protocol: %s, password: {file: %s}}\n"
+    file.write_text(text % ("mqtt, username: u", secret))
+    status, _, err = run(capsys, file)
+    assert (status, err) == (
+        78,
+        f"{file}:1:72: peer a: password: {secret} has rights for others; run chmod o= {secret}\n",
+    )
+    secret.chmod(0o600)
+    assert run(capsys, file)[0] == 0
+    file.write_text(text % ("bfd, auth: keyed-sha1", secret))
+    status, _, err = run(capsys, file)
+    assert status == 78
+    assert "has more than 20 octets, too many for BFD" in err
+    assert "horse" not in err
+
+
+def test_peer_without_an_address_is_one_path(file, capsys):
+    """A peer that may come from anywhere counts as one path."""
+    file.write_text("keys: {k: {credential: k}}\npeers: [{name: a, key: k, expect: 5s}]\n")
+    assert run(capsys, file)[1] == f"{file}: good: 1 peer, 1 path\n"
+
+
 def test_help_has_an_example(capsys):
     """`hbd check --help` shows how it is used."""
     with pytest.raises(SystemExit):

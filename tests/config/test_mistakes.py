@@ -28,6 +28,12 @@ def test_no_message_holds_a_key():
         assert "0123456789abcdef" not in expected.read_text().lower()
 
 
+def test_no_message_holds_a_password():
+    """A password written into the file itself is not repeated, whatever it was taken for."""
+    assert "s3cret" in (MISTAKES / "password-itself.yaml").read_text()
+    assert "s3cret" not in (MISTAKES / "password-itself.expected").read_text()
+
+
 @pytest.mark.parametrize(
     "text",
     [

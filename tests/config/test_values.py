@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbd.config.addresses import address, listen, prefix
+from hbd.config.addresses import address, listening, prefix
 from hbd.config.nodes import Scalar
 from hbd.config.values import Mistake, nanoseconds_of, one_of, percent, show_duration, shown, whole
 from hbd.core.model import MILLISECOND, SECOND
@@ -137,7 +137,7 @@ def test_what_is_no_address_is_refused(text):
 def test_listen_needs_address_and_port(text):
     """Where to listen is an address with a port, an IPv6 address in brackets."""
     with pytest.raises(Mistake):
-        listen(plain(text))
+        listening(862)(plain(text))
 
 
 def test_bare_address_is_a_prefix_of_full_length():
