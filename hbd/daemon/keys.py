@@ -1,10 +1,11 @@
-"""The keys of the configuration, as sessions and the reflector use them."""
+"""The keys and passwords of the configuration, as sessions and the reflector use them."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
+from hbd.config import passwords
 from hbd.config.keys import read_all
 from hbd.core.reflector import address_of
 from hbd.core.stamp import Keys
@@ -25,6 +26,15 @@ def read_keys(configuration: Configuration, environ: Mapping[str, str]) -> dict[
         directory=environ.get("CREDENTIALS_DIRECTORY"),
     )
     return {name: Keys(Key(key.sign), tuple(map(Key, key.accept))) for name, key in found.items()}
+
+
+def read_passwords(configuration: Configuration, environ: Mapping[str, str]) -> dict[str, bytes]:
+    """Read every password, by peer; ConfigError with all that cannot be used."""
+    return passwords.read_passwords(
+        configuration,
+        owner_ids={0, os.geteuid()},
+        directory=environ.get("CREDENTIALS_DIRECTORY"),
+    )
 
 
 def renew(keys: dict[str, Keys], read: dict[str, Keys]) -> set[str]:
