@@ -51,12 +51,12 @@ def test_scapy_reads_our_packets():
     assert bytes(reply) == REPLY
 
 
-def pcap(*payloads):
-    """Write a capture of UDP datagrams from port 862, raw IPv4 packets without checksums."""
+def pcap(*payloads, ports=(862, 50_000)):
+    """Write a capture of UDP datagrams between these ports, raw IPv4 packets without checksums."""
     capture = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 101)
     addresses = bytes([192, 0, 2, 1, 192, 0, 2, 2])
     for n, payload in enumerate(payloads):
-        udp = struct.pack(">HHHH", 862, 50_000, 8 + len(payload), 0) + payload
+        udp = struct.pack(">HHHH", *ports, 8 + len(payload), 0) + payload
         ip = struct.pack(">BBHHHBBH8s", 0x45, 0, 20 + len(udp), n, 0, 255, 17, 0, addresses)
         capture += struct.pack("<IIII", 0, n, 20 + len(udp), 20 + len(udp)) + ip + udp
     return capture
