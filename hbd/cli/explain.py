@@ -87,8 +87,8 @@ def _path(path: dict[str, Any], way: str) -> str:
     where = f" ({target})" if target not in (None, path["address"]) else ""
     cause = f", {path['cause']}" if path["cause"] else ""
     by = f", by {path['egress']}" if path["egress"] else ""
-    name = path["address"] or "anywhere"
-    return f"{name}{where}: {path['state']}{cause}{_last(path['last_reply_s_ago'], way)}{by}"
+    last = _last(path["last_reply_s_ago"], way)
+    return f"{path['address']}{where}: {path['state']}{cause}{last}{by}"
 
 
 def _last(seconds: float | None, way: str) -> str:

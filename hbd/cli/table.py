@@ -72,7 +72,7 @@ def can_be_forged(peer: dict[str, Any]) -> bool:
 
 def _row(peer: dict[str, Any]) -> tuple[str, ...]:
     state = peer["state"] + (" ~" if peer["flapping"] else "") + ("?" if peer["restored"] else "")
-    addresses = ", ".join(path["address"] for path in peer["paths"] if path["address"])
+    addresses = ", ".join(path["address"] for path in peer["paths"])
     return (
         peer["name"],
         state,

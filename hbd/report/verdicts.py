@@ -42,21 +42,19 @@ OWN_FAULTS: Final = frozenset(
 
 
 class UpWords(NamedTuple):
-    """Of a peer that is up: at first, again, and again without trouble; hold {source}."""
+    """Of a peer that is up: at first, again, and again without trouble; hold {source} and {of}."""
 
     first: str
     again: str
     well: str
 
 
-ANSWERS: Final = UpWords(
-    "first reply from {source}", "{source} answers", "{source} answers as it should"
-)
+ANSWERS: Final = UpWords("first reply{of}", "{source} answers", "{source} answers as it should")
 UP_WORDS: Final = {
     Way.TOLD: UpWords(
-        "first heartbeat from {source}",
-        "heartbeats come from {source}",
-        "heartbeats come from {source} as they should",
+        "first heartbeat{of}",
+        "heartbeats come{of}",
+        "heartbeats come{of} as they should",
     ),
     Way.AGREED: UpWords(
         "BFD session with {source}",
@@ -120,7 +118,7 @@ def _state_priority(event: StateChanged) -> Priority:
 
 def _state_message(event: StateChanged, settings: PeerSettings) -> str:
     if event.state is State.UP:
-        return f"{event.peer} {_up_words(event, way_of(settings))}"
+        return f"{event.peer} {_up_words(event, settings)}"
     told = _told(event, settings)
     if event.is_refinement and event.previous_cause is not None and not event.first:
         return f"{event.peer} is still {event.state}: {told}"
@@ -131,8 +129,9 @@ def _state_message(event: StateChanged, settings: PeerSettings) -> str:
 def _told(event: StateChanged, settings: PeerSettings) -> str:
     """The cause in words, with what is known of this case."""
     fact = event.evidence[0] if event.evidence else ""
+    source = _source(event, settings)
     return explanation(event.state, event.cause, settings).words.format(
-        on=f" on {event.address}" if event.address else "",
+        on=f" on {source}" if source else "",
         service=service(settings),
         loss="" if event.loss is None else f" ({100 * event.loss:.3g} %)",
         rtt="" if event.rtt is None else f" (last {duration(event.rtt)})",
@@ -141,13 +140,19 @@ def _told(event: StateChanged, settings: PeerSettings) -> str:
     )
 
 
-def _up_words(event: StateChanged, way: Way) -> str:
-    words = UP_WORDS.get(way, ANSWERS)
-    source = event.address or "it"
+def _up_words(event: StateChanged, settings: PeerSettings) -> str:
+    words = UP_WORDS.get(way_of(settings), ANSWERS)
+    source = _source(event, settings)
+    known = {"source": source or "it", "of": f" from {source}" if source else ""}
     if event.previous is State.UNKNOWN and event.first:
-        return f"is up: {words.first.format(source=source)}"
+        return f"is up: {words.first.format(**known)}"
     how = words.well if event.previous is State.DEGRADED else words.again
-    return f"is up again: {how.format(source=source)}{_past(event)}"
+    return f"is up again: {how.format(**known)}{_past(event)}"
+
+
+def _source(event: StateChanged, settings: PeerSettings) -> str | None:
+    """The address in question; a peer known by its key alone has none."""
+    return event.address if settings.addresses else None
 
 
 def _past(event: StateChanged) -> str:

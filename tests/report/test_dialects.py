@@ -248,6 +248,17 @@ def test_up_is_told_by_what_shows_it(who, first, again, well):
     assert message(who, None, previous=State.DEGRADED, **told) == f"db1 is up again: {well}"
 
 
+def test_a_peer_that_comes_from_anywhere_has_no_address_in_its_messages():
+    """Who is known by its key is not said to be somewhere."""
+    van = replace(PEERS["stamp told"], addresses=())
+    up = change(None, State.UP, State.UNKNOWN, "anywhere", first=True, evidence=())
+    assert state_changed(up, ID, van).message == "db1 is up: first heartbeat"
+    down = change(Cause.SILENT, address="anywhere")
+    assert state_changed(down, ID, van).message == (
+        "db1 is down: silent (its heartbeats do not come)"
+    )
+
+
 def test_texts_that_the_catalog_inserts_are_short():
     """journalctl before 2022 inserts fields of at most 256 octets, name included."""
     rows = [explanation(State.DOWN, cause, PEERS[who]) for who, cause in PAIRS]
