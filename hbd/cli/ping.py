@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hbd.cli.asking import AskError, complain, declare, span
 from hbd.core import icmp
 from hbd.core.model import MILLISECOND, SECOND, PeerSettings, State
-from hbd.core.path import Fact
+from hbd.core.session import Fact
 from hbd.core.stamp import StampSession, Station
 from hbd.net.clock import Clock
 from hbd.net.resolver import resolve

@@ -11,7 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from hbd.core.path import Fact, Path
+    from hbd.core.path import Path
+    from hbd.core.session import Fact
 
 WITNESSES: Final = 3
 """So many paths are asked when one starts to miss: at 2 % loss all three fail once in 125,000."""
@@ -70,25 +71,19 @@ class Egress:
 
     def others_up(self, suspect: Path) -> bool:
         """Whether another path was up, so that its silence would tell something."""
-        return any(_is_near(path, suspect) for path in self._up)
+        reach, by = suspect.reach, suspect.judged_by
+        return any(path is not suspect and path.speaks(reach, by) for path in self._up)
 
     def witnesses(self, suspect: Path) -> list[Path]:
-        """Up to three paths that were up, others each time."""
+        """Up to three paths that were up and can be asked, others each time."""
         chosen: list[Path] = []
+        reach, by = suspect.reach, suspect.judged_by
         for path in list(islice(self._up, LOOKED_AT)):
             self._up.move_to_end(path)
-            if not path.is_exhausted and _is_near(path, suspect):
+            if not path.is_askable or path.is_exhausted or path is suspect:
+                continue
+            if path.speaks(reach, by):
                 chosen.append(path)
                 if len(chosen) == WITNESSES:
                     break
         return chosen
-
-
-def _is_near(path: Path, suspect: Path) -> bool:
-    """Whether a path can answer before the suspect's last retransmission is sent.
-
-    Where none follows the first, others are asked with it or at half the timeout: by the deadline.
-    """
-    timing = suspect.timing
-    reach = (timing.retries - 1) * timing.timeout if timing.retries > 1 else timing.timeout // 2
-    return path is not suspect and (path.last_rtt is None or path.last_rtt < reach)

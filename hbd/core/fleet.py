@@ -1,35 +1,39 @@
 """All peers: the contract of the detector.
 
-One turn of the loop is: `turn(now, wall)`; `receive(...)` and `icmp(...)` for everything that has
-arrived, with the kernel's stamps; `advance()`; carry out `outputs()` until there are none; wait
-until `next_deadline()` or a readable socket. Times that come in and go out are monotonic
-nanoseconds; wall clock times are named so and serve people only.
+One turn of the loop is: `turn(now, wall)`; `receive(...)`, `heard(...)`, `answered(...)` and
+`icmp(...)` for everything that has arrived, with the kernel's stamps; `advance()`; carry out
+`outputs()` until there are none; wait until `next_deadline()` or a readable socket. Times that come
+in and go out are monotonic nanoseconds; wall clock times are named so and serve people only.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from hbd.core.asked import Asked
 from hbd.core.clock import STALL, Clock, Lag
-from hbd.core.egress import Egress, EgressKey
 from hbd.core.events import Event, Stalled, Woke
 from hbd.core.model import MILLISECOND, SECOND, Cause, Dice, PeerSettings, State
-from hbd.core.news import News, aloud
-from hbd.core.path import Address, Answer, Fact, Path, Reception, Session, Step
-from hbd.core.peer import Pause, Peer, is_behind_silence, judge
+from hbd.core.news import News
+from hbd.core.path import Path, Reception, Step
+from hbd.core.peer import Pause, Peer
 from hbd.core.roster import Change, Roster
+from hbd.core.session import Fact
 from hbd.core.timers import Timers
+from hbd.core.told import ANYWHERE
+from hbd.core.unwatched import UNWATCHED
+from hbd.core.verdicts import Verdicts, is_witnessed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Hashable, Iterable
+
+    from hbd.core.address import Address
+    from hbd.core.egress import EgressKey
+    from hbd.core.session import Answer
 
 WITNESS_SPACING: Final = 20 * MILLISECOND
 """Witnesses of one egress, and a parent, are asked no more often, however many paths miss."""
-
-
-TOLD_AT_ONCE: Final = 200
-"""Peers told in one turn of a fault of ours: it may be ten thousand, and others wait meanwhile."""
 
 PAUSE_LOOK: Final = 60 * SECOND
 """How often a pause is held against the wall clock: that may be wrong at the start, and step."""
@@ -61,7 +65,10 @@ class Restored(NamedTuple):
 
 
 class Fleet:
-    """The detector: every peer, every path, and what they say about each other."""
+    """The detector: every peer, every path, and what they say about each other.
+
+    `session` gives the session of a path: of the kind that its `settings.way` asks for.
+    """
 
     def __init__(
         self,
@@ -69,25 +76,28 @@ class Fleet:
         now: int,
         wall: int,
         dice: Dice,
-        session: Callable[[PeerSettings], Session],
+        session: Callable[[PeerSettings], Any],
         start_grace: int = 10 * SECOND,
         tick: int = 0,
     ) -> None:
         self.clock: Final = Clock(now, wall, tick)
         self._lag: Final = Lag(now)
-        self.start_grace = start_grace
         self.dropped: Counter[str] = Counter()
-        """Datagrams to our sender sockets that counted for nothing, by reason."""
+        """What came to our sender sockets and counted for nothing, by reason."""
         self._dice: Final = dice
-        self._grace_until = self.clock.now + start_grace
         self._timers: Final = Timers()
         self._outputs: list[Output] = []
         self._roster: Final = Roster(self.clock, session)
         self._news: Final = News(self.clock, self._timers, self._outputs_append)
-        self._egresses: dict[EgressKey, Egress] = {}
+        self._verdicts: Final = Verdicts(
+            self.clock,
+            self._roster,
+            self._timers,
+            self._news,
+            dice=dice,
+            start_grace=start_grace,
+        )
         self._dropped_at = -1
-        self._telling: deque[Iterator[bool]] = deque()
-        """Faults of ours of which not all peers have been told yet, one a step."""
 
     def _outputs_append(self, event: Event) -> None:
         self._outputs.append(event)
@@ -97,9 +107,18 @@ class Fleet:
         """The peers by name, in the order of the configuration."""
         return self._roster.peers
 
-    def paths_at(self, address: Address) -> list[Path]:
-        """Give the paths whose heartbeats go to this address."""
-        return self._roster.at(address)
+    @property
+    def start_grace(self) -> int:
+        """For so long after the start no silence is a verdict."""
+        return self._verdicts.start_grace
+
+    @start_grace.setter
+    def start_grace(self, span: int) -> None:
+        self._verdicts.start_grace = span
+
+    def known_by(self, key: Hashable) -> list[Path]:
+        """Give the paths whose heartbeats go to a socket address, or that are known by a key."""
+        return self._roster.at(key)
 
     # -- settings -----------------------------------------------------------------------------
 
@@ -115,10 +134,15 @@ class Fleet:
         for name in change.changed:
             peer = self.peers[name]
             for path in peer.paths:
-                if path.asked is None and path.deadline is not None and path.deadline < now:
-                    path.deadline = now + self._delay(path)  # many never begin at once
+                if path.is_overdue(now):
+                    path.deadline = now + self._verdicts.delay(path)  # many never begin at once
                 self._timers.schedule(path)
-            self._refresh(peer)
+            self._verdicts.refresh(peer)
+        for name in [*change.added, *change.changed]:
+            for path in self.peers[name].paths:
+                if path.address == ANYWHERE and path.deadline is None:
+                    self._roster.aim(path, ())
+                    self._verdicts.begin(path)
         return change
 
     def restore(self, name: str, known: Restored) -> None:
@@ -136,15 +160,16 @@ class Fleet:
             peer.evidence = (peer.pause.words,)
         for path in peer.paths:
             path.remember(was_up=peer.answers)
-            path.lossy = known.cause is Cause.LOSSY and path.limits.max_loss is not None
-            path.slow = known.cause is Cause.SLOW and path.limits.max_rtt is not None
+            figures, limits = path.figures, path.limits
+            figures.lossy = known.cause is Cause.LOSSY and limits.max_loss is not None
+            figures.slow = known.cause is Cause.SLOW and limits.max_rtt is not None
 
     def resolved(self, path: Path, targets: tuple[Address, ...], error: str | None = None) -> None:
         """Say what a path's address stands for now; without any target, the resolver's words."""
         if not targets:
             # The last good address is kept: a resolver that fails says nothing of the peer.
             path.unresolved = error if not path.targets else None
-            self._refresh(path.peer)
+            self._verdicts.refresh(path.peer)
             return
         path.unresolved = None
         is_new = not path.targets
@@ -154,16 +179,8 @@ class Fleet:
             path.ask_anew(self.clock.now)
             self._timers.schedule(path)
         if is_new:
-            self._spread(path, max(self._grace_until, path.judge_from))
+            self._verdicts.begin(path)
             self._outputs.append(Examine(path))
-
-    def _spread(self, path: Path, judge_from: int) -> None:
-        """Begin at some moment of the interval that starts now: many never begin at once."""
-        path.begin(self.clock.now + self._delay(path), judge_from)
-        self._timers.schedule(path)
-
-    def _delay(self, path: Path) -> int:
-        return int(path.timing.interval * self._dice.random())
 
     # -- a turn -------------------------------------------------------------------------------
 
@@ -182,12 +199,12 @@ class Fleet:
 
     def suspended(self, duration: int) -> None:
         """Say that the machine was suspended: what was asked before is void."""
-        self._grace_until = self.clock.now + self.start_grace
+        self._verdicts.grant_grace()
         for peer in self.peers.values():
             for path in peer.paths:
-                if path.targets:
+                if path.deadline is not None:
                     path.annul_waiting(self.clock.now)
-                    self._spread(path, self._grace_until)
+                    self._verdicts.begin(path)
         self._outputs.append(Woke(self.clock.real, self.clock.wall, duration))
 
     def lost_some(self) -> None:
@@ -196,7 +213,7 @@ class Fleet:
 
     def advance(self) -> None:
         """Do what is due."""
-        self._tell_some()
+        self._verdicts.tell_some()
         while (timer := self._timers.due(self.clock.now)) is not None:
             match timer:
                 case Path():
@@ -215,26 +232,34 @@ class Fleet:
 
     def next_deadline(self) -> int | None:
         """When to take the next turn at the latest; later than the `now` of this one."""
-        return self.clock.promise(self.clock.now if self._telling else self._timers.first())
+        is_telling = self._verdicts.is_telling
+        return self.clock.promise(self.clock.now if is_telling else self._timers.first())
 
     # -- asking -------------------------------------------------------------------------------
 
     def _step(self, path: Path) -> None:
         match path.advance(self.clock.now, self.clock.lateness):
             case Step.ASK:
-                path.witnessed = _is_witnessed(path)
+                path.witnessed = is_witnessed(path)
                 self._outputs.append(Ask(path))
             case Step.DOUBT:
                 self._missed(path)
+                if path.is_missing:
+                    self._outputs.append(Examine(path))
+            case Step.LAST:
+                path.witnessed = is_witnessed(path)
+                self._missed(path)
             case Step.MISSED:
                 self._outputs.append(Ask(path))
-                path.witnessed = _is_witnessed(path)
+                path.witnessed = is_witnessed(path)
                 self._missed(path)
                 if path.missed == 1:
                     self._outputs.append(Examine(path))
             case Step.EXHAUSTED:
                 self._missed(path)
                 self._exhausted(path)
+            case Step.UNWATCHED:
+                self._verdicts.give(path, State.UNKNOWN, UNWATCHED)
 
     def compose(self, path: Path, real: int, wall: int) -> bytes:
         """Give the octets of a heartbeat that is sent at this very moment."""
@@ -245,11 +270,24 @@ class Fleet:
 
     def send_failed(self, path: Path, fault: Fact) -> None:
         """Say that the last heartbeat did not leave, and why."""
-        path.annul(path.sequence - 1)
+        path.annul_last()
         if fault.cause is Cause.MTU:
             path.icmp = fault  # the way is to blame, and it begins with us
         else:
             path.send_error = fault
+
+    def broken(self, path: Path, fact: Fact, *, witness: bool) -> None:
+        """Say that a connection was not to be had or broke: the next heartbeat goes out at once.
+
+        `witness`: whoever broke it is beyond our own side.
+        """
+        path.bad = fact
+        if witness:
+            self._verdicts.witnessed(path, self.clock.now)
+        if not path.is_probing and path.ask_early(self.clock.now):
+            self._timers.schedule(path)
+        if path.state is State.DOWN:
+            self._verdicts.refresh(path.peer)
 
     def _missed(self, path: Path) -> None:
         """Ask those whose answers tell what a missed heartbeat means."""
@@ -264,7 +302,11 @@ class Fleet:
     def _ask_parent(self, parent: Peer) -> None:
         now = self.clock.now
         for path in parent.paths:
-            if not path.is_probing and now - path.last_sent >= WITNESS_SPACING:
+            if (
+                isinstance(path, Asked)
+                and not path.is_probing
+                and now - path.last_sent >= WITNESS_SPACING
+            ):
                 path.ask_early(now)
                 self._timers.schedule(path)
 
@@ -276,16 +318,15 @@ class Fleet:
             return
         egress.last_asked = now
         for witness in egress.witnesses(suspect):
-            if witness.asked is None:
-                witness.ask_early(now)
+            if witness.ask_early(now):
                 self._timers.schedule(witness)
             else:
                 # With the suspect's timing: its own reply it may await for longer.
                 self._outputs.append(Ask(witness))
 
     def _exhausted(self, path: Path) -> None:
-        began = path.first_missed - path.timing.timeout
-        if path.state is not State.DOWN and not path.repeated and self._dropped_at >= began:
+        spoilt = self._dropped_at >= path.question_began
+        if path.state is not State.DOWN and not path.repeated and spoilt:
             path.ask_again(self.clock.now)
         else:
             self._outputs.append(Examine(path))
@@ -299,26 +340,58 @@ class Fleet:
             self.dropped["unknown-source"] += 1
             return
         if len(paths) > 1:
-            paths = [path for path in paths if path.session.claims(datagram)] or paths
+            paths = [path for path in paths if path.claims(datagram)] or paths
         now = self.clock.at(real)
         for path in paths:
             reception, answer = path.receive(datagram, now, real)
             if answer is not None:
                 break
-        if reception is Reception.LIFE and answer is not None:
-            self._alive(path, answer, source, now)
-        elif reception is not Reception.LATE:
-            self.dropped[reception.value] += 1
-            if reception is Reception.REFUSED:
-                self._witnessed(path, now)  # no life of the peer, but our own side is sound
-            if path.state is State.DOWN:
-                self._refresh(path.peer)
+        if reception is Reception.LIFE and source in path.targets:
+            path.target = source
+        self._received(path, reception, answer, now)
 
-    def _alive(self, path: Path, answer: Answer, source: Address, now: int) -> None:
-        path.target = source
-        self._witnessed(path, now)
-        if answer.incarnation is not None and path.is_another(answer.incarnation):
-            self._news.restarted(path, answer.incarnation)
+    def heard(self, path: Path, octets: bytes, real: int, ttl: int | None = None) -> None:
+        """Take what a peer sent by itself, at this moment."""
+        now = self.clock.at(real)
+        reception, answer = path.receive(octets, now, real, ttl)
+        self._received(path, reception, answer, now)
+
+    def answered(self, path: Asked, answer: Answer, real: int) -> None:
+        """Take an answer that came over a connection, at this moment."""
+        now = self.clock.at(real)
+        reception, known = path.take(answer, now, real)
+        self._received(path, reception, known, now)
+
+    def _received(self, path: Path, reception: Reception, answer: Answer | None, now: int) -> None:
+        match reception:
+            case Reception.LIFE:
+                self._alive(path, answer, now)
+                return
+            case Reception.LATE:
+                return
+            case Reception.THERE:
+                self._verdicts.witnessed(path, now)
+                self._timers.schedule(path)
+                return
+            case Reception.SAID:
+                self._verdicts.witnessed(path, now)
+                self._timers.schedule(path)
+                self._outputs.append(Examine(path))
+            case Reception.REFUSED:
+                # No life of the peer, but our own side is sound.
+                self._verdicts.witnessed(path, now)
+                self.dropped[reception.value] += 1
+            case _:
+                self.dropped[reception.value] += 1
+        if path.state is State.DOWN:
+            self._verdicts.refresh(path.peer)
+
+    def _alive(self, path: Path, answer: Answer | None, now: int) -> None:
+        verdicts = self._verdicts
+        verdicts.witnessed(path, now)
+        incarnation = None if answer is None else answer.incarnation
+        if incarnation is not None and path.is_another(incarnation):
+            self._news.restarted(path, incarnation)
         was_failing = path.is_failing
         rises = path.state is not State.DOWN or path.has_risen
         changed = rises and path.give(State.UP)
@@ -327,18 +400,9 @@ class Fleet:
         if changed:
             self._outputs.append(Examine(path))  # it may leave by another way than before
         if path.weigh(self.clock.now) or changed:
-            self._refresh(path.peer)
+            verdicts.refresh(path.peer)
         if was_failing and path.peer.answers:
-            self._look_behind(path.peer)
-
-    def _witnessed(self, path: Path, now: int) -> None:
-        """Something from beyond our own side has come."""
-        egress = path.egress
-        if egress is None:
-            return
-        egress.last_answer = max(egress.last_answer, now)
-        if egress.fault is not None:
-            self._fault_over(egress, except_for=path)
+            verdicts.look_behind(path.peer)
 
     def icmp(self, destination: Address, payload: bytes, fact: Fact, *, witness: bool) -> bool:
         """Take an ICMP error about a heartbeat: evidence, never a verdict; tell if it is one.
@@ -347,142 +411,23 @@ class Fleet:
         """
         for path in self._roster.at(destination):
             if path.is_about(payload):
-                path.icmp = fact
+                path.refused(fact)
                 if witness:
-                    self._witnessed(path, self.clock.now)
+                    self._verdicts.witnessed(path, self.clock.now)
                 if path.state is State.DOWN:
-                    self._refresh(path.peer)
+                    self._verdicts.refresh(path.peer)
                 return True
         self.dropped["icmp"] += 1
         return False
 
-    # -- verdicts -----------------------------------------------------------------------------
-
     def examined(
-        self,
-        path: Path,
-        key: EgressKey | None,
-        fault: Fact | None,
-        next_hop: str | None = None,
+        self, path: Path, key: EgressKey | None, fault: Fact | None, next_hop: str | None = None
     ) -> None:
         """Take how datagrams to the path leave us, or why they cannot; give a due verdict.
 
         `next_hop`: whether that answers, in words for the evidence, where there is one.
         """
-        if key is not None:
-            self._lead(path, key)
-        fault = fault or path.send_error
-        if not path.is_exhausted:
-            return
-        if fault is not None:
-            self._blame_ourselves(path, fault)
-        elif path.egress is not None and path.egress.fault is not None:
-            self._behind_fault(path, path.egress, path.egress.fault)
-        elif path.fault is not None and path.judged:
-            # Our side is sound again: the peer gets its verdict one detection time from now.
-            self._begin_anew(path, 0)
-        elif self.clock.now < path.judge_from:
-            path.put_off()
-            self._timers.schedule(path)
-        elif path.state is not State.DOWN:
-            self._condemn(path, next_hop)
-
-    def _lead(self, path: Path, key: EgressKey) -> None:
-        if path.egress is not None:
-            if path.egress.key == key:
-                return
-            path.egress.drop(path)
-        path.egress = self._egresses.setdefault(key, Egress(key))
-        path.egress.take(path)
-
-    def _condemn(self, path: Path, next_hop: str | None) -> None:
-        """Everything was missed: down, if somebody else's answer shows that we are sound."""
-        egress, witnessed = path.egress, _is_witnessed(path)
-        if witnessed and not path.witnessed and path.timing.retries > 1 and not path.repeated:
-            # Nobody had answered when the last retransmission was sent: our own fault may have
-            # ended since, and taken all of them.
-            path.ask_again(self.clock.now)
-            self._timers.schedule(path)
-        elif egress is None or witnessed or path.lonely or self._is_behind_silence(path):
-            path.lonely = not witnessed
-            self._give(path, State.DOWN)
-        else:
-            silent = f"everything on {egress.key} that was up is silent"
-            words = f"{silent}: our own uplink, or all of them"
-            if next_hop is not None:
-                words += f"; {next_hop}"
-            self._egress_fault([egress], Fact(Cause.OWN_UPLINK, words))
-
-    def _is_behind_silence(self, path: Path) -> bool:
-        """Whether a parent that we reach by another egress is silent too: that explains it."""
-        parent = self._roster.parent(path.peer)
-        if parent is None or any(other.egress is path.egress for other in parent.paths):
-            return False
-        return is_behind_silence(parent, path.peer)
-
-    def _blame_ourselves(self, path: Path, fault: Fact) -> None:
-        if fault.cause is Cause.OWN_LINK and path.egress is not None:
-            interface = path.egress.key.interface
-            alike = [each for key, each in self._egresses.items() if key.interface == interface]
-            self._egress_fault(alike, fault)
-        self._give(path, State.UNKNOWN, fault)
-
-    def _egress_fault(self, egresses: list[Egress], fault: Fact) -> None:
-        """Nothing behind these egresses can be judged, those already down included."""
-        egresses = [egress for egress in egresses if egress.fault != fault and egress.paths]
-        paths = [path for egress in egresses for path in egress.paths]
-        if not paths:
-            return
-        peers = {path.peer: None for path in paths}
-        self._news.own_fault([egress.key for egress in egresses], fault, len(peers))
-        for egress in egresses:
-            egress.fault = fault
-        for path in paths:
-            path.give(State.UNKNOWN, fault)
-        self._telling.append(self._tell_fault(list(peers)))
-        self._tell_some()
-
-    def _tell_fault(self, peers: list[Peer]) -> Iterator[bool]:
-        """Tell each that it cannot be judged, then look behind them; one a step."""
-        told = 0
-        for peer in filter(self._is_watched, peers):
-            told += self._tell(peer, in_storm=not aloud(told))
-            yield True
-        for peer in filter(self._is_watched, peers):
-            self._look_behind(peer)
-            yield True
-
-    def _is_watched(self, peer: Peer) -> bool:
-        return self.peers.get(peer.name) is peer
-
-    def _tell_some(self) -> None:
-        """Go on telling what our own faults make of peers, for so long as a turn may take."""
-        for _ in range(TOLD_AT_ONCE):
-            if self._telling and not next(self._telling[0], False):
-                self._telling.popleft()
-
-    def _behind_fault(self, path: Path, egress: Egress, fault: Fact) -> None:
-        if fault.cause is Cause.OWN_LINK:
-            self._fault_over(egress)  # the interface is up again
-        else:
-            self._give(path, State.UNKNOWN, fault)
-
-    def _fault_over(self, egress: Egress, except_for: Path | None = None) -> None:
-        fault, egress.fault = egress.fault, None
-        for path in egress.paths:
-            if path is not except_for and path.fault == fault:
-                self._begin_anew(path, self._delay(path))
-
-    def _begin_anew(self, path: Path, delay: int) -> None:
-        now = self.clock.now
-        path.begin(now + delay, max(self._grace_until, now + path.timing.detection))
-        self._timers.schedule(path)
-
-    def _give(self, path: Path, state: State, fault: Fact | None = None) -> None:
-        while self._telling and path.peer.settings.via is not None:
-            self._tell_some()  # its parent may be one of them
-        if path.give(state, fault):
-            self._refresh(path.peer)
+        self._verdicts.examined(path, key, fault, next_hop)
 
     # -- peers --------------------------------------------------------------------------------
 
@@ -490,11 +435,18 @@ class Fleet:
         """Keep measuring a peer, give no verdict until the pause ends."""
         peer = self.peers[name]
         self._set_pause(peer, pause)
-        self._refresh(peer)
+        self._verdicts.refresh(peer)
 
     def _set_pause(self, peer: Peer, pause: Pause) -> None:
+        if peer.pause is None:
+            self._tell_peer(peer, on=True)
         peer.pause = pause
         self._look_at_pause(peer)
+
+    def _tell_peer(self, peer: Peer, *, on: bool) -> None:
+        for path in peer.paths:
+            path.pause(on=on)
+            self._timers.schedule(path)
 
     def _look_at_pause(self, peer: Peer) -> None:
         """End a pause whose time has come, by the wall clock: the one that people agreed on."""
@@ -510,51 +462,10 @@ class Fleet:
         peer = self.peers[name]
         was_paused, peer.pause, peer.deadline = peer.pause is not None, None, None
         if was_paused:
-            self._refresh(peer)
+            self._tell_peer(peer, on=False)
+            self._verdicts.refresh(peer)
         return was_paused
 
     def is_flapping(self, peer: Peer) -> bool:
         """Whether a peer changes too often to tell each change aloud."""
         return self._news.is_flapping(peer)
-
-    def _refresh(self, peer: Peer) -> None:
-        """Judge a peer anew; tell it, and look at those behind it, if the verdict is another."""
-        waiting = [peer]
-        while waiting:  # of a long chain of `via` each may change the next
-            one = waiting.pop()
-            if self._tell(one):
-                waiting += reversed(self._behind(one))
-
-    def _tell(self, peer: Peer, *, in_storm: bool | None = None) -> bool:
-        """Judge a peer anew, tell it if the verdict is another; tell whether the state is."""
-        verdict = judge(peer, self._roster.parent(peer), self.clock.now)
-        if not peer.is_news(verdict):
-            peer.confirm(verdict)
-            return False
-        before = peer.state
-        self._news.change(peer, verdict, in_storm=in_storm)
-        return before is not peer.state
-
-    def _look_behind(self, peer: Peer) -> None:
-        for child in self._behind(peer):
-            self._refresh(child)
-
-    def _behind(self, peer: Peer) -> list[Peer]:
-        """Give those behind a peer that are judged with it; those that it no longer hides, free."""
-        hidden = (State.UNREACHABLE, State.UNKNOWN) if peer.answers else ()
-        for child in peer.children:
-            if child.state in hidden:
-                self._free(child)
-        return [child for child in peer.children if child.state not in hidden]
-
-    def _free(self, child: Peer) -> None:
-        """The parent answers again: the child gets one detection time to do so too."""
-        for path in child.paths:
-            if path.state is State.DOWN:
-                path.give(State.UNKNOWN)
-                self._begin_anew(path, self._delay(path))
-
-
-def _is_witnessed(path: Path) -> bool:
-    """Whether somebody on its egress has answered since its first heartbeat was missed."""
-    return path.egress is not None and path.egress.has_answered_since(path.first_missed)

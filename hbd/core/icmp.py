@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from hbd.core.model import Cause
-from hbd.core.path import Fact
+from hbd.core.session import Fact
 
 PORT_UNREACHABLE: Final = {("icmp", 3, 3), ("icmp6", 1, 4)}
 

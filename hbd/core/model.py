@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Final, Protocol
 
 MILLISECOND: Final = 1_000_000
@@ -124,6 +124,17 @@ class Limits:
     max_loss: float | None = None
     """A fraction, 0..1."""
     max_rtt: int | None = None
+
+
+class Way(Enum):
+    """How a peer is watched."""
+
+    ASKED = auto()
+    """Request and reply."""
+    TOLD = auto()
+    """It sends by itself, every so often or as agreed."""
+    UNWATCHED = auto()
+    """We send, and nothing comes back."""
 
 
 class Tlv(StrEnum):
@@ -263,3 +274,10 @@ class PeerSettings:
     stamp: StampOptions = field(default_factory=StampOptions)
     bfd: BfdOptions = field(default_factory=BfdOptions)
     mqtt: MqttOptions = field(default_factory=MqttOptions)
+
+    @property
+    def way(self) -> Way:
+        """How it is watched."""
+        if self.expect is not None or self.protocol == "bfd":
+            return Way.TOLD
+        return Way.UNWATCHED if self.protocol == "plain" else Way.ASKED

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from hbd.core.clock import Clock
     from hbd.core.egress import EgressKey
-    from hbd.core.path import Fact, Path
+    from hbd.core.path import Path
+    from hbd.core.session import Fact
     from hbd.core.timers import Timer, Timers
 
 FAILED: Final = (State.DOWN, State.UNREACHABLE, State.UNKNOWN)

@@ -85,7 +85,8 @@ class Peer(Timer):
 
     @property
     def last_rtt(self) -> int | None:
-        return next((rtts[-1] for path in self.paths if (rtts := path.window.rtts(1))), None)
+        windows = (path.figures.window for path in self.paths)
+        return next((rtts[-1] for window in windows if (rtts := window.rtts(1))), None)
 
     def loss(self, now: int) -> float | None:
         """The loss of the worst path, of those that are up where there are any."""
@@ -138,8 +139,8 @@ def _answering(up: list[Path], down: list[Path], now: int) -> Verdict:
         Verdict(State.DEGRADED, cause, path.address, (f"{path.address}: {words(path, now)}",))
         for path in up
         for cause, is_so, words in (
-            (Cause.LOSSY, path.lossy, _lossy),
-            (Cause.SLOW, path.slow, _slow),
+            (Cause.LOSSY, path.figures.lossy, _lossy),
+            (Cause.SLOW, path.figures.slow, _slow),
         )
         if is_so
     ]
@@ -156,12 +157,12 @@ def _lossy(path: Path, now: int) -> str:
         return "loss above max_loss before the start"
     # It ends well below the limit only.
     side = "above" if loss > limit else "not below half of"
-    last = f"the last {len(path.window)}"
+    last = f"the last {len(path.figures.window)}"
     return f"loss {100 * loss:.3g} % of {last}, {side} max_loss {100 * limit:.3g} %"
 
 
 def _slow(path: Path, _: int) -> str:
-    median, limit = path.median_rtt, path.limits.max_rtt
+    median, limit = path.figures.median_rtt, path.limits.max_rtt
     if median is None or limit is None:
         return "RTT above max_rtt before the start"
     side = "above" if median > limit else "not below four fifths of"

@@ -6,12 +6,12 @@ or a tool against third parties is the order of rules in `Reflector.answer`.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from hbd.core.address import host_of, is_unicast
 from hbd.core.model import SECOND
 from hbd.core.rate import Buckets, remember
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
@@ -20,10 +20,8 @@ from hbd.wire.hbd_tlv import HbdTlv
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from hbd.core.address import Address
     from hbd.wire.auth import Key
-
-Source = tuple[str, int] | tuple[str, int, int, int]
-"""A socket address as recvmsg gives it; of IPv6 with flow and scope."""
 
 LONGEST_IPV4: Final = 1472
 LONGEST_IPV6: Final = 1452
@@ -37,11 +35,6 @@ REFUSED: Final = 1_024
 
 UNKNOWN_TTL: Final = 255
 """Where the TTL of the request could not be read (RFC 5357 4.2.1)."""
-
-_NOT_UNICAST: Final = re.compile(
-    r"2(2[4-9]|3\d)\. | ff[0-9a-f]{2}: | (0\.0\.0\.0 | 255\.255\.255\.255 | ::)$", re.VERBOSE
-)
-
 
 @dataclass(slots=True)
 class _Session:
@@ -105,7 +98,7 @@ class Reflector:
         self,
         datagram: bytes,
         *,
-        source: Source,
+        source: Address,
         destination: str,
         ttl: int | None,
         received: int,
@@ -117,7 +110,7 @@ class Reflector:
         `destination` is the address in the datagram's header. `received` and `wall`, the moment of
         sending, are nanoseconds since 1970, `now` is monotonic.
         """
-        host = address_of(source)
+        host = host_of(source)
         reason = (
             _too_short(datagram)
             or self._wrong_way(source, destination)
@@ -158,7 +151,7 @@ class Reflector:
         drained, self._newly_refused = self._newly_refused, []
         return drained
 
-    def _wrong_way(self, source: Source, destination: str) -> str | None:
+    def _wrong_way(self, source: Address, destination: str) -> str | None:
         """Nothing tells a reply from a request but where it comes from (RFC 8762 4.2, 4.3)."""
         port = source[1]
         if port == stamp.PORT or port in self.ports or source[:2] in self.own:
@@ -206,19 +199,6 @@ class Reflector:
         return hbd_tlv.with_accepted(self._announcement, session.accepted)
 
 
-def address_of(source: Source) -> str:
-    """Give the address, with its scope where it has one: fe80::1 of two links are two hosts."""
-    return f"{source[0]}%{source[-1]}" if any(source[3:]) else source[0]
-
-
-def is_unicast(address: str) -> bool:
-    """Tell an address of one host, as the kernel spells it, from multicast and broadcast.
-
-    The broadcast address of a subnet looks like a host's; only the kernel knows it.
-    """
-    return not _NOT_UNICAST.match(address)
-
-
 def _too_short(datagram: bytes) -> str | None:
     return "short" if len(datagram) < stamp.OPEN_SIZE else None
 
@@ -228,6 +208,6 @@ def _corrupt(datagram: bytes, *, authenticated: bool) -> str | None:
     return None if ntp.multiplier(estimate) else "multiplier"
 
 
-def _too_long(datagram: bytes, source: Source) -> str | None:
+def _too_long(datagram: bytes, source: Address) -> str | None:
     longest = LONGEST_IPV6 if ":" in source[0] else LONGEST_IPV4
     return "too-long" if len(datagram) > longest else None

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hbd.core.path import Address, Path, Session
+from hbd.core.asked import Asked
+from hbd.core.model import Way
 from hbd.core.peer import Peer
+from hbd.core.told import ANYWHERE, Told
+from hbd.core.unwatched import Unwatched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Hashable, Iterable
 
+    from hbd.core.address import Address
     from hbd.core.clock import Clock
     from hbd.core.model import PeerSettings
+    from hbd.core.path import Path
+
+
+WATCHED: Final[dict[Way, Callable[[str, Peer, Any], Path]]] = {
+    Way.ASKED: Asked,
+    Way.TOLD: Told,
+    Way.UNWATCHED: Unwatched,
+}
+"""How a path is watched; its session is of the same kind."""
+
+
+SESSION: Final = ("stamp", "send", "expect_reply", "tls", "mqtt", "password")
+"""Where these are others, what was asked before cannot be answered any more."""
 
 
 class Change(NamedTuple):
@@ -25,15 +42,16 @@ class Change(NamedTuple):
 class Roster:
     """The peers by name and the paths by address."""
 
-    def __init__(self, clock: Clock, session: Callable[[PeerSettings], Session]) -> None:
+    def __init__(self, clock: Clock, session: Callable[[PeerSettings], Any]) -> None:
         self.peers: dict[str, Peer] = {}
         self._clock: Final = clock
         self._session: Final = session
-        self._by_address: dict[Address, list[Path]] = {}
+        self._known_by: dict[Hashable, list[Path]] = {}
+        self._known_as: dict[Path, tuple[Hashable, ...]] = {}
 
-    def at(self, address: Address) -> list[Path]:
-        """Give the paths whose heartbeats go to this address."""
-        return self._by_address.get(address, [])
+    def at(self, key: Hashable) -> list[Path]:
+        """Give the paths whose heartbeats go to this address, or that are known by this key."""
+        return self._known_by.get(key, [])
 
     def parent(self, peer: Peer) -> Peer | None:
         """Give what lies between us and the peer."""
@@ -70,19 +88,25 @@ class Roster:
 
     def _drop(self, path: Path) -> None:
         path.deadline = None
-        self.aim(path, ())
+        self._forget(path)
+        path.targets = ()
         if path.egress is not None:
             path.egress.drop(path)
 
     def _change(self, peer: Peer, settings: PeerSettings, renewed: Collection[str]) -> None:
         before, peer.settings = peer.settings, settings
-        is_other_session = before.stamp != settings.stamp or settings.key in renewed
+        is_other_session = settings.key in renewed or any(
+            getattr(before, part) != getattr(settings, part) for part in SESSION
+        )
         for path in list(peer.paths):
-            if not _is_same_path(before, settings) or path.address not in settings.addresses:
+            if not _is_same_path(before, settings) or path.address not in (
+                settings.addresses or (ANYWHERE,)
+            ):
                 peer.paths.remove(path)
                 self._drop(path)
                 continue
-            path.adopt(settings)
+            path.adopt(settings, self._clock.now)
+            self.aim(path, path.targets)
             if is_other_session:
                 path.ask_anew(self._clock.now)
         self._give_paths(peer)
@@ -90,9 +114,13 @@ class Roster:
     def _give_paths(self, peer: Peer) -> None:
         paths = {path.address: path for path in peer.paths}
         peer.paths = [
-            paths.get(address) or Path(address, peer, self._session(peer.settings))
-            for address in peer.settings.addresses
+            paths.get(address) or self._watch(address, peer)
+            for address in peer.settings.addresses or (ANYWHERE,)
         ]
+
+    def _watch(self, address: str, peer: Peer) -> Path:
+        watched = WATCHED[peer.settings.way]
+        return watched(address, peer, self._session(peer.settings))
 
     def _relate(self) -> None:
         for peer in self.peers.values():
@@ -103,17 +131,25 @@ class Roster:
                 parent.children.append(peer)
 
     def aim(self, path: Path, targets: tuple[Address, ...]) -> None:
-        """Set where a path's heartbeats go and its replies come from."""
-        for target in path.targets:
-            there = self._by_address[target]
+        """Set where a path's heartbeats go, and by what is known that something is for it."""
+        self._forget(path)
+        path.targets = targets
+        self._known_as[path] = keys = (*targets, *path.keys())
+        for key in keys:
+            self._known_by.setdefault(key, []).append(path)
+
+    def _forget(self, path: Path) -> None:
+        for key in self._known_as.pop(path, ()):
+            there = self._known_by[key]
             there.remove(path)
             if not there:
-                del self._by_address[target]
-        path.targets = targets
-        for target in targets:
-            self._by_address.setdefault(target, []).append(path)
+                del self._known_by[key]
 
 
 def _is_same_path(before: PeerSettings, after: PeerSettings) -> bool:
     """Whether a path of the same address is the same: by its port, protocol and key."""
-    return (before.port, before.protocol, before.key) == (after.port, after.protocol, after.key)
+    return _identity(before) == _identity(after)
+
+
+def _identity(settings: PeerSettings) -> tuple[Hashable, ...]:
+    return settings.port, settings.protocol, settings.key, settings.way

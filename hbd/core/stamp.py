@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import Cause, State, Tlv
-from hbd.core.path import Answer, Fact
+from hbd.core.session import Answer, Fact
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.errors import WireError
 from hbd.wire.hbd_tlv import HbdTlv, Seen

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hbd.config import passwords
 from hbd.config.keys import read_all
-from hbd.core.reflector import address_of
+from hbd.core.address import host_of
 from hbd.core.stamp import Keys
 from hbd.wire.auth import Key
 
@@ -62,6 +62,6 @@ def by_host(paths: Iterable[Path], keys: Mapping[str, Keys]) -> dict[str, tuple[
         name = path.peer.settings.key
         if name is None:
             continue
-        for host in map(address_of, path.targets):
+        for host in map(host_of, path.targets):
             found[host] = found.get(host, ()) + keys[name].accept
     return found

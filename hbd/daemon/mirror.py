@@ -8,13 +8,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final
 
 from hbd.config.model import Accept, Listen
-from hbd.core.reflector import Reflector, address_of
+from hbd.core.address import host_of
 from hbd.net.reflecting import ReflectorSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from hbd.core.path import Address
+    from hbd.core.address import Address
+    from hbd.core.reflector import Reflector
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
 
@@ -144,7 +145,7 @@ def accepts(
     if accept is Accept.ANY:
         return lambda _: True
     if accept is Accept.PEERS:
-        return {address_of(target) for target in targets}.__contains__
+        return {host_of(target) for target in targets}.__contains__
     prefixes = tuple(accept)
 
     @lru_cache(maxsize=4096)

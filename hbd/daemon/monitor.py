@@ -12,7 +12,7 @@ from hbd.core import icmp
 from hbd.core.egress import EgressKey
 from hbd.core.fleet import Ask, Examine, Fleet
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings
-from hbd.core.path import Fact
+from hbd.core.session import Fact
 from hbd.net.resolver import numeric
 from hbd.net.routes import NoRouteError, Route, Routes
 from hbd.net.sender import SenderSocket
@@ -20,8 +20,9 @@ from hbd.net.sender import SenderSocket
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
+    from hbd.core.address import Address
     from hbd.core.events import Event
-    from hbd.core.path import Address, Path
+    from hbd.core.path import Path
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
     from hbd.net.icmp import IcmpError
@@ -170,7 +171,7 @@ class Monitor:
         return route.is_local, route.gateway is None and not route.is_local
 
     def _gateway(self, destination: Address) -> str | None:
-        for path in self.fleet.paths_at(destination):
+        for path in self.fleet.known_by(destination):
             if path.egress is not None:
                 return path.egress.key.gateway
         return None

@@ -44,10 +44,10 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
         "evidence": list(peer.evidence),
         "restored": peer.restored,
         "paused_until": moment(peer.pause.until) if peer.pause is not None else None,
-        "sent": sum(path.sent for path in peer.paths),
-        "received": sum(path.received for path in peer.paths),
-        "late": sum(path.late for path in peer.paths),
-        "duplicate": sum(path.duplicate for path in peer.paths),
+        "sent": sum(path.figures.sent for path in peer.paths),
+        "received": sum(path.figures.received for path in peer.paths),
+        "late": sum(path.figures.late for path in peer.paths),
+        "duplicate": sum(path.figures.duplicate for path in peer.paths),
         "loss_percent": _percent(peer.loss(now)),
         "loss_out_percent": None,
         "loss_in_percent": None,
@@ -104,15 +104,15 @@ def _path_cause(path: Path) -> Cause | None:
         if path.fault is not None:
             return path.fault.cause
         return Cause.UNRESOLVED if path.unresolved is not None else None
-    if path.lossy:
+    if path.figures.lossy:
         return Cause.LOSSY
-    return Cause.SLOW if path.slow else None
+    return Cause.SLOW if path.figures.slow else None
 
 
 def _rtt(peer: Peer) -> dict[str, float | None]:
     answering = next((path for path in peer.paths if path.state is State.UP), None)
     path = answering or peer.paths[0]
-    rtts = path.window.rtts()
+    rtts = path.figures.window.rtts()
     if not rtts:
         return dict.fromkeys(("last", "min", "mean", "p99", "max"))
     ordered = sorted(rtts)

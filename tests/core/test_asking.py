@@ -134,8 +134,8 @@ def test_late_reply_is_life_but_counted():
     world.links[A].delay = 400 * MILLISECOND  # there and back: 0.8 s, timeout 0.5 s
     world.run(60 * SECOND)
     assert set(world.states_of(A)) == {State.UP}
-    assert world.path(A).late > 20
-    assert world.path(A).late == world.path(A).received
+    assert world.path(A).figures.late > 20
+    assert world.path(A).figures.late == world.path(A).figures.received
 
 
 @pytest.mark.parametrize(("excess", "counts"), [(0, True), (1, False)])
@@ -152,7 +152,7 @@ def test_life_ends_at_twice_the_interval(excess, counts):
     world.fleet.receive(reflect(datagram, world.wall), (A, 862), world.now)
     world.fleet.advance()
     path = world.path(A)
-    assert (path.late, path.received) == (1, 1)
+    assert (path.figures.late, path.figures.received) == (1, 1)
     assert (path.state is State.UP) is counts
 
 

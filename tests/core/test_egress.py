@@ -4,12 +4,13 @@ from itertools import pairwise
 
 import pytest
 
+from hbd.core.asked import Asked
 from hbd.core.egress import Egress, EgressKey
 from hbd.core.events import StateChanged, Storm
 from hbd.core.fleet import Restored
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
-from hbd.core.path import Fact, Path
 from hbd.core.peer import Peer
+from hbd.core.session import Fact
 from tests.simulation.world import LAN, START, WAN, Link, NumberSession, World, own_link, peer
 
 TIMING = Timing(SECOND, 500 * MILLISECOND, 3, 2)
@@ -483,7 +484,7 @@ def test_witnesses_are_found_without_a_look_at_all(is_restored):
     """Of ten thousand paths behind one egress a miss looks at a hundred at most."""
     looks = 0
 
-    class Counted(Path):
+    class Counted(Asked):
         @property
         def is_exhausted(self):
             nonlocal looks
@@ -495,7 +496,7 @@ def test_witnesses_are_found_without_a_look_at_all(is_restored):
         path = Counted(f"{number}", one, NumberSession())
         path.was_up = is_restored
         egress.take(path)
-    suspect = Path(B, one, NumberSession())
+    suspect = Asked(B, one, NumberSession())
     assert egress.others_up(suspect) is is_restored
     assert egress.witnesses(suspect) == []
     assert looks <= 100

@@ -10,8 +10,8 @@ import pytest
 from hbd.core.events import StateChanged
 from hbd.core.fleet import Restored
 from hbd.core.model import MILLISECOND, SECOND, Cause, Limits, StampOptions, State, Timing, Tlv
-from hbd.core.path import Fact
 from hbd.core.peer import Pause
+from hbd.core.session import Fact
 from hbd.core.stamp import Keys, StampSession, Station
 from hbd.wire import hbd_tlv, stamp, tlv
 from hbd.wire.auth import Key
@@ -61,12 +61,16 @@ def test_change_of_timing_keeps_state_and_counters():
     """Timing applies from the next heartbeat; state, since and counters stay."""
     world = world_of()
     world.run(30 * SECOND)
-    path, since, sent = world.path(A), world.fleet.peers[A].since, world.path(A).sent
+    path, since, sent = world.path(A), world.fleet.peers[A].since, world.path(A).figures.sent
     world.apply(peer(A, timing=QUICK), peer(B))
     assert world.path(A) is path
-    assert (world.state(A), world.fleet.peers[A].since, path.sent) == (State.UP, since, sent)
+    assert (world.state(A), world.fleet.peers[A].since, path.figures.sent) == (
+        State.UP,
+        since,
+        sent,
+    )
     world.run(10 * SECOND)
-    assert path.sent - sent > 45
+    assert path.figures.sent - sent > 45
     assert len(world.changes_of(A)) == 1
 
 
@@ -222,7 +226,7 @@ def test_removed_peer_is_asked_no_more():
     world.run(20 * SECOND)
     assert max(world.sent_to(A)) < at
     assert all(path.peer.name == B for path in world.path(B).egress.paths)
-    assert world.fleet.paths_at((A, 862)) == []
+    assert world.fleet.known_by((A, 862)) == []
 
 
 def test_reload_while_down_probes_at_the_new_spacing():
@@ -332,12 +336,12 @@ def test_pause_gives_no_verdict_and_keeps_measuring():
     world.run(10 * SECOND)
     world.fleet.pause(A, Pause(world.wall + HOUR, "disk", "alice"))
     kill(world, A)
-    before = world.path(A).sent
+    before = world.path(A).figures.sent
     world.run(60 * SECOND)
     assert world.states_of(A) == [State.UP, State.PAUSED]
     (told,) = world.changes_of(A)[-1].evidence
     assert re.fullmatch(r"paused by alice until \d{4}-\d\d-\d\dT[\d:]{8}\+00:00: disk", told)
-    assert world.path(A).sent > before
+    assert world.path(A).figures.sent > before
     assert world.fleet.resume(A)
     world.run(SECOND)
     assert world.states_of(A)[-1] is State.DOWN
@@ -694,8 +698,8 @@ def test_duplicates_are_counted_and_nothing_else():
     world.watch(peer(A), link=Link(duplicates=1.0))
     world.run(60 * SECOND)
     path = world.path(A)
-    assert path.duplicate == path.received == path.sent
-    assert world.fleet.dropped["duplicate"] == path.duplicate
+    assert path.figures.duplicate == path.figures.received == path.figures.sent
+    assert world.fleet.dropped["duplicate"] == path.figures.duplicate
     assert all(isinstance(e, StateChanged) for e in world.events)
 
 
@@ -713,4 +717,4 @@ def test_what_a_peer_answers_when_it_thaws_is_late_and_no_bad_reply():
         world.fleet.receive(reflect(datagram, world.wall), (A, 862), world.now)
     assert path.bad is None
     assert world.fleet.peers[A].cause is Cause.SILENT
-    assert path.late > 0
+    assert path.figures.late > 0

@@ -1,7 +1,7 @@
 """Loss, RTT, and what they make of a peer that answers."""
 
 from hbd.core.model import MILLISECOND, SECOND, Cause, Limits, State, Timing
-from hbd.core.path import Fact
+from hbd.core.session import Fact
 from hbd.core.window import Window
 from tests.simulation.world import Link, NumberSession, World, peer
 
@@ -101,7 +101,7 @@ def test_late_reply_corrects_the_loss():
     world.watch(peer(B))
     world.run(20 * SECOND)
     path = world.path(A)
-    assert path.late > 0
+    assert path.figures.late > 0
     assert path.loss(world.fleet.clock.now) < 0.02
 
 
@@ -125,10 +125,10 @@ def test_lossy_until_below_half_of_its_limit():
     assert world.state(A) is State.DEGRADED
     unanswered = []
     while world.state(A) is State.DEGRADED:
-        unanswered.append(world.path(A).window.unanswered())
+        unanswered.append(world.path(A).figures.window.unanswered())
         world.run(10 * MILLISECOND)
     assert min(unanswered[:-11]) == 3
-    assert world.path(A).window.unanswered() == 2
+    assert world.path(A).figures.window.unanswered() == 2
 
 
 def test_one_of_the_first_is_no_alarm():
@@ -165,7 +165,7 @@ def test_slow_by_the_median_of_twenty():
     path = world.path(A)
     world.links[A].delay = 11 * MILLISECOND
     while world.state(A) is State.UP:
-        slow = [rtt for rtt in path.window.rtts(20) if rtt > 20 * MILLISECOND]
+        slow = [rtt for rtt in path.figures.window.rtts(20) if rtt > 20 * MILLISECOND]
         world.run(10 * MILLISECOND)
     assert len(slow) == 9
     assert world.changes_of(A)[-1].cause is Cause.SLOW
@@ -211,7 +211,7 @@ def test_dwell_time_is_not_rtt():
     world = World(1, session=lambda _: Holding())
     world.watch(peer(A), link=Link(delay=4 * MILLISECOND))
     world.run(2 * SECOND)
-    assert world.path(A).window.rtts(1) == [5 * MILLISECOND]
+    assert world.path(A).figures.window.rtts(1) == [5 * MILLISECOND]
 
 
 def test_impossible_dwell_time_is_ignored():
@@ -224,4 +224,4 @@ def test_impossible_dwell_time_is_ignored():
     world = World(1, session=lambda _: Lying())
     world.watch(peer(A), link=Link(delay=4 * MILLISECOND))
     world.run(2 * SECOND)
-    assert world.path(A).window.rtts(1) == [8 * MILLISECOND]
+    assert world.path(A).figures.window.rtts(1) == [8 * MILLISECOND]

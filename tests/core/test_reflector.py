@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from hbd.core import rate
 from hbd.core import reflector as reflector_module
+from hbd.core.address import host_of, is_unicast
 from hbd.core.model import SECOND
-from hbd.core.reflector import IDLE, Reflector, address_of, is_unicast
+from hbd.core.reflector import IDLE, Reflector
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.hbd_tlv import HbdTlv
 
@@ -264,9 +265,9 @@ def test_reload_changes_who_is_answered_and_ends_no_session():
 
 def test_scope_is_part_of_a_link_local_address():
     """The same address on two links is two hosts; one without a scope is just itself."""
-    assert address_of(("fe80::1", 862, 0, 3)) == "fe80::1%3"
-    assert address_of(SENDER6) == "fd99::2"
-    assert address_of(SENDER) == PEER
+    assert host_of(("fe80::1", 862, 0, 3)) == "fe80::1%3"
+    assert host_of(SENDER6) == "fd99::2"
+    assert host_of(SENDER) == PEER
     reflector = reflecting(accepts={"fe80::1%3"}.__contains__)
     assert ask(reflector, source=("fe80::1", 50_000, 0, 3), destination="fe80::2")
     assert ask(reflector, source=("fe80::1", 50_000, 0, 4), destination="fe80::2") is None

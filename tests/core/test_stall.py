@@ -82,14 +82,14 @@ def test_no_burst_follows_a_stall():
 def test_replies_that_waited_in_the_kernel_count():
     """Replies that arrived while we did not run are read before deadlines are looked at."""
     world = world_of()
-    before = world.path(A).received
+    before = world.path(A).figures.received
     while world.path(A).asked is None:
         world.run(MILLISECOND // 10)
     stall(world, 10 * SECOND)
     world.run(12 * SECOND)
     path = world.path(A)
-    assert path.received > before
-    assert (path.late, path.window.unanswered() - len(path.unanswered)) == (0, 0)
+    assert path.figures.received > before
+    assert (path.figures.late, path.figures.window.unanswered() - len(path.unanswered)) == (0, 0)
 
 
 def test_stall_during_the_grace_prolongs_it():
@@ -115,7 +115,7 @@ def test_wall_clock_steps_change_nothing(step):
     world.run(20 * SECOND)
     assert failures(world) == []
     assert world.of_kind(Stalled) == []
-    assert set(world.path(A).window.rtts()) == {2 * MILLISECOND}
+    assert set(world.path(A).figures.window.rtts()) == {2 * MILLISECOND}
 
 
 def test_wall_clock_step_does_not_hide_a_failure():

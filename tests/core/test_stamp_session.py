@@ -4,10 +4,12 @@ from random import Random
 
 import pytest
 
+from hbd.core.asked import Asked
 from hbd.core.events import Restarted
 from hbd.core.model import SECOND, Cause, StampOptions, State, Tlv
-from hbd.core.path import Answer, Fact, Path, Reception
+from hbd.core.path import Reception
 from hbd.core.peer import Peer
+from hbd.core.session import Answer, Fact
 from hbd.core.stamp import StampSession, Station
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from tests.simulation.world import WALL, World, peer
@@ -275,7 +277,7 @@ def test_icmp_payload_is_recognised():
 def path_at(sequence):
     station = Station("monitor", 7, Random(1))  # noqa: S311 - to be replayed
     settings = peer(A)
-    path = Path(A, Peer(settings, 0, 0), StampSession(settings, station))
+    path = Asked(A, Peer(settings, 0, 0), StampSession(settings, station))
     path.sequence = sequence
     return path
 
@@ -288,7 +290,7 @@ def test_sequence_wraps_at_32_bits():
         assert int.from_bytes(request[:4], "big") == (2**32 - 2 + n) % 2**32
         reception, _ = path.receive(reflect(request), n * SECOND + 5, n * SECOND + 5)
         assert reception is Reception.LIFE
-    assert path.received == 5
+    assert path.figures.received == 5
     request = path.compose(9 * SECOND, 9 * SECOND, WALL)
     assert path.is_about(request)
 
@@ -320,7 +322,7 @@ def test_reply_to_what_was_never_sent_is_refused():
         reply = bytearray(reflect(request))
         reply[24:28] = sequence.to_bytes(4, "big")
         assert path.receive(bytes(reply), 5, 5)[0] is Reception.REFUSED
-    assert path.received == 0
+    assert path.figures.received == 0
 
 
 @pytest.mark.parametrize("ssid", [None, 0])
@@ -334,7 +336,7 @@ def test_two_peers_at_one_address_get_their_own_replies(ssid):
         world.run(100_000_000)
         assert ssid == 0 or all(path.bad is None for path in paths)
     assert set(world.states_of("a") + world.states_of("b")) == {State.UP}
-    assert all(path.received >= path.sent - 1 for path in paths)
+    assert all(path.figures.received >= path.figures.sent - 1 for path in paths)
 
 
 def test_hbd_that_is_back_is_asked_for_its_words_at_once():

@@ -1,8 +1,8 @@
 """What lies between: `via`."""
 
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
-from hbd.core.path import Fact
 from hbd.core.peer import Pause
+from hbd.core.session import Fact
 from tests.simulation.world import LAN, EgressKey, Link, NumberSession, World, own_link, peer
 
 GW, DB, WITNESS = "10.0.0.1", "10.0.0.2", "10.0.0.9"

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from hbd.core.events import FlappingChanged, Stalled, StateChanged, Storm, Woke
 from hbd.core.model import MILLISECOND, SECOND, Cause, Limits, Timing
-from hbd.core.path import Fact
 from hbd.core.peer import Pause
+from hbd.core.session import Fact
 from tests.simulation.world import LAN, START, Link, World, own_link, peer
 
 HOUR = 3_600 * SECOND
@@ -122,8 +122,9 @@ def main() -> None:
     for one in world.fleet.peers.values():
         for path in one.paths:
             print(
-                f"{one.name} {path.address}: {path.state}, sent {path.sent}, received"
-                f" {path.received}, late {path.late}, duplicate {path.duplicate}"
+                f"{one.name} {path.address}: {path.state}, sent {path.figures.sent},"
+                f" received {path.figures.received}, late {path.figures.late},"
+                f" duplicate {path.figures.duplicate}"
             )
     print(dict(world.fleet.dropped))
 

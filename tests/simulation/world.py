@@ -16,7 +16,7 @@ from hbd.core.egress import EgressKey
 from hbd.core.events import StateChanged
 from hbd.core.fleet import Ask, Examine, Fleet
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State, Timing
-from hbd.core.path import Answer, Fact
+from hbd.core.session import Answer, Fact
 from hbd.core.stamp import StampSession, Station
 from hbd.wire import ntp, stamp
 

@@ -1,0 +1,26 @@
+"""Socket addresses, and what they say of a host."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+Address = tuple[str, int] | tuple[str, int, int, int]
+"""A socket address as the kernel gives it: host, port and, for IPv6, flow label and scope."""
+
+_NOT_UNICAST: Final = re.compile(
+    r"2(2[4-9]|3\d)\. | ff[0-9a-f]{2}: | (0\.0\.0\.0 | 255\.255\.255\.255 | ::)$", re.VERBOSE
+)
+
+
+def host_of(address: Address) -> str:
+    """Give the address, with its scope where it has one: fe80::1 of two links are two hosts."""
+    return f"{address[0]}%{address[-1]}" if any(address[3:]) else address[0]
+
+
+def is_unicast(host: str) -> bool:
+    """Tell an address of one host, as the kernel spells it, from multicast and broadcast.
+
+    The broadcast address of a subnet looks like a host's; only the kernel knows it.
+    """
+    return not _NOT_UNICAST.match(host)

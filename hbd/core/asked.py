@@ -1,0 +1,340 @@
+"""Request and reply: when a path is asked, what a reply means, when all is missed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hbd.core.model import WINDOW, Cause, State
+from hbd.core.path import Path, Reception, Step
+from hbd.core.session import Answer, Fact
+
+if TYPE_CHECKING:
+    from hbd.core.model import PeerSettings
+    from hbd.core.peer import Peer
+    from hbd.core.session import Session
+
+JITTER: Final = 0.1
+"""Each interval is shortened at random by up to a tenth, so that hosts do not fall in step."""
+
+THAW: Final = 1_000
+"""A peer that was frozen answers so many heartbeats of ours when it thaws: late, but not wrong."""
+
+
+class Heartbeat(NamedTuple):
+    """One that was sent and has no reply yet."""
+
+    sent: int
+    sent_real: int
+    """Monotonic, for the RTT."""
+    token: int
+
+
+class Asked(Path):
+    """A path that is asked every interval, in rounds: a heartbeat and its retransmissions."""
+
+    __slots__ = (
+        "asked",
+        "doubted",
+        "due",
+        "incarnation",
+        "last_answered",
+        "last_sent",
+        "sequence",
+        "session",
+        "unanswered",
+    )
+
+    def __init__(self, address: str, peer: Peer, session: Session) -> None:
+        super().__init__(address, peer)
+        self.session = session
+        # The round: the heartbeat in question and what was missed before it.
+        self.asked: int | None = None
+        self.doubted = False
+        """Whether others are asked what its silence means, or need not be."""
+        self.last_sent = 0
+        self.due = 0
+        """When that should have been sent."""
+        self.sequence = 0
+        self.unanswered: dict[int, Heartbeat] = {}
+        self.last_answered = -1
+        self.incarnation: int | None = None
+
+    # -- asking -------------------------------------------------------------------------------
+
+    @property
+    def is_failing(self) -> bool:
+        return self.missed >= min(2, self.timing.retries + 1)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether all retransmissions were missed too."""
+        return self.missed > self.timing.retries
+
+    @property
+    def patience(self) -> int:
+        return self.timing.detection
+
+    @property
+    def reach(self) -> int:
+        """Others must answer before the last retransmission is sent.
+
+        Where none follows the first, they are asked with it or at half the timeout: by the
+        deadline.
+        """
+        timing = self.timing
+        return (timing.retries - 1) * timing.timeout if timing.retries > 1 else timing.timeout // 2
+
+    @property
+    def judged_by(self) -> int:
+        return self.first_missed + self.reach
+
+    def speaks(self, reach: int, _by: int) -> bool:
+        return self.last_rtt is None or self.last_rtt < reach
+
+    @property
+    def question_began(self) -> int:
+        return self.first_missed - self.timing.timeout
+
+    def begin(self, now: int, judge_from: int) -> None:
+        """Start a round of questions at `now`; give no verdict of silence before `judge_from`."""
+        super().begin(now, judge_from)
+        self.asked = None
+        self.deadline = now if self.targets else None
+
+    def advance(self, now: int, lateness: int) -> Step:
+        late, self.lateness = lateness - self.lateness, lateness
+        if self.asked is not None and self.deadline is not None:
+            self.deadline += late
+            if now < self.deadline:
+                return Step.WAIT
+            return self._miss(now) if self.doubted else self._doubt(now)
+        if self.is_put_off and now >= self.judge_from:
+            self._probe_later(now)
+            return Step.EXHAUSTED
+        return self._ask(now)
+
+    def _ask(self, now: int) -> Step:
+        # On schedule where we are a little late, or the more we had to do the less we would ask.
+        self.due = self.deadline or now
+        self.asked = self.sequence
+        self._await_reply(now)
+        if (
+            (self.missed > 1 or self.is_exhausted)
+            and len(self.targets) > 1
+            and self.target is not None
+        ):
+            here = self.targets.index(self.target) if self.target in self.targets else -1
+            self.target = self.targets[(here + 1) % len(self.targets)]
+        return Step.ASK
+
+    def _await_reply(self, sent: int) -> None:
+        timing = self.timing
+        self.last_sent = sent
+        self.doubted = timing.retries > 0 or self.is_probing
+        self.deadline = sent + (timing.timeout if self.doubted else timing.timeout // 2)
+
+    def _doubt(self, now: int) -> Step:
+        """Half the timeout is over and no retransmission will follow."""
+        self.doubted = True
+        self.first_missed = now
+        timeout = self.timing.timeout
+        self.deadline = max((self.deadline or now) + timeout - timeout // 2, now + 1)
+        return Step.DOUBT
+
+    def _miss(self, now: int) -> Step:
+        was_probing = self.is_probing
+        self.asked = None
+        self.rising = 0
+        if not self.is_missing and self.first_missed < self.last_sent:  # else in doubt since then
+            self.first_missed = now if self.timing.retries else self.last_sent
+        self.missed = min(self.missed + 1, self.timing.retries + 1)
+        if not was_probing and not self.is_exhausted:
+            self._ask(now)
+            return Step.MISSED
+        self._probe_later(now)
+        return Step.EXHAUSTED
+
+    def _probe_later(self, now: int) -> None:
+        self.missed = self.timing.retries + 1
+        self.is_put_off = False
+        self.deadline = max(self.last_sent + self.timing.probe, now + 1)
+
+    def adopt(self, settings: PeerSettings, now: int) -> None:
+        super().adopt(settings, now)
+        self.session.adopt(settings)
+        if self.asked is None and self.deadline is not None:
+            spacing = self.timing.probe if self.is_probing else self.timing.interval
+            self.deadline = min(self.deadline, self.last_sent + spacing)
+
+    def is_overdue(self, now: int) -> bool:
+        return self.asked is None and super().is_overdue(now)
+
+    def put_off(self) -> None:
+        super().put_off()
+        if self.asked is None and self.deadline is not None:
+            self.deadline = min(self.deadline, self.judge_from)
+
+    def ask_early(self, now: int) -> bool:
+        if self.asked is not None:
+            return False
+        if self.target is not None:
+            self.deadline = now
+        return True
+
+    def ask_again(self, now: int) -> None:
+        """Repeat the round, once: a fault of ours spoilt it."""
+        self.repeated = True
+        self._begin_round(now)
+
+    def ask_anew(self, now: int) -> None:
+        self.annul_waiting(now)
+        if self.asked is not None:
+            self._begin_round(now)
+
+    def _begin_round(self, now: int) -> None:
+        self.is_put_off = False
+        self.missed = 0
+        self.asked = None
+        self.deadline = now
+
+    def compose(self, now: int, real: int, wall: int) -> bytes:
+        sequence = self.sequence
+        datagram, token = self.session.compose(sequence, wall, self.state)
+        if sequence == self.asked:
+            self._await_reply(now)
+        self._forget(sequence, now)
+        self.unanswered[sequence] = Heartbeat(now, real, token)
+        figures = self.figures
+        figures.window.sent(sequence)
+        figures.sent += 1
+        self.sequence = sequence + 1
+        self.send_error = None
+        return datagram
+
+    def annul_last(self) -> None:
+        self._annul(self.sequence - 1)
+
+    def _annul(self, sequence: int) -> None:
+        """Hold a heartbeat that has no reply yet against nobody: a fault of ours spoilt it."""
+        if self.unanswered.pop(sequence, None) is not None:
+            self.figures.window.annulled(sequence)
+
+    def annul_waiting(self, now: int) -> None:
+        for sequence in [s for s, h in self.unanswered.items() if self._is_in_time(h, now)]:
+            self._annul(sequence)
+
+    def _forget(self, sequence: int, now: int) -> None:
+        # A path that is not up begins its loss window anew when it is: then only life counts.
+        unanswered = self.unanswered
+        life = self.timing.life
+        while unanswered:
+            oldest = next(iter(unanswered))
+            keep = oldest > sequence - WINDOW
+            if keep and (self.state is State.UP or now - unanswered[oldest].sent <= life):
+                return
+            del unanswered[oldest]
+
+    # -- being answered -----------------------------------------------------------------------
+
+    def claims(self, datagram: bytes) -> bool:
+        return self.session.claims(datagram)
+
+    def receive(
+        self, datagram: bytes, now: int, real: int, _ttl: int | None = None
+    ) -> tuple[Reception, Answer | None]:
+        answer = self.session.read(datagram)
+        if isinstance(answer, Fact):
+            return self._refuse(answer)
+        return self.take(answer, now, real)
+
+    def take(self, answer: Answer, now: int, real: int) -> tuple[Reception, Answer | None]:
+        """Take an answer that came at this moment."""
+        sequence = self.sequence - 1 - ((self.sequence - 1 - answer.sequence) & 0xFFFFFFFF)
+        heartbeat = self.unanswered.get(sequence)
+        if heartbeat is None:
+            return self._strange(sequence), None
+        if answer.token is not None and answer.token != heartbeat.token:
+            words = (
+                "replies do not bring back our timestamp; `echo_timestamp: off` would accept them"
+            )
+            return self._refuse(Fact(Cause.BAD_REPLY, words))
+        del self.unanswered[sequence]
+        self.session.accepted(answer, heartbeat.token)
+        rtt = real - heartbeat.sent_real
+        if 0 <= answer.dwell <= rtt:
+            rtt -= answer.dwell
+        if answer.rtt is not None:
+            rtt = answer.rtt
+        self.last_rtt = rtt
+        figures = self.figures
+        figures.window.answered(sequence, rtt)
+        figures.received += 1
+        age = now - heartbeat.sent
+        if age > self.timing.timeout:
+            figures.late += 1
+        if age > self.timing.life:
+            return Reception.LATE, answer
+        self.last_answered = max(self.last_answered, sequence)
+        self._live(now, real)
+        return Reception.LIFE, answer
+
+    def _strange(self, sequence: int) -> Reception:
+        """Take a reply to a heartbeat that is not in question."""
+        if self.figures.window.was_answered(sequence):
+            self.figures.duplicate += 1
+            return Reception.DUPLICATE
+        if max(0, self.sequence - THAW) <= sequence:
+            self.figures.late += 1
+            return Reception.LATE
+        return self._refuse(Fact(Cause.BAD_REPLY, "replies to what we never asked"))[0]
+
+    def is_another(self, incarnation: int) -> bool:
+        before, self.incarnation = self.incarnation, incarnation
+        return before not in (None, incarnation) and self.state is State.UP
+
+    def is_about(self, payload: bytes) -> bool:
+        return any(
+            sequence > self.last_answered
+            and self.session.recognises(payload, sequence, heartbeat.token)
+            for sequence, heartbeat in self.unanswered.items()
+        )
+
+    def go_on(self, now: int, dice: float) -> None:
+        """A reply ended the round: the next heartbeat follows the last one sent."""
+        self.asked = None
+        self.missed = 0
+        self.repeated = False
+        self.is_put_off = False
+        if self.state is State.DOWN:
+            self.deadline = max(self.last_sent + self.timing.timeout, now + 1)
+        else:
+            spacing = int(self.timing.interval * (1.0 - JITTER * dice))
+            self.deadline = max(self.due + spacing, now + 1)
+
+    # -- verdicts -----------------------------------------------------------------------------
+
+    def give(self, state: State, fault: Fact | None = None) -> bool:
+        if state is State.UP and self.state is not State.UP:
+            self.figures.window.restart(self.last_answered)
+            self.unanswered = {s: h for s, h in self.unanswered.items() if s > self.last_answered}
+        if state is State.DOWN:
+            self.incarnation = None  # who answers next was not up all along
+        return super().give(state, fault)
+
+    def wants_another_round(self, *, witnessed: bool) -> bool:
+        return self.timing.retries > 1 and super().wants_another_round(witnessed=witnessed)
+
+    def loss(self, now: int) -> float | None:
+        return self.figures.loss(self._in_time(now))
+
+    def weigh(self, now: int) -> bool:
+        if self.limits.max_loss is None and self.limits.max_rtt is None:
+            return False
+        return self.figures.weigh(self.limits, self._in_time(now))
+
+    def _in_time(self, now: int) -> int:
+        """How many unanswered heartbeats may still be answered in time."""
+        return sum(1 for heartbeat in self.unanswered.values() if self._is_in_time(heartbeat, now))
+
+    def _is_in_time(self, heartbeat: Heartbeat, now: int) -> bool:
+        return now - heartbeat.sent < self.timing.timeout

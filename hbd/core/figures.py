@@ -1,0 +1,64 @@
+"""What is counted and measured on a path, and whether that is over a limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.model import WINDOW
+from hbd.core.window import Window
+
+if TYPE_CHECKING:
+    from hbd.core.model import Limits
+
+RTTS_FOR_SLOW: Final = 20
+"""`slow` is judged by the median of so many RTTs."""
+
+
+class Figures:
+    """Counters since the path is watched; loss and RTT of its last 100 heartbeats.
+
+    `waiting` is how many of the unanswered ones may still be answered in time.
+    """
+
+    __slots__ = ("duplicate", "late", "lossy", "received", "sent", "slow", "window")
+
+    def __init__(self) -> None:
+        self.window = Window()
+        self.sent = self.received = self.late = self.duplicate = 0
+        self.lossy = self.slow = False
+
+    def loss(self, waiting: int) -> float | None:
+        """The lost of the last 100 heartbeats, a fraction; None before the first is decided."""
+        decided = len(self.window) - waiting
+        return (self.window.unanswered() - waiting) / decided if decided > 0 else None
+
+    @property
+    def median_rtt(self) -> int | None:
+        """Of the last 20 that were answered; None of fewer."""
+        rtts = self.window.rtts(RTTS_FOR_SLOW)
+        return sorted(rtts)[RTTS_FOR_SLOW // 2] if len(rtts) == RTTS_FOR_SLOW else None
+
+    def weigh(self, limits: Limits, waiting: int) -> bool:
+        """Judge loss and RTT by the limits; tell whether that verdict is another."""
+        before = self.lossy, self.slow
+        if limits.max_loss is not None:
+            self.lossy = self._is_lossy(limits.max_loss, waiting)
+        if limits.max_rtt is not None:
+            self.slow = self._is_slow(limits.max_rtt)
+        return before != (self.lossy, self.slow)
+
+    def _is_lossy(self, limit: float, waiting: int) -> bool:
+        # Against a full window even where it is not full yet: one of the first three is no alarm.
+        lost = (self.window.unanswered() - waiting) / WINDOW
+        if not self.lossy:
+            return lost > limit
+        return not self.window.is_full or lost >= limit / 2
+
+    def _is_slow(self, limit: int) -> bool:
+        median = self.median_rtt
+        return self.slow if median is None else median > (limit * 4 // 5 if self.slow else limit)
+
+    def adopt(self, limits: Limits) -> None:
+        """Without a limit nothing is over it."""
+        self.lossy = self.lossy and limits.max_loss is not None
+        self.slow = self.slow and limits.max_rtt is not None

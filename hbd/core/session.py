@@ -1,0 +1,95 @@
+"""What a protocol is to the detector: octets on one side, facts on the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from hbd.core.model import Cause, PeerSettings, State
+
+
+class Fact(NamedTuple):
+    """A cause and the words that prove it."""
+
+    cause: Cause
+    text: str
+
+
+class Answer(NamedTuple):
+    """What a session reads out of a reply."""
+
+    sequence: int
+    """Of the heartbeat that is answered, modulo 2**32."""
+    token: int | None
+    """What the heartbeat carried and the reply must bring back; None where that is not asked."""
+    dwell: int
+    """How long the reflector held it, nanoseconds; 0 where it does not say."""
+    incarnation: int | None = None
+    rtt: int | None = None
+    """Where somebody else has measured it, nanoseconds."""
+
+
+class Session(Protocol):
+    """Request and reply, as octets."""
+
+    def adopt(self, settings: PeerSettings) -> None:
+        """Take over new settings; they apply from the next heartbeat."""
+
+    def compose(self, sequence: int, wall: int, state: State) -> tuple[bytes, int]:
+        """Give the octets of a heartbeat and its token."""
+
+    def read(self, datagram: bytes) -> Answer | Fact:
+        """Give what a datagram answers, or why it is no reply."""
+
+    def accepted(self, answer: Answer, token: int) -> None:
+        """Take note of a reply that was found to be of the heartbeat with this token."""
+
+    def claims(self, datagram: bytes) -> bool:
+        """Whether the datagram may be of this session rather than of another to that address."""
+
+    def recognises(self, payload: bytes, sequence: int, token: int) -> bool:
+        """Whether octets that an ICMP error returned are the beginning of that heartbeat."""
+
+
+class Heard(NamedTuple):
+    """What a session makes of something that the peer sent by itself."""
+
+    is_up: bool = True
+    """Whether it is life; else the peer is there, but not (yet) as agreed."""
+    reply: bool = False
+    """Whether our next heartbeat is due at once."""
+    fault: Fact | None = None
+    """The peer itself says that it is not up, and why; or that it was us."""
+
+
+class Beats(Protocol):
+    """Heartbeats that nobody answers, both ways or one; times in nanoseconds."""
+
+    @property
+    def expected(self) -> int:
+        """How often the peer is to be heard."""
+
+    @property
+    def patience(self) -> int:
+        """After so long a silence it is down."""
+
+    def adopt(self, settings: PeerSettings) -> None:
+        """Take over new settings."""
+
+    def spacing(self) -> int | None:
+        """How long until our next heartbeat, jitter included; None: we send none."""
+
+    def compose(self, real: int) -> bytes:
+        """Give the octets of a heartbeat that is sent at this moment (monotonic)."""
+
+    def read(self, datagram: bytes, real: int, ttl: int | None, silent_for: int) -> Heard | Fact:
+        """Take what has come, after a silence of so long; or say why it counts for nothing."""
+
+    def expire(self) -> None:
+        """The peer was silent for longer than our patience."""
+
+    def pause(self, *, on: bool) -> None:
+        """An operator took the peer out of judgement, or back; or we stop."""
+
+    def recognises(self, payload: bytes, sequence: int, token: int) -> bool:
+        """Whether octets that an ICMP error returned are the beginning of a heartbeat of ours."""

@@ -1,0 +1,225 @@
+"""Being told: the peer beats by itself, we wait; and where that is so, we beat too.
+
+The timing is ours (`expect:`), or agreed with the peer and changing with every word of it (BFD):
+the session says which.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.address import host_of
+from hbd.core.model import PROBE_SPACING, SECOND, Cause
+from hbd.core.path import Path, Reception, Step
+from hbd.core.session import Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from hbd.core.model import PeerSettings
+    from hbd.core.peer import Peer
+    from hbd.core.session import Answer, Beats
+
+ANYWHERE: Final = "anywhere"
+"""Stands for the address of a peer that is known by its key, wherever it comes from."""
+
+DOUBTED, LAST, EXHAUSTED = 1, 2, 3
+"""How far a silence has gone: others are asked, have had their time, nothing is awaited any more."""
+
+
+class Told(Path):
+    """A path that is heard every so often, or silent."""
+
+    __slots__ = ("beat_at", "heard", "look_at", "session")
+
+    is_askable = False
+
+    def __init__(self, address: str, peer: Peer, session: Beats) -> None:
+        super().__init__(address, peer)
+        self.session = session
+        self.heard = 0
+        """The last sign of life, or since when one is waited for."""
+        self.look_at = 0
+        """When to look again at a silence that has had its verdict."""
+        self.beat_at: int | None = None
+        """When our next heartbeat is due; None: we send none."""
+
+    # -- waiting ------------------------------------------------------------------------------
+
+    @property
+    def is_failing(self) -> bool:
+        return self.missed >= DOUBTED
+
+    @property
+    def is_exhausted(self) -> bool:
+        return self.missed >= EXHAUSTED
+
+    @property
+    def patience(self) -> int:
+        return self.session.patience
+
+    @property
+    def reach(self) -> int:
+        return (self.session.patience - self.session.expected) // 4
+
+    @property
+    def judged_by(self) -> int:
+        return self.heard + self.session.patience
+
+    def speaks(self, _reach: int, by: int) -> bool:
+        return self.heard + self.session.expected <= by
+
+    @property
+    def question_began(self) -> int:
+        return self.heard
+
+    def keys(self) -> tuple[Hashable, ...]:
+        settings = self.peer.settings
+        if self.address == ANYWHERE:
+            return ((settings.protocol, settings.key, settings.stamp.ssid),)
+        place = settings.bfd.multihop if settings.protocol == "bfd" else settings.port
+        return tuple((settings.protocol, place, host_of(target)) for target in self.targets)
+
+    def begin(self, now: int, judge_from: int) -> None:
+        super().begin(now, judge_from)
+        self.heard = now
+        self.beat_at = now if self.session.spacing() is not None else None
+        self._schedule()
+
+    def _schedule(self) -> None:
+        session = self.session
+        waits = (
+            (session.expected + session.patience) // 2,
+            (session.expected + 3 * session.patience) // 4,
+            session.patience,
+        )
+        quiet = self.look_at if self.is_exhausted else self.heard + waits[self.missed]
+        self.deadline = quiet if self.beat_at is None else min(quiet, self.beat_at)
+
+    def advance(self, now: int, _lateness: int) -> Step:
+        # Our own lateness owes nothing here: what came meanwhile was stamped and read before.
+        if self.beat_at is not None and now >= self.beat_at:
+            self._plan_beat(now)
+            step = Step.ASK
+        else:
+            step = self._silent(now)
+        self._schedule()
+        return step
+
+    def _plan_beat(self, now: int) -> None:
+        spacing = self.session.spacing()
+        self.beat_at = None if spacing is None else max((self.beat_at or now) + spacing, now + 1)
+
+    def _silent(self, now: int) -> Step:
+        if self.missed < LAST:
+            self.missed += 1
+            self.first_missed = self.heard + self.session.expected
+            return Step.DOUBT if self.missed == DOUBTED else Step.LAST
+        if self.is_exhausted and self.send_error is not None:
+            self.send_error = None  # it had its time
+        self.session.expire()
+        self.missed = EXHAUSTED
+        self.is_put_off = False
+        self.rising = 0
+        self.look_at = now + max(self.session.patience, PROBE_SPACING)
+        return Step.EXHAUSTED
+
+    def adopt(self, settings: PeerSettings, now: int) -> None:
+        before = self.session.patience
+        super().adopt(settings, now)
+        self.session.adopt(settings)
+        if self.deadline is None:
+            return
+        if self.session.patience != before and not self.is_exhausted:
+            self.ask_anew(now)
+        if self.beat_at is None and self.session.spacing() is not None:
+            self.beat_at = now
+        self._schedule()
+
+    def is_overdue(self, _now: int) -> bool:
+        return False
+
+    def put_off(self) -> None:
+        super().put_off()
+        self.look_at = min(self.look_at, self.judge_from)
+        self._schedule()
+
+    def ask_again(self, now: int) -> None:
+        """Wait for one interval more, once."""
+        self.repeated = True
+        self.missed = 0
+        self.heard = now - self.session.patience + self.session.expected
+        self._schedule()
+
+    def ask_anew(self, now: int) -> None:
+        self.missed = 0
+        self.heard = now
+        if self.deadline is not None:
+            self._schedule()
+
+    def compose(self, _now: int, real: int, _wall: int) -> bytes:
+        self.figures.sent += 1
+        if self.send_error is not None and self.send_error.cause is not Cause.OWN_STALL:
+            self.send_error = None
+        return self.session.compose(real)
+
+    # -- being told ---------------------------------------------------------------------------
+
+    def receive(
+        self, datagram: bytes, now: int, real: int, ttl: int | None = None
+    ) -> tuple[Reception, Answer | None]:
+        heard = self.session.read(datagram, real, ttl, now - self.heard)
+        if isinstance(heard, Fact):
+            return self._refuse(heard)
+        self.figures.received += 1
+        if heard.reply:
+            self.beat_at = now
+        elif self.beat_at is None and (spacing := self.session.spacing()) is not None:
+            self.beat_at = now + spacing
+        reception = Reception.THERE
+        if heard.fault is not None:
+            reception = self._say(heard.fault, now)
+        elif heard.is_up:
+            self.heard = now
+            self._live(now, real)
+            reception = Reception.LIFE
+        if self.deadline is not None:
+            self._schedule()
+        return reception, None
+
+    def _say(self, fault: Fact, now: int) -> Reception:
+        if fault.cause is Cause.OWN_STALL:
+            self.send_error = fault
+        else:
+            self.bad = fault
+        if not self.is_exhausted:
+            self.missed = EXHAUSTED
+            self.first_missed = now
+            self.look_at = now + max(self.session.patience, PROBE_SPACING)
+        return Reception.SAID
+
+    def is_about(self, payload: bytes) -> bool:
+        return self.session.recognises(payload, 0, 0)
+
+    def go_on(self, _now: int, _dice: float) -> None:
+        self.missed = 0
+        self.repeated = False
+        self.is_put_off = False
+        self.send_error = None
+        self._schedule()
+
+    def pause(self, *, on: bool) -> None:
+        self.session.pause(on=on)
+        if self.deadline is not None and self.session.spacing() is not None:
+            self.beat_at = self.deadline = 0
+        # What is said next says so.
+
+    # -- verdicts -----------------------------------------------------------------------------
+
+    def failure(self) -> Fact:
+        if self.bad is not None and self.bad.cause is not Cause.BAD_REPLY:
+            return self.bad
+        if self.icmp is None and self.bad is None:
+            waited = self.session.patience / SECOND
+            return Fact(Cause.SILENT, f"nothing came for {waited:g} s")
+        return super().failure()

@@ -1,0 +1,255 @@
+"""From what was missed to a verdict: whose fault it is, and who else is judged with it.
+
+DOWN needs a witness on the same egress; where all are silent, the fault is held against nobody.
+What lies behind a peer (`via`) is judged with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.egress import Egress, EgressKey
+from hbd.core.model import Cause, Dice, State
+from hbd.core.news import News, aloud
+from hbd.core.peer import Peer, is_behind_silence, judge
+from hbd.core.session import Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hbd.core.clock import Clock
+    from hbd.core.path import Path
+    from hbd.core.roster import Roster
+    from hbd.core.timers import Timers
+
+TOLD_AT_ONCE: Final = 200
+"""Peers told in one turn of a fault of ours: it may be ten thousand, and others wait meanwhile."""
+
+
+class Verdicts:
+    """Gives them, over paths and over peers."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        roster: Roster,
+        timers: Timers,
+        news: News,
+        *,
+        dice: Dice,
+        start_grace: int,
+    ) -> None:
+        self.start_grace = start_grace
+        self._grace_until = clock.now + start_grace
+        self._clock: Final = clock
+        self._dice: Final = dice
+        self._roster: Final = roster
+        self._timers: Final = timers
+        self._news: Final = news
+        self._egresses: dict[EgressKey, Egress] = {}
+        self._telling: deque[Iterator[bool]] = deque()
+        """Faults of ours of which not all peers have been told yet, one a step."""
+
+    # -- beginning ----------------------------------------------------------------------------
+
+    def grant_grace(self) -> None:
+        """Give nobody a verdict of silence for a while: what was known before is void."""
+        self._grace_until = self._clock.now + self.start_grace
+
+    def begin(self, path: Path) -> None:
+        """Watch a path that has not been watched, or from which nothing is known any more."""
+        self._begin(path, self.delay(path), max(self._grace_until, path.judge_from))
+
+    def _begin_anew(self, path: Path, delay: int) -> None:
+        now = self._clock.now
+        self._begin(path, delay, max(self._grace_until, now + path.patience))
+
+    def _begin(self, path: Path, delay: int, judge_from: int) -> None:
+        path.begin(self._clock.now + delay, judge_from)
+        self._timers.schedule(path)
+
+    def delay(self, path: Path) -> int:
+        """Some moment of the interval that starts now: many never begin at once."""
+        return int(path.timing.interval * self._dice.random())
+
+    # -- witnesses ----------------------------------------------------------------------------
+
+    def witnessed(self, path: Path, now: int) -> None:
+        """Something from beyond our own side has come."""
+        egress = path.egress
+        if egress is None:
+            return
+        egress.last_answer = max(egress.last_answer, now)
+        if egress.fault is not None:
+            self._fault_over(egress, except_for=path)
+
+    def examined(
+        self, path: Path, key: EgressKey | None, fault: Fact | None, next_hop: str | None
+    ) -> None:
+        """Take how datagrams to the path leave us, or why they cannot; give a due verdict."""
+        if key is not None:
+            self._lead(path, key)
+        fault = fault or path.send_error
+        if not path.is_exhausted:
+            return
+        if fault is not None:
+            self._blame_ourselves(path, fault)
+        elif path.egress is not None and path.egress.fault is not None:
+            self._behind_fault(path, path.egress, path.egress.fault)
+        elif _was_our_fault(path):
+            # Our side is sound again: the peer gets its verdict one detection time from now.
+            self._begin_anew(path, 0)
+        elif self._clock.now < path.judge_from:
+            path.put_off()
+            self._timers.schedule(path)
+        elif path.state is not State.DOWN:
+            self._condemn(path, next_hop)
+
+    def _lead(self, path: Path, key: EgressKey) -> None:
+        if path.egress is not None:
+            if path.egress.key == key:
+                return
+            path.egress.drop(path)
+        path.egress = self._egresses.setdefault(key, Egress(key))
+        path.egress.take(path)
+
+    def _condemn(self, path: Path, next_hop: str | None) -> None:
+        """Everything was missed: down, if somebody else's answer shows that we are sound."""
+        egress, witnessed = path.egress, is_witnessed(path)
+        if path.wants_another_round(witnessed=witnessed):
+            path.ask_again(self._clock.now)
+            self._timers.schedule(path)
+        elif egress is None or witnessed or path.lonely or self._is_behind_silence(path):
+            path.lonely = not witnessed
+            self.give(path, State.DOWN)
+        else:
+            silent = f"everything on {egress.key} that was up is silent"
+            words = f"{silent}: our own uplink, or all of them"
+            if next_hop is not None:
+                words += f"; {next_hop}"
+            self._egress_fault([egress], Fact(Cause.OWN_UPLINK, words))
+
+    def _is_behind_silence(self, path: Path) -> bool:
+        """Whether a parent that we reach by another egress is silent too: that explains it."""
+        parent = self._roster.parent(path.peer)
+        if parent is None or any(other.egress is path.egress for other in parent.paths):
+            return False
+        return is_behind_silence(parent, path.peer)
+
+    # -- faults of ours -----------------------------------------------------------------------
+
+    def _blame_ourselves(self, path: Path, fault: Fact) -> None:
+        if fault.cause is Cause.OWN_LINK and path.egress is not None:
+            interface = path.egress.key.interface
+            alike = [each for key, each in self._egresses.items() if key.interface == interface]
+            self._egress_fault(alike, fault)
+        self.give(path, State.UNKNOWN, fault)
+
+    def _egress_fault(self, egresses: list[Egress], fault: Fact) -> None:
+        """Nothing behind these egresses can be judged, those already down included."""
+        egresses = [egress for egress in egresses if egress.fault != fault and egress.paths]
+        paths = [path for egress in egresses for path in egress.paths]
+        if not paths:
+            return
+        peers = {path.peer: None for path in paths}
+        self._news.own_fault([egress.key for egress in egresses], fault, len(peers))
+        for egress in egresses:
+            egress.fault = fault
+        for path in paths:
+            path.give(State.UNKNOWN, fault)
+        self._telling.append(self._tell_fault(list(peers)))
+        self.tell_some()
+
+    def _tell_fault(self, peers: list[Peer]) -> Iterator[bool]:
+        """Tell each that it cannot be judged, then look behind them; one a step."""
+        told = 0
+        for peer in filter(self._is_watched, peers):
+            told += self._tell(peer, in_storm=not aloud(told))
+            yield True
+        for peer in filter(self._is_watched, peers):
+            self.look_behind(peer)
+            yield True
+
+    def _is_watched(self, peer: Peer) -> bool:
+        return self._roster.peers.get(peer.name) is peer
+
+    def tell_some(self) -> None:
+        """Go on telling what our own faults make of peers, for so long as a turn may take."""
+        for _ in range(TOLD_AT_ONCE):
+            if self._telling and not next(self._telling[0], False):
+                self._telling.popleft()
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether there is more to tell."""
+        return bool(self._telling)
+
+    def _behind_fault(self, path: Path, egress: Egress, fault: Fact) -> None:
+        if fault.cause is Cause.OWN_LINK:
+            self._fault_over(egress)  # the interface is up again
+        else:
+            self.give(path, State.UNKNOWN, fault)
+
+    def _fault_over(self, egress: Egress, except_for: Path | None = None) -> None:
+        fault, egress.fault = egress.fault, None
+        for path in egress.paths:
+            if path is not except_for and path.fault == fault:
+                self._begin_anew(path, self.delay(path))
+
+    # -- peers --------------------------------------------------------------------------------
+
+    def give(self, path: Path, state: State, fault: Fact | None = None) -> None:
+        """Set a path's verdict, and judge its peer anew where it is another."""
+        while self._telling and path.peer.settings.via is not None:
+            self.tell_some()  # its parent may be one of them
+        if path.give(state, fault):
+            self.refresh(path.peer)
+
+    def refresh(self, peer: Peer) -> None:
+        """Judge a peer anew; tell it, and look at those behind it, if the verdict is another."""
+        waiting = [peer]
+        while waiting:  # of a long chain of `via` each may change the next
+            one = waiting.pop()
+            if self._tell(one):
+                waiting += reversed(self._behind(one))
+
+    def _tell(self, peer: Peer, *, in_storm: bool | None = None) -> bool:
+        """Judge a peer anew, tell it if the verdict is another; tell whether the state is."""
+        verdict = judge(peer, self._roster.parent(peer), self._clock.now)
+        if not peer.is_news(verdict):
+            peer.confirm(verdict)
+            return False
+        before = peer.state
+        self._news.change(peer, verdict, in_storm=in_storm)
+        return before is not peer.state
+
+    def look_behind(self, peer: Peer) -> None:
+        """Judge those anew that lie behind a peer."""
+        for child in self._behind(peer):
+            self.refresh(child)
+
+    def _behind(self, peer: Peer) -> list[Peer]:
+        """Give those behind a peer that are judged with it; those that it no longer hides, free."""
+        hidden = (State.UNREACHABLE, State.UNKNOWN) if peer.answers else ()
+        for child in peer.children:
+            if child.state in hidden:
+                self._free(child)
+        return [child for child in peer.children if child.state not in hidden]
+
+    def _free(self, child: Peer) -> None:
+        """The parent answers again: the child gets one detection time to do so too."""
+        for path in child.paths:
+            if path.state is State.DOWN:
+                path.give(State.UNKNOWN)
+                self._begin_anew(path, self.delay(path))
+
+
+def is_witnessed(path: Path) -> bool:
+    """Whether somebody on its egress has answered since its first heartbeat was missed."""
+    return path.egress is not None and path.egress.has_answered_since(path.first_missed)
+
+
+def _was_our_fault(path: Path) -> bool:
+    fault = path.fault
+    return fault is not None and fault.cause is not Cause.UNWATCHED and path.judged
