@@ -35,6 +35,8 @@ type Peer (
   via: ?string,
   labels: [string]string,
   protocol: string,
+  way: string,
+  authenticated: bool,
   interval_ms: float,
   evidence: []string,
   restored: bool,

@@ -60,7 +60,7 @@ CAN_OCCUR = {
     "bfd": ANY | NETWORK | BFD
     | {Cause.PORT_CLOSED, Cause.AUTH, Cause.BAD_REPLY, Cause.OWN_STALL},
     "stamp told": ANY | {Cause.SILENT, Cause.FILTERED, Cause.AUTH, Cause.BAD_REPLY, Cause.GOODBYE},
-    "plain told": ANY | {Cause.SILENT, Cause.FILTERED, Cause.BAD_REPLY},
+    "plain told": ANY | NETWORK | {Cause.PORT_CLOSED, Cause.BAD_REPLY},
     "tcp told": ANY | CONNECTED | {Cause.SILENT, Cause.FILTERED, Cause.BAD_REPLY},
 }  # fmt: skip
 
