@@ -59,11 +59,12 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
 def explain(fleet: Fleet, peer: Peer) -> dict[str, Any]:
     """One peer, with what its state means, how it is judged and what to do next."""
     explained = explanation(peer.state, peer.cause, peer.settings)
+    agreed = (path.patience for path in peer.paths if path.state is State.UP)
     return {
         "peer": view(fleet, peer),
         "meaning": explained.meaning,
         "advice": explained.advice,
-        "judged": judged(peer.settings),
+        "judged": judged(peer.settings, next(agreed, None)),
     }
 
 
