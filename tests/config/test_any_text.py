@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hbd.config.files import MAIN_KEYS, PART_KEYS, load
 from hbd.config.model import ConfigError, Loaded
-from hbd.config.peers import PEER_KEYS
+from hbd.config.protocols import EVERY, PEER_KEYS
 
 SAMPLES = sorted(
     file.read_bytes()
@@ -23,7 +23,10 @@ PATIENT = settings(
 
 values = st.recursive(
     st.sampled_from(
-        ["", "~", "no", "1s", "5", "5%", "10.0.0.1", "'::1'", "a", "*a", "&a b", "\ttab"]
+        [
+            *("", "~", "no", "1s", "5", "5%", "10.0.0.1", "'::1'", "a", "*a", "&a b", "\ttab"),
+            *("on", "2.5", "/a", "'\\x0'", '"\\ud800"', "{credential: a}", "{topic: a}"),
+        ]
     )
     | st.text(max_size=8),
     lambda inner: (
@@ -71,10 +74,15 @@ def test_any_yaml_is_loaded_or_refused(text, tmp_path):
 
 @pytest.mark.slow
 @PATIENT
-@given(key=st.sampled_from(PEER_KEYS), value=values)
-def test_any_value_of_any_key_is_loaded_or_refused(key, value, tmp_path):
-    """Any value of any key of a peer gives a configuration or its mistakes."""
-    text = f"- name: a\n  address: 10.0.0.1\n- name: b\n  {key}: {value}\n"
+@given(
+    protocol=st.sampled_from(EVERY),
+    keys=st.dictionaries(st.sampled_from(PEER_KEYS), values, min_size=1, max_size=3),
+)
+def test_any_value_of_any_key_is_loaded_or_refused(protocol, keys, tmp_path):
+    """Any values of any keys, with any protocol, give a configuration or its mistakes."""
+    keys = {"address": "10.0.0.1", "protocol": protocol, "expect": "1s", **keys}
+    lines = "".join(f"  {key}: {value}\n" for key, value in keys.items())
+    text = f"- name: a\n{lines}- name: b\n{lines.replace('  expect: 1s', '  # ')}"
     load_or_refuse(text.encode("utf-8", "surrogatepass"), tmp_path)
 
 
