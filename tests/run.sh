@@ -40,12 +40,13 @@ install_packages() {
     local -A package=(
         [systemd-nspawn]=systemd-container [debootstrap]=debootstrap [nft]=nftables
         [ip]=iproute2 [tshark]=tshark [man]=man-db [groff]=groff [lintian]=lintian
-        [shellcheck]=shellcheck [dpkg-deb]=dpkg [nsenter]=util-linux
+        [shellcheck]=shellcheck [dpkg-deb]=dpkg [nsenter]=util-linux [openssl]=openssl
+        [bird]=bird2 [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
     )
     for need in "${!package[@]}"; do
         command -v "$need" >/dev/null || missing+=("${package[$need]}")
     done
-    for need in python3-systemd python3-yaml python3-venv python3-pytest python3-hypothesis; do
+    for need in python3-systemd python3-yaml python3-venv python3-pytest python3-hypothesis frr; do
         dpkg-query -W -f '${db:Status-Status}' "$need" 2>/dev/null | grep -qx installed ||
             missing+=("$need")
     done
@@ -56,9 +57,28 @@ install_packages() {
     fi
     echo "installing ${missing[*]}"
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        "${missing[@]}" >"$cache/apt.log" 2>&1 || { cat "$cache/apt.log"; failed+=(apt-get); }
+    install_without_starting "${missing[@]}" >"$cache/apt.log" 2>&1 ||
+        { cat "$cache/apt.log"; failed+=(apt-get); }
 }
+
+# The tests run the broker and the routers themselves: as services they stay off, now and
+# when the machine boots. In a subshell, for its trap.
+install_without_starting() (  # PACKAGE...
+    policy=/usr/sbin/policy-rc.d  # invoke-rc.d(8): 101 is "action forbidden by policy"
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" || exit 1
+    command -v systemctl >/dev/null || exit 0
+    for package in "$@"; do
+        case $package in
+            bird2) systemctl disable bird.service ;;
+            frr | mosquitto) systemctl disable "$package.service" ;;
+        esac
+    done
+)
 
 # Of the distribution's Python, because python3-systemd belongs to it.
 make_venv() {
