@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 # With --import-mode=importlib no test directory is on the path; the namespaces are next door.
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "network"))
 
 import namespaces
