@@ -33,7 +33,6 @@ REFUSALS: Final = linux.WEATHER | {
 }
 """Why this machine may not even try."""
 
-_SAID_BY_THE_PEER: Final = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT}
 _LINGER: Final = Struct("=ii")
 
 
@@ -93,7 +92,7 @@ class Stream:
     def start(self) -> int | None:
         """Begin to connect, and return None; else the errno with which this machine refuses.
 
-        What the peer or the network says comes from `on_ready`, even if it is known at once.
+        What the peer, the network or a firewall of our own says comes from `on_ready`.
         """
         try:
             self._socket = tcp.open_socket(self._address)
@@ -103,9 +102,6 @@ class Stream:
         except BlockingIOError:
             return None
         except OSError as error:
-            if error.errno in _SAID_BY_THE_PEER:
-                self._end = tcp.ending(error, self._address, connecting=True)
-                return None
             self.close()
             if error.errno not in REFUSALS:
                 raise

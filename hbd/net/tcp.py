@@ -29,7 +29,7 @@ _INFO_SIZE: Final = 72
 _STATE: Final = Struct("=B")
 _FIELD: Final = Struct("=I")
 
-_BY_ICMP: Final = "no {} to {}, says a router by ICMP, or our kernel for want of ARP, ND or a route"
+_BY_ICMP: Final = "no {} to {}: so says ICMP, or nobody answers ARP or ND"
 _CONNECTING: Final = {
     errno.ECONNREFUSED: (Cause.REFUSED, "connection refused by {}"),
     errno.ETIMEDOUT: (Cause.CONNECT_TIMEOUT, "no answer to SYN from {}"),

@@ -104,6 +104,26 @@ def test_what_no_broker_says_is_a_bad_reply(octets, words):
     assert session.feed(octets) == Step([], fault=(Cause.BAD_REPLY, words))
 
 
+def test_nothing_follows_a_fault():
+    """The first fault is the one told; nothing is written and nothing more is read."""
+    session = session_for()
+    session.opened()
+    session.compose(1)
+    assert session.feed(bytes.fromhex("20020005") + PONG).fault.cause is Cause.MQTT_NOT_AUTHORIZED
+    session.opened()
+    session.compose(2)
+    assert session.feed(ACCEPTED + b"?").write == b""
+
+
+def test_a_broker_is_not_remembered_word_by_word():
+    """However much a broker says, only its first words are kept."""
+    session = connected()
+    for sequence in range(100):
+        session.compose(sequence)
+        session.feed(PONG)
+    assert len(session._said) == 40
+
+
 def test_answers_before_a_fault_count():
     """What was answered before the broker broke the rules was answered."""
     session = connected()

@@ -119,6 +119,14 @@ def test_a_port_can_be_had_again_at_once(loopback, client_of, accepted):
     Listener(loopback(0)[0], port).close()
 
 
+def test_both_families_may_have_a_port():
+    """The listener of [::] leaves IPv4 to the one of 0.0.0.0."""
+    one = Listener("0.0.0.0", 0)  # noqa: S104 - for a moment, on a port that nobody knows
+    port = one._socket.getsockname()[1]
+    Listener("::", port).close()
+    one.close()
+
+
 def test_what_is_no_address_of_ours_is_an_oserror():
     """A listener that cannot be is not made."""
     for address in ("192.0.2.250", "localhost", ""):
@@ -128,19 +136,19 @@ def test_what_is_no_address_of_ours_is_an_oserror():
 
 def test_without_descriptors_clients_are_turned_away(listener, client_of):
     """When no file descriptor is left a client is closed, and counted, rather than left waiting."""
-    client = client_of(listener)
+    clients = [client_of(listener) for _ in range(2)]
     select.select([listener], [], [], 2)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.open(os.devnull, os.O_RDONLY)
     os.close(free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
     try:
-        assert listener.accept(10) == []
-        assert listener.accept(10) == []
+        for _ in range(3):
+            assert listener.accept(10) == []
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert listener.turned_away == 1
-    assert client.recv(1) == b""
+    assert listener.turned_away == 2
+    assert [client.recv(1) for client in clients] == [b"", b""]
     client_of(listener)
     [connection] = listener.accept(10)
     assert isinstance(connection, Connection)

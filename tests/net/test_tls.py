@@ -43,6 +43,7 @@ class Authority:
         run = ["openssl", "x509", *sign, *options]
         subprocess.run(run, check=True, capture_output=True, timeout=20)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         context.load_cert_chain(certificate, key)
         return context
 
@@ -82,7 +83,9 @@ def pair(trust):
 
 def encrypted(peer, context):
     peer.settimeout(0)
-    return context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
+    return context.wrap_socket(
+        peer, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+    )
 
 
 def go_on(stream, peer, until):
@@ -133,7 +136,7 @@ def test_octets_go_both_ways(pair, server_tls):
         assert server.recv(100) == b"PINGREQ"
         assert stream.acknowledged().rtt_ns > 0
         stream.close()
-        assert server.recv(100) == b""
+        assert server.recv(100) == b""  # a goodbye: an end without one would raise
 
 
 def test_a_large_answer_leaves_nothing_behind(pair, server_tls):
@@ -249,6 +252,13 @@ def test_a_scope_is_no_part_of_a_name(pair, server_tls):
     with encrypted(peer, server_tls) as server:
         _, _, end = go_on(stream, server, never)
     assert end.words.endswith("certificate is not valid for 'fe80::1'.")
+
+
+def test_what_a_context_insists_on(trust):
+    """A certificate and its name are required; a server cannot make us wait while we write."""
+    assert trust.verify_mode is ssl.CERT_REQUIRED
+    assert trust.check_hostname
+    assert trust.options & ssl.OP_NO_RENEGOTIATION
 
 
 def test_a_file_without_certificates_is_an_oserror(tmp_path):
