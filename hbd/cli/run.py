@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import declare
 from hbd.config.model import ConfigError, Loaded
+from hbd.daemon.binding import BindError
 from hbd.daemon.daemon import Daemon
 from hbd.daemon.loading import load_now
-from hbd.daemon.mirror import BindError
 from hbd.daemon.teller import new_id
 from hbd.net.clock import Clock
 from hbd.report import messages

@@ -161,10 +161,13 @@ class Asked(Path):
 
     def adopt(self, settings: PeerSettings, now: int) -> None:
         super().adopt(settings, now)
-        self.session.adopt(settings)
+        self._adopt_session(settings)
         if self.asked is None and self.deadline is not None:
             spacing = self.timing.probe if self.is_probing else self.timing.interval
             self.deadline = min(self.deadline, self.last_sent + spacing)
+
+    def _adopt_session(self, settings: PeerSettings) -> None:
+        self.session.adopt(settings)
 
     def is_overdue(self, now: int) -> bool:
         return self.asked is None and super().is_overdue(now)
@@ -199,7 +202,7 @@ class Asked(Path):
 
     def compose(self, now: int, real: int, wall: int) -> bytes:
         sequence = self.sequence
-        datagram, token = self.session.compose(sequence, wall, self.state)
+        datagram, token = self._write(sequence, wall)
         if sequence == self.asked:
             self._await_reply(now)
         self._forget(sequence, now)
@@ -210,6 +213,9 @@ class Asked(Path):
         self.sequence = sequence + 1
         self.send_error = None
         return datagram
+
+    def _write(self, sequence: int, wall: int) -> tuple[bytes, int]:
+        return self.session.compose(sequence, wall, self.state)
 
     def annul_last(self) -> None:
         self._annul(self.sequence - 1)
@@ -259,7 +265,7 @@ class Asked(Path):
             )
             return self._refuse(Fact(Cause.BAD_REPLY, words))
         del self.unanswered[sequence]
-        self.session.accepted(answer, heartbeat.token)
+        self._accepted(answer, heartbeat)
         rtt = real - heartbeat.sent_real
         if 0 <= answer.dwell <= rtt:
             rtt -= answer.dwell
@@ -277,6 +283,9 @@ class Asked(Path):
         self.last_answered = max(self.last_answered, sequence)
         self._live(now, real)
         return Reception.LIFE, answer
+
+    def _accepted(self, answer: Answer, heartbeat: Heartbeat) -> None:
+        self.session.accepted(answer, heartbeat.token)
 
     def _strange(self, sequence: int) -> Reception:
         """Take a reply to a heartbeat that is not in question."""

@@ -19,7 +19,6 @@ from hbd.core.news import News
 from hbd.core.path import Path, Reception, Step
 from hbd.core.peer import Pause, Peer
 from hbd.core.roster import Change, Roster
-from hbd.core.session import Fact
 from hbd.core.timers import Timers
 from hbd.core.told import ANYWHERE
 from hbd.core.unwatched import UNWATCHED
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from hbd.core.address import Address
     from hbd.core.egress import EgressKey
-    from hbd.core.session import Answer
+    from hbd.core.session import Answer, Fact
 
 WITNESS_SPACING: Final = 20 * MILLISECOND
 """Witnesses of one egress, and a parent, are asked no more often, however many paths miss."""
@@ -76,7 +75,7 @@ class Fleet:
         now: int,
         wall: int,
         dice: Dice,
-        session: Callable[[PeerSettings], Any],
+        session: Callable[[PeerSettings, str], Any],
         start_grace: int = 10 * SECOND,
         tick: int = 0,
     ) -> None:
@@ -122,13 +121,19 @@ class Fleet:
 
     # -- settings -----------------------------------------------------------------------------
 
-    def apply(self, settings: Iterable[PeerSettings], renewed: Collection[str] = ()) -> Change:
+    def apply(
+        self,
+        settings: Iterable[PeerSettings],
+        renewed: Collection[str] = (),
+        replaced: Collection[str] = (),
+    ) -> Change:
         """Take over new settings; new paths wait for `resolved`.
 
-        `renewed`: names of keys whose octets are others now.
+        `renewed`: names of keys whose octets are others now. `replaced`: names of peers whose
+        sessions cannot go on, and so begin anew.
         """
         before, now = set(self.peers.values()), self.clock.now
-        change = self._roster.apply(settings, renewed)
+        change = self._roster.apply(settings, renewed, replaced)
         for peer in before.difference(self.peers.values()):
             self._news.forget(peer)
         for name in change.changed:
@@ -445,7 +450,8 @@ class Fleet:
 
     def _tell_peer(self, peer: Peer, *, on: bool) -> None:
         for path in peer.paths:
-            path.pause(on=on)
+            if path.pause(self.clock.now, on=on) and not on:
+                self._verdicts.begin_anew(path)
             self._timers.schedule(path)
 
     def _look_at_pause(self, peer: Peer) -> None:

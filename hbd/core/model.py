@@ -131,6 +131,8 @@ class Way(Enum):
 
     ASKED = auto()
     """Request and reply."""
+    CONNECTED = auto()
+    """Request and reply over a connection."""
     TOLD = auto()
     """It sends by itself, every so often or as agreed."""
     UNWATCHED = auto()
@@ -280,4 +282,6 @@ class PeerSettings:
         """How it is watched."""
         if self.expect is not None or self.protocol == "bfd":
             return Way.TOLD
+        if self.protocol in ("tcp", "mqtt"):
+            return Way.CONNECTED
         return Way.UNWATCHED if self.protocol == "plain" else Way.ASKED

@@ -261,8 +261,12 @@ class Path(Timer):
         """A sign of life has come: nothing is in question any more."""
         raise NotImplementedError
 
-    def pause(self, *, on: bool) -> None:
-        """Tell a peer that keeps a session with us that we do not judge it, or do again."""
+    def pause(self, _now: int, *, on: bool) -> bool:  # noqa: ARG002 - most need not know
+        """Tell a peer that keeps a session with us that we do not judge it, or do again.
+
+        Tells whether that session begins anew.
+        """
+        return False
 
     # -- facts --------------------------------------------------------------------------------
 

@@ -11,6 +11,9 @@ from hbd.core.timers import Timer
 if TYPE_CHECKING:
     from hbd.core.path import Path
 
+LEAVING: Final = (Cause.BFD_ADMIN_DOWN, Cause.GOODBYE)
+"""It stopped on purpose, and said so."""
+
 REFINEMENTS: Final = 3
 """So many times a cause may become known better within one state, each an entry."""
 
@@ -188,7 +191,8 @@ def _silent(down: list[Path]) -> Verdict:
         facts = [f"{path.address}: {fact.text}"]
         if path.lonely:
             facts.append(f"{path.address}: {_lonely(path)}")
-        verdicts.append(Verdict(State.DOWN, fact.cause, path.address, tuple(facts)))
+        state = State.LEFT if fact.cause in LEAVING else State.DOWN
+        verdicts.append(Verdict(state, fact.cause, path.address, tuple(facts)))
     return _worst(verdicts)
 
 

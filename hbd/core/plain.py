@@ -9,6 +9,8 @@ from hbd.core.model import Cause
 from hbd.core.session import Fact, Heard
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable
+
     from hbd.core.model import Dice, PeerSettings
 
 PAYLOAD: Final = b"heartbeat"
@@ -69,11 +71,19 @@ class PlainSession:
         words = f"sends {len(datagram)} octets that are not the payload: it is to send"
         return Fact(Cause.BAD_REPLY, words)
 
-    def expire(self) -> None:
-        """Nothing is kept that could."""
+    def keys(self, hosts: Collection[str]) -> tuple[Hashable, ...]:
+        """By the protocol, the port of ours where one is told from another, and the host."""
+        settings = self._settings
+        port = settings.port if settings.protocol == "plain" else None
+        return tuple((settings.protocol, port, host) for host in hosts)
 
-    def pause(self, *, on: bool) -> None:
+    def expire(self) -> bool:
+        """Nothing is kept that could."""
+        return False
+
+    def pause(self, *, on: bool) -> bool:  # noqa: ARG002 - either way
         """Nobody needs to know."""
+        return False
 
     def recognises(self, payload: bytes, _sequence: int, _token: int) -> bool:
         """Whether an ICMP error returned the beginning of our text."""

@@ -18,7 +18,7 @@ from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.hbd_tlv import HbdTlv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from hbd.core.address import Address
     from hbd.wire.auth import Key
@@ -35,6 +35,7 @@ REFUSED: Final = 1_024
 
 UNKNOWN_TTL: Final = 255
 """Where the TTL of the request could not be read (RFC 5357 4.2.1)."""
+
 
 @dataclass(slots=True)
 class _Session:
@@ -65,6 +66,10 @@ class Reflector:
         self.accepts = accepts
         self.keys: Callable[[str], Collection[Key]] = lambda _: ()
         """The keys of which an address must have used one; none: it is answered in open mode."""
+        self.roaming: Mapping[str, Collection[Key]] = {}
+        """By name: the keys with which anybody is answered who is not accepted otherwise."""
+        self.signed_by: str | None = None
+        """By the name of which of these the last request was signed, if it was answered for it."""
         self.estimate = ntp.UNKNOWN_ERROR
         self.announcement = HbdTlv(
             flags=hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL,
@@ -110,17 +115,22 @@ class Reflector:
         `destination` is the address in the datagram's header. `received` and `wall`, the moment of
         sending, are nanoseconds since 1970, `now` is monotonic.
         """
-        host = host_of(source)
+        host, self.signed_by = host_of(source), None
+        is_known = self.accepts(host)
         reason = (
             _too_short(datagram)
             or self._wrong_way(source, destination)
-            or self._stranger(host)
+            or (None if is_known or self.roaming else self._stranger(host))
             or self._buckets.refuses((host, destination), now)
         )
-        keys = () if reason else self.keys(host)
-        key = next((key for key in keys if stamp.is_signed(datagram, key)), None)
-        if reason is None and keys and key is None:
-            reason = "hmac"
+        key = None
+        if reason is None and is_known:
+            keys = self.keys(host)
+            key = next((key for key in keys if stamp.is_signed(datagram, key)), None)
+            reason = "hmac" if keys and key is None else None
+        if reason is None and key is None and self.roaming:
+            key = self._roaming_key(datagram)
+            reason = None if is_known or key is not None else self._stranger(host)
         # A replay window has its place here, before a session is touched.
         reason = (
             reason
@@ -162,9 +172,15 @@ class Reflector:
             return "multicast"
         return None
 
-    def _stranger(self, host: str) -> str | None:
-        if self.accepts(host):
-            return None
+    def _roaming_key(self, datagram: bytes) -> Key | None:
+        for name, keys in self.roaming.items():
+            for key in keys:
+                if stamp.is_signed(datagram, key):
+                    self.signed_by = name
+                    return key
+        return None
+
+    def _stranger(self, host: str) -> str:
         if host not in self._refused and len(self._refused) < REFUSED:
             self._refused.add(host)
             self._newly_refused.append(host)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core.asked import Asked
+from hbd.core.connected import Connected
 from hbd.core.model import Way
 from hbd.core.peer import Peer
 from hbd.core.told import ANYWHERE, Told
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 WATCHED: Final[dict[Way, Callable[[str, Peer, Any], Path]]] = {
     Way.ASKED: Asked,
+    Way.CONNECTED: Connected,
     Way.TOLD: Told,
     Way.UNWATCHED: Unwatched,
 }
@@ -42,7 +44,7 @@ class Change(NamedTuple):
 class Roster:
     """The peers by name and the paths by address."""
 
-    def __init__(self, clock: Clock, session: Callable[[PeerSettings], Any]) -> None:
+    def __init__(self, clock: Clock, session: Callable[[PeerSettings, str], Any]) -> None:
         self.peers: dict[str, Peer] = {}
         self._clock: Final = clock
         self._session: Final = session
@@ -57,10 +59,16 @@ class Roster:
         """Give what lies between us and the peer."""
         return self.peers.get(peer.settings.via) if peer.settings.via is not None else None
 
-    def apply(self, settings: Iterable[PeerSettings], renewed: Collection[str]) -> Change:
+    def apply(
+        self,
+        settings: Iterable[PeerSettings],
+        renewed: Collection[str],
+        replaced: Collection[str],
+    ) -> Change:
         """Take over new settings: what is the same path goes on, with all that is known of it.
 
-        `renewed`: names of keys whose octets are others now.
+        `renewed`: names of keys whose octets are others now; `replaced`: of peers whose paths are
+        others now.
         """
         wanted = {one.name: one for one in settings}
         removed = [name for name in self.peers if name not in wanted]
@@ -68,11 +76,15 @@ class Roster:
         changed = [
             name
             for name, peer in self.peers.items()
-            if name in wanted and (wanted[name] != peer.settings or wanted[name].key in renewed)
+            if name in wanted
+            and (wanted[name] != peer.settings or wanted[name].key in renewed or name in replaced)
         ]
         for name in removed:
             self._remove(self.peers.pop(name))
         for name in changed:
+            if name in replaced:
+                self._remove(self.peers[name])
+                self.peers[name].paths.clear()
             self._change(self.peers[name], wanted[name], renewed)
         for name in added:
             peer = self.peers[name] = Peer(wanted[name], self._clock.wall, self._clock.real)
@@ -120,7 +132,7 @@ class Roster:
 
     def _watch(self, address: str, peer: Peer) -> Path:
         watched = WATCHED[peer.settings.way]
-        return watched(address, peer, self._session(peer.settings))
+        return watched(address, peer, self._session(peer.settings, address))
 
     def _relate(self) -> None:
         for peer in self.peers.values():
@@ -152,4 +164,6 @@ def _is_same_path(before: PeerSettings, after: PeerSettings) -> bool:
 
 
 def _identity(settings: PeerSettings) -> tuple[Hashable, ...]:
-    return settings.port, settings.protocol, settings.key, settings.way
+    bfd = settings.bfd
+    session = settings.send is None, bfd.auth, bfd.key_id, bfd.multihop
+    return settings.port, settings.protocol, settings.key, settings.way, session

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable
+
     from hbd.core.model import Cause, PeerSettings, State
 
 
@@ -85,11 +87,17 @@ class Beats(Protocol):
     def read(self, datagram: bytes, real: int, ttl: int | None, silent_for: int) -> Heard | Fact:
         """Take what has come, after a silence of so long; or say why it counts for nothing."""
 
-    def expire(self) -> None:
-        """The peer was silent for longer than our patience."""
+    def keys(self, hosts: Collection[str]) -> tuple[Hashable, ...]:
+        """By what something that comes is known to be for this session."""
 
-    def pause(self, *, on: bool) -> None:
-        """An operator took the peer out of judgement, or back; or we stop."""
+    def expire(self) -> bool:
+        """The peer was silent for longer than our patience; tell whether it is to know at once."""
+
+    def pause(self, *, on: bool) -> bool:
+        """An operator took the peer out of judgement, or back; or we stop.
+
+        Tells whether the peer is to know at once, and begins anew after it.
+        """
 
     def recognises(self, payload: bytes, sequence: int, token: int) -> bool:
         """Whether octets that an ICMP error returned are the beginning of a heartbeat of ours."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.address import host_of
-from hbd.core.model import PROBE_SPACING, SECOND, Cause
+from hbd.core.model import PROBE_SPACING, SECOND, Cause, State
 from hbd.core.path import Path, Reception, Step
 from hbd.core.session import Fact
 
@@ -24,13 +24,13 @@ ANYWHERE: Final = "anywhere"
 """Stands for the address of a peer that is known by its key, wherever it comes from."""
 
 DOUBTED, LAST, EXHAUSTED = 1, 2, 3
-"""How far a silence has gone: others are asked, have had their time, nothing is awaited any more."""
+"""How far a silence has gone: others are asked, have had their time, nothing more is awaited."""
 
 
 class Told(Path):
     """A path that is heard every so often, or silent."""
 
-    __slots__ = ("beat_at", "heard", "look_at", "session")
+    __slots__ = ("beat_at", "heard", "look_at", "session", "spoke")
 
     is_askable = False
 
@@ -39,6 +39,8 @@ class Told(Path):
         self.session = session
         self.heard = 0
         """The last sign of life, or since when one is waited for."""
+        self.spoke = 0
+        """When anything came last that was no nonsense."""
         self.look_at = 0
         """When to look again at a silence that has had its verdict."""
         self.beat_at: int | None = None
@@ -76,9 +78,8 @@ class Told(Path):
     def keys(self) -> tuple[Hashable, ...]:
         settings = self.peer.settings
         if self.address == ANYWHERE:
-            return ((settings.protocol, settings.key, settings.stamp.ssid),)
-        place = settings.bfd.multihop if settings.protocol == "bfd" else settings.port
-        return tuple((settings.protocol, place, host_of(target)) for target in self.targets)
+            return ((ANYWHERE, settings.key, settings.stamp.ssid),)
+        return self.session.keys([host_of(target) for target in self.targets])
 
     def begin(self, now: int, judge_from: int) -> None:
         super().begin(now, judge_from)
@@ -117,7 +118,8 @@ class Told(Path):
             return Step.DOUBT if self.missed == DOUBTED else Step.LAST
         if self.is_exhausted and self.send_error is not None:
             self.send_error = None  # it had its time
-        self.session.expire()
+        if self.session.expire():
+            self.beat_at = now
         self.missed = EXHAUSTED
         self.is_put_off = False
         self.rising = 0
@@ -168,9 +170,10 @@ class Told(Path):
     def receive(
         self, datagram: bytes, now: int, real: int, ttl: int | None = None
     ) -> tuple[Reception, Answer | None]:
-        heard = self.session.read(datagram, real, ttl, now - self.heard)
+        heard = self.session.read(datagram, real, ttl, now - self.spoke)
         if isinstance(heard, Fact):
             return self._refuse(heard)
+        self.spoke = now
         self.figures.received += 1
         if heard.reply:
             self.beat_at = now
@@ -188,10 +191,13 @@ class Told(Path):
         return reception, None
 
     def _say(self, fault: Fact, now: int) -> Reception:
+        """The peer says that it is not up: the end of what was, or how most sessions begin."""
         if fault.cause is Cause.OWN_STALL:
             self.send_error = fault
         else:
             self.bad = fault
+        if self.state is not State.UP and fault.cause is not Cause.BFD_ADMIN_DOWN:
+            return Reception.THERE
         if not self.is_exhausted:
             self.missed = EXHAUSTED
             self.first_missed = now
@@ -208,11 +214,11 @@ class Told(Path):
         self.send_error = None
         self._schedule()
 
-    def pause(self, *, on: bool) -> None:
-        self.session.pause(on=on)
-        if self.deadline is not None and self.session.spacing() is not None:
-            self.beat_at = self.deadline = 0
-        # What is said next says so.
+    def pause(self, now: int, *, on: bool) -> bool:
+        begins_anew = self.session.pause(on=on)
+        if begins_anew and self.deadline is not None:
+            self.beat_at = self.deadline = now
+        return begins_anew
 
     # -- verdicts -----------------------------------------------------------------------------
 

@@ -61,6 +61,11 @@ class Verdicts:
         """Watch a path that has not been watched, or from which nothing is known any more."""
         self._begin(path, self.delay(path), max(self._grace_until, path.judge_from))
 
+    def begin_anew(self, path: Path) -> None:
+        """Its session begins anew, by a word of ours."""
+        path.give(State.UNKNOWN)
+        self._begin_anew(path, 0)
+
     def _begin_anew(self, path: Path, delay: int) -> None:
         now = self._clock.now
         self._begin(path, delay, max(self._grace_until, now + path.patience))
@@ -105,6 +110,8 @@ class Verdicts:
             self._timers.schedule(path)
         elif path.state is not State.DOWN:
             self._condemn(path, next_hop)
+        elif not path.is_askable:
+            self.refresh(path.peer)  # what it says may be another by now
 
     def _lead(self, path: Path, key: EgressKey) -> None:
         if path.egress is not None:

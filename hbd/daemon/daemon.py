@@ -14,14 +14,17 @@ from hbd import __version__
 from hbd.core.fleet import Fleet, Restored
 from hbd.core.model import MILLISECOND, SECOND
 from hbd.core.reflector import Reflector
-from hbd.core.stamp import StampSession, Station
+from hbd.core.stamp import Station
+from hbd.core.told import ANYWHERE
+from hbd.daemon.binding import BindError
 from hbd.daemon.desk import Desk
-from hbd.daemon.keys import by_host, read_keys, renew
-from hbd.daemon.mirror import Mirror, accepts
+from hbd.daemon.keys import by_host, read_keys, read_passwords, renew, roaming
+from hbd.daemon.mirror import Heard, Mirror, accepts
 from hbd.daemon.monitor import Monitor
 from hbd.daemon.names import Names
 from hbd.daemon.poller import Poller
 from hbd.daemon.reloading import Reloading
+from hbd.daemon.sessions import Sessions
 from hbd.daemon.teller import Teller, new_id
 from hbd.net.clock import Clock
 from hbd.net.resolver import Resolver
@@ -34,10 +37,9 @@ from hbd.report.store import Store, StoreTakenError
 from hbd.wire import ntp, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from hbd.config.model import Configuration, Listen, Loaded
-    from hbd.core.model import PeerSettings
     from hbd.core.path import Path
     from hbd.core.roster import Change
     from hbd.report.sink import Sink
@@ -74,11 +76,14 @@ class Daemon:
         self.station: Final = Station(node, int.from_bytes(os.urandom(8), "big"), dice)
         self.started: Final = self.clock.wall()
         self._started_real: Final = self.clock.now()
+        passwords = read_passwords(configuration, environ)
+        self._sessions: Final = Sessions(self.station, self._keys, passwords)
+        self._sessions.node = node
         self.fleet: Final = Fleet(
             now=self.clock.now(),
             wall=self.clock.wall(),
             dice=dice,
-            session=self._session,
+            session=self._sessions,
             start_grace=configuration.start_grace,
             tick=TICK,
         )
@@ -90,6 +95,7 @@ class Daemon:
             incarnation=self.station.incarnation,
         )
         self.mirror: Final = Mirror(self.reflector, self.clock, self.poller)
+        self.mirror.heard = self._hear_request
         self.monitor: Final = Monitor(self.fleet, self.clock, self.poller, Routes())
         self._resolver: Final = Resolver()
         self.names: Final = Names(self.fleet, self._resolver)
@@ -117,10 +123,6 @@ class Daemon:
         self._next_beat = 0
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._loaded: Final = loaded
-
-    def _session(self, settings: PeerSettings) -> StampSession:
-        keys = None if settings.key is None else self._keys[settings.key]
-        return StampSession(settings, self.station, keys)
 
     # -- start and stop -----------------------------------------------------------------------
 
@@ -175,6 +177,7 @@ class Daemon:
         for listen, bound in opened.items():
             if listen not in usable:
                 self.notifier.store(bound.fileno(), stored_name(listen))
+        self.monitor.ears.replace(self.configuration, self.teller.warn)
 
     def _say_start(self, last_moment: int | None) -> None:
         wall = self.clock.wall()
@@ -195,8 +198,14 @@ class Daemon:
     def take_over(self, configuration: Configuration) -> Change:
         """Use another configuration from now on; BindError or ConfigError, and nothing changed."""
         read = read_keys(configuration, self._environ)
+        passwords = read_passwords(configuration, self._environ)
         before = set(self.mirror.sockets)
-        opened = self.mirror.replace(configuration.listen, self.teller.warn)
+        self.monitor.ears.replace(configuration, self.teller.warn)
+        try:
+            opened = self.mirror.replace(configuration.listen, self.teller.warn)
+        except BindError:
+            self.monitor.ears.replace(self.configuration, self.teller.warn)
+            raise
         for listen in before.difference(self.mirror.sockets):
             self.notifier.remove(stored_name(listen))
         for listen in opened:
@@ -204,7 +213,9 @@ class Daemon:
         self.configuration = configuration
         self._take_name(configuration.node)
         self.fleet.start_grace = configuration.start_grace
-        change = self.fleet.apply(configuration.peers, renew(self._keys, read))
+        change = self.fleet.apply(
+            configuration.peers, renew(self._keys, read), self._sessions.renew(passwords)
+        )
         self.teller.take_peers(change.removed)
         self.take_paths()
         _settle()
@@ -239,6 +250,15 @@ class Daemon:
         self.reflector.own = {target[:2] for target in targets}
         keys = by_host(paths, self._keys)
         self.reflector.keys = lambda host: keys.get(host, ())
+        self.reflector.roaming = roaming(paths, self._keys)
+
+    def _hear_request(self, request: Heard) -> None:
+        """A heartbeat of another was answered: it may be of a peer that is told about."""
+        keys: list[Hashable] = [("stamp", None, request.host)]
+        keys += [(ANYWHERE, request.key, ssid) for ssid in (request.ssid, None) if request.key]
+        for key in keys:
+            for path in self.fleet.known_by(key):
+                self.fleet.heard(path, b"", request.real)
 
     def _hear_signals(self) -> None:
         self._wake_reader.setblocking(False)  # noqa: FBT003 - its only argument
@@ -260,6 +280,7 @@ class Daemon:
         while not self.stopping:
             self._turn()
         self.notifier.stopping()
+        self.monitor.farewell()
         self.reloading.cancel()
         wall = self.clock.wall()
         self.teller.snapshot("stop")
@@ -275,9 +296,10 @@ class Daemon:
         now, wall = self.clock.now(), self.clock.wall()
         self.fleet.turn(now, wall)
         self._look_for_suspension()
+        self.poller.call(ready, first=True)
         self._drain(now, wall)
         self.monitor.carry_out(self.teller.tell)
-        self.poller.call(ready)
+        self.poller.call(ready, first=False)
         self.reloading.work(now)
         self.names.ask(now)
         self.monitor.carry_out(self.teller.tell)

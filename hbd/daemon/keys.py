@@ -9,6 +9,7 @@ from hbd.config import passwords
 from hbd.config.keys import read_all
 from hbd.core.address import host_of
 from hbd.core.stamp import Keys
+from hbd.core.told import ANYWHERE
 from hbd.wire.auth import Key
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ def renew(keys: dict[str, Keys], read: dict[str, Keys]) -> set[str]:
 def _told_by(keys: Keys) -> list[bytes]:
     """Tell keys apart by what they sign: the secrets themselves are not kept."""
     return [key.sign(b"") for key in (keys.sign, *keys.accept)]
+
+
+def roaming(paths: Iterable[Path], keys: Mapping[str, Keys]) -> dict[str, tuple[Key, ...]]:
+    """Give by name the keys by which peers are known that may come from anywhere."""
+    names = {path.peer.settings.key for path in paths if path.address == ANYWHERE}
+    return {name: keys[name].accept for name in names if name is not None}
 
 
 def by_host(paths: Iterable[Path], keys: Mapping[str, Keys]) -> dict[str, tuple[Key, ...]]:

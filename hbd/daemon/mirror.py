@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.config.model import Accept, Listen
 from hbd.core.address import host_of
+from hbd.core.model import SECOND
+from hbd.daemon.binding import BindError, open_at
 from hbd.net.reflecting import ReflectorSocket
+from hbd.wire import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -18,17 +20,27 @@ if TYPE_CHECKING:
     from hbd.core.reflector import Reflector
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
+    from hbd.net.reflecting import Request
 
 BATCH: Final = 32
 """Requests answered at a time: more would make the last wait and its timestamp old."""
 BATCHES: Final = 4
 """So many in a turn, about a millisecond: a flood leaves the rest of the turn its time."""
 
-NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
+LATEST: Final = 1 * SECOND
+"""No request waits longer in a socket that is read in every turn: a stamp from before is a step of
+the wall clock."""
 
 
-class BindError(Exception):
-    """An address of `listen:` cannot be bound; says what to do."""
+class Heard(NamedTuple):
+    """A request that was answered."""
+
+    host: str
+    real: int
+    """When it came, monotonic."""
+    key: str | None
+    """The name of the key that was its only credential."""
+    ssid: int | None
 
 
 class Mirror:
@@ -37,6 +49,8 @@ class Mirror:
     def __init__(self, reflector: Reflector, clock: Clock, poller: Poller) -> None:
         self.reflector: Final = reflector
         self.sockets: dict[Listen, ReflectorSocket] = {}
+        self.heard: Callable[[Heard], None] = lambda _: None
+        """Called with each request that was answered."""
         self._clock: Final = clock
         self._poller: Final = poller
 
@@ -69,13 +83,8 @@ class Mirror:
     def _bind(
         self, listen: Listen, kept: int | None, warn: Callable[[str], None], *, shared: bool
     ) -> ReflectorSocket | None:
-        try:
-            return ReflectorSocket(listen.address, listen.port, fd=kept, shared=shared)
-        except OSError as error:
-            if listen.address == "::" and error.errno in NO_IPV6:
-                warn(f"listen: [::]:{listen.port} is left out: this machine has no IPv6")
-                return None
-            raise BindError(_advice(listen, error)) from error
+        address, port = listen.address, listen.port
+        return open_at(listen, lambda: ReflectorSocket(address, port, fd=kept, shared=shared), warn)
 
     def adopt(self, listens: Iterable[Listen], opened: dict[Listen, ReflectorSocket]) -> None:
         """Use what was opened, and close what is listened on no more."""
@@ -85,7 +94,7 @@ class Mirror:
             closing.close()
         for listen, bound in opened.items():
             self.sockets[listen] = bound
-            self._poller.watch(bound.fileno(), lambda bound=bound: self._answer(bound))  # type: ignore[misc]
+            self._poller.watch(bound.fileno(), partial(self._answer, bound), first=True)
         self.reflector.ports = {listen.port for listen in self.sockets}
 
     def replace(self, listens: Collection[Listen], warn: Callable[[str], None]) -> list[Listen]:
@@ -105,6 +114,18 @@ class Mirror:
             raise
         self.adopt(listens, opened)
         return list(opened)
+
+    def _tell(self, request: Request, now: int, wall: int) -> None:
+        real = now if request.stamp is None else min(now, now - (wall - request.stamp))
+        name = self.reflector.signed_by
+        is_signed = name is not None
+        told = Heard(
+            host_of(request.source),
+            max(real, now - LATEST),
+            name,
+            stamp.ssid(request.datagram, authenticated=is_signed) if is_signed else None,
+        )
+        self.heard(told)
 
     def drops(self) -> int:
         """Count the requests the kernel has dropped for want of room."""
@@ -134,6 +155,7 @@ class Mirror:
                 )
                 if reply is not None:
                     bound.send(reply, request)
+                    self._tell(request, now, wall)
             if len(requests) < BATCH:
                 return
 
@@ -154,22 +176,3 @@ def accepts(
         return any(address in prefix for prefix in prefixes)
 
     return is_within
-
-
-def _advice(listen: Listen, error: OSError) -> str:
-    at = f"[{listen.address}]" if ":" in listen.address else listen.address
-    place = f"cannot listen on {at}:{listen.port}: {error.strerror}"
-    match error.errno:
-        case errno.EACCES | errno.EPERM:
-            return (
-                f"{place}: ports below 1024 need root or CAP_NET_BIND_SERVICE;"
-                " set `listen:` to a port from 1024 on, or to [] to answer nobody"
-            )
-        case errno.EADDRINUSE:
-            return (
-                f"{place}: another program, perhaps another hbd, listens there"
-                f" (ss -ulpn 'sport = :{listen.port}'); stop it or change `listen:`"
-            )
-        case errno.EADDRNOTAVAIL:
-            return f"{place}: the address is not on this machine (ip address); correct `listen:`"
-    return f"{place}; correct `listen:`"

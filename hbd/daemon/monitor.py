@@ -9,10 +9,13 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core import icmp
+from hbd.core.connected import Connected
 from hbd.core.egress import EgressKey
 from hbd.core.fleet import Ask, Examine, Fleet
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings
 from hbd.core.session import Fact
+from hbd.daemon.ears import Ears
+from hbd.daemon.streams import Streams
 from hbd.net.resolver import numeric
 from hbd.net.routes import NoRouteError, Route, Routes
 from hbd.net.sender import SenderSocket
@@ -60,13 +63,20 @@ NO_ROOM: Final = {
 IPV6_OFF: Final = {errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
 
-class Way(NamedTuple):
+BFD_PORTS: Final = range(49_152, 65_536)
+"""RFC 5881 4. One port for all sessions of an outlet, as FRR has it: they are told apart by their
+discriminators, and a socket a session would be one more to read in each turn."""
+
+
+class Outlet(NamedTuple):
     """What a sender socket is bound to: paths that leave alike share one."""
 
     family: socket.AddressFamily
     interface: str | None
     source: str | None
     dscp: int | None
+    is_bfd: bool
+    """It has a port from BFD's range (RFC 5881 4)."""
 
 
 class Monitor:
@@ -83,14 +93,25 @@ class Monitor:
         self._clock: Final = clock
         self._poller: Final = poller
         self._routes: Final = routes
-        self._senders: dict[Way, SenderSocket] = {}
+        self.streams: Final = Streams(fleet, clock, poller)
+        self.ears: Final = Ears(fleet, clock, poller)
+        self._senders: dict[Outlet, SenderSocket] = {}
         self._unhurried: deque[Path] = deque()
         self._refused_by: dict[str, int] = {}
         """When a next hop last sent an ICMP error about a heartbeat."""
         self._drained = clock.now()
         self._drops_checked = 0
 
+    def farewell(self) -> None:
+        """Tell the peers that keep a session with us that we go."""
+        for peer in self.fleet.peers.values():
+            for path in peer.paths:
+                if path.target is not None and path.pause(self.fleet.clock.now, on=True):
+                    self._send(path)
+        self.streams.close()
+
     def close(self) -> None:
+        self.ears.close()
         for sender in self._senders.values():
             self._poller.unwatch(sender.fileno())
             sender.close()
@@ -98,9 +119,12 @@ class Monitor:
 
     def keep_only(self, settings: Iterable[PeerSettings]) -> None:
         """Close the sockets by which no peer of these leaves any more."""
-        used = {(one.interface, one.source, one.dscp) for one in settings}
-        for way in [way for way in self._senders if way[1:] not in used]:
-            self._close(way)
+        used = {_outlet(one, socket.AF_INET)[1:] for one in settings}
+        for outlet in [outlet for outlet in self._senders if outlet[1:] not in used]:
+            self._close(outlet)
+        paths = [path for peer in self.fleet.peers.values() for path in peer.paths]
+        self.streams.keep_only(paths)
+        self.ears.keep_only(paths)
 
     # -- what arrived -------------------------------------------------------------------------
 
@@ -123,6 +147,8 @@ class Monitor:
                     break
             else:
                 empty = False
+        self.ears.drain(self._drained, now, wall)
+        self.streams.look()
         self._drained = now
         self._check_drops(now)
         return empty
@@ -131,7 +157,7 @@ class Monitor:
         if now - self._drops_checked < DROPS_SPACING:
             return
         self._drops_checked = now
-        drops = sum(sender.drops() for sender in self._senders.values())
+        drops = sum(sender.drops() for sender in self._senders.values()) + self.ears.drops()
         if drops > self.drops:
             self.fleet.lost_some()
         self.drops = drops
@@ -202,38 +228,43 @@ class Monitor:
         target = path.target
         if target is None or path.deadline is None:
             return  # removed, or unresolved, since it was asked for
-        datagram = self.fleet.compose(path, self._clock.now(), self._clock.wall())
-        way = _way(path.peer.settings, target)
-        try:
-            refusal = self._sender(way).send(datagram, target)
-        except OSError as error:
-            refusal = _known(error)
+        outlet = _outlet(path.peer.settings, _family(target))
+        datagram = b""
+        if isinstance(path, Connected):
+            refusal = self.streams.send(path)
+        else:
+            datagram = self.fleet.compose(path, self._clock.now(), self._clock.wall())
+            try:
+                refusal = self._sender(outlet).send(datagram, target)
+            except OSError as error:
+                refusal = _known(error)
         if refusal is None:
             return
         self.weather[errno.errorcode.get(refusal, str(refusal))] += 1
-        if refusal in OWN_LINK | NO_ROUTE and way.interface is not None:
-            self._close(way)  # bound to an interface that is gone: a new one has another index
+        if refusal in OWN_LINK | NO_ROUTE and outlet.interface is not None:
+            self._close(outlet)  # bound to an interface that is gone: a new one has another index
         if refusal != errno.ECONNREFUSED:
-            self.fleet.send_failed(path, _fault(refusal, path, way, len(datagram)))
+            self.fleet.send_failed(path, _fault(refusal, path, outlet, len(datagram)))
         if refusal in NO_ROOM:
             self.fleet.lost_some()
 
-    def _sender(self, way: Way) -> SenderSocket:
-        sender = self._senders.get(way)
+    def _sender(self, outlet: Outlet) -> SenderSocket:
+        sender = self._senders.get(outlet)
         if sender is None:
             sender = SenderSocket(
-                way.family,
-                interface=way.interface,
-                source=way.source,
-                dscp=way.dscp,
+                outlet.family,
+                interface=outlet.interface,
+                source=outlet.source,
+                dscp=outlet.dscp,
                 forbidden_ports=self.forbidden_ports,
+                ports=BFD_PORTS if outlet.is_bfd else None,
             )
-            self._senders[way] = sender
+            self._senders[outlet] = sender
             self._poller.watch(sender.fileno(), _nothing)
         return sender
 
-    def _close(self, way: Way) -> None:
-        sender = self._senders.pop(way, None)
+    def _close(self, outlet: Outlet) -> None:
+        sender = self._senders.pop(outlet, None)
         if sender is not None:
             self._poller.unwatch(sender.fileno())
             sender.close()
@@ -298,9 +329,13 @@ def _nothing() -> None:
     """Sender sockets are drained in every turn, whatever woke it."""
 
 
-def _way(settings: PeerSettings, target: Address) -> Way:
-    family = socket.AF_INET if len(target) == 2 else socket.AF_INET6  # noqa: PLR2004 - Python's form
-    return Way(family, settings.interface, settings.source, settings.dscp)
+def _family(target: Address) -> socket.AddressFamily:
+    return socket.AF_INET if len(target) == 2 else socket.AF_INET6  # noqa: PLR2004 - Python's form
+
+
+def _outlet(settings: PeerSettings, family: socket.AddressFamily) -> Outlet:
+    is_bfd = settings.protocol == "bfd"
+    return Outlet(family, settings.interface, settings.source, settings.dscp, is_bfd)
 
 
 def _known(error: OSError) -> int:
@@ -310,14 +345,14 @@ def _known(error: OSError) -> int:
     return error.errno
 
 
-def _fault(refusal: int, path: Path, way: Way, size: int) -> Fact:
+def _fault(refusal: int, path: Path, outlet: Outlet, size: int) -> Fact:
     """Say why a heartbeat of `size` octets did not leave."""
     words = f"{os.strerror(refusal)} ({errno.errorcode.get(refusal, refusal)})"
     address = path.target[0] if path.target is not None else path.address
-    bound = way.interface or way.source or "the interface"
-    no_address = refusal == errno.EADDRNOTAVAIL and way.source is not None
+    bound = outlet.interface or outlet.source or "the interface"
+    no_address = refusal == errno.EADDRNOTAVAIL and outlet.source is not None
     rows = (
-        (no_address, Cause.OWN_LINK, f"source: {way.source} is no address of this machine"),
+        (no_address, Cause.OWN_LINK, f"source: {outlet.source} is no address of this machine"),
         (refusal in OWN_LINK, Cause.OWN_LINK, f"cannot send by {bound}: {words}"),
         (refusal in NO_ROUTE, Cause.NO_ROUTE, f"no route to {address}: {words}"),
         (refusal in IPV6_OFF, Cause.NO_ROUTE, f"no route to {address}: no IPv6 on this machine"),

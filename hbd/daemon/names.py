@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import SECOND
+from hbd.core.told import ANYWHERE
 from hbd.net.resolver import Resolver, numeric
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Names:
         """Take over the paths there are now; those with numeric addresses are resolved at once."""
         before, self._paths = self._paths, {}
         for path in paths:
+            if path.address == ANYWHERE:
+                continue
             name = path.address, path.peer.settings.port
             if name not in before:
                 if path.targets:

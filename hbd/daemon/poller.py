@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import select
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_BATCH: Final = 64
 
 
 class Poller:
@@ -17,20 +15,33 @@ class Poller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
+        self._first: set[int] = set()
 
     def watch(
-        self, fd: int, callback: Callable[[], None], *, read: bool = True, write: bool = False
+        self,
+        fd: int,
+        callback: Callable[[], None],
+        *,
+        read: bool = True,
+        write: bool = False,
+        first: bool = False,
     ) -> None:
-        """Call back whenever fd is readable, or writable; again to change what is waited for."""
+        """Call back whenever fd is readable, or writable; again to change what is waited for.
+
+        `first`: what is read there is to be known before anything is judged.
+        """
         events = (select.EPOLLIN if read else 0) | (select.EPOLLOUT if write else 0)
         if fd in self._callbacks:
             self._epoll.modify(fd, events)
         else:
             self._epoll.register(fd, events)
         self._callbacks[fd] = callback
+        if first:
+            self._first.add(fd)
 
     def unwatch(self, fd: int) -> None:
         """Forget a descriptor; one that was closed already has forgotten itself."""
+        self._first.discard(fd)
         if self._callbacks.pop(fd, None) is not None:
             try:
                 self._epoll.unregister(fd)
@@ -42,12 +53,12 @@ class Poller:
         # epoll_wait counts in milliseconds, select in microseconds: it waits for both.
         timeout = None if nanoseconds is None else max(nanoseconds, 0) / 1e9
         select.select([self._epoll], (), (), timeout)
-        return [fd for fd, _ in self._epoll.poll(0, _BATCH)]
+        return [fd for fd, _ in self._epoll.poll(0, max(len(self._callbacks), 1))]
 
-    def call(self, ready: list[int]) -> None:
-        """Call back for each, but for those that were closed by a callback before."""
+    def call(self, ready: list[int], *, first: bool) -> None:
+        """Call back for each of one kind, but for those that were closed by a callback before."""
         for fd in ready:
-            callback = self._callbacks.get(fd)
+            callback = self._callbacks.get(fd) if (fd in self._first) is first else None
             if callback is not None:
                 callback()
 

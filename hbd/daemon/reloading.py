@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from hbd.config.model import ConfigError, Loaded, Problem
 from hbd.core.model import SECOND
+from hbd.daemon.binding import BindError
 from hbd.daemon.loading import Loading, Outcome
-from hbd.daemon.mirror import BindError
 from hbd.daemon.teller import new_id
 from hbd.report import messages
 

@@ -54,8 +54,10 @@ class SenderSocket:
         source: str | None = None,
         dscp: int | None = None,
         forbidden_ports: Collection[int] = (),
+        ports: range | None = None,
     ) -> None:
-        self._socket = _bound(family, interface, source, forbidden_ports)
+        """`ports`: of which its own must be; None: any that the kernel picks."""
+        self._socket = _bound(family, interface, source, forbidden_ports, ports)
         measure(self._socket)
         _hear_errors(self._socket)
         if dscp is not None:
@@ -136,6 +138,7 @@ def _bound(
     interface: str | None,
     source: str | None,
     forbidden_ports: Collection[int],
+    ports: range | None,
 ) -> socket.socket:
     """Return a socket bound to a port the kernel picks, though to none of the forbidden ones."""
     local = ("", 0) if source is None else numeric(source, 0)
@@ -148,6 +151,9 @@ def _bound(
             refused.append(opened)
             if interface is not None:
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+            if ports is not None:
+                _bind_within(opened, local, ports)
+                return refused.pop()
             opened.bind(local)
             if opened.getsockname()[1] not in forbidden_ports:
                 return refused.pop()
@@ -155,6 +161,19 @@ def _bound(
     finally:
         for opened in refused:
             opened.close()
+
+
+def _bind_within(opened: socket.socket, local: Address, ports: range) -> None:
+    """Bind to a free port of these, the last first: the kernel gives out others from the first."""
+    for port in reversed(ports):
+        try:
+            opened.bind((local[0], port, *local[2:]))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _hear_errors(opened: socket.socket) -> None:

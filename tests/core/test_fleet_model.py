@@ -41,7 +41,7 @@ class FleetModel(RuleBasedStateMachine):
         grace=st.sampled_from([0, 10 * SECOND]),
     )
     def begin(self, seed, chosen, grace):
-        self.world = World(seed, session=lambda _: NumberSession(), start_grace=grace)
+        self.world = World(seed, session=lambda *_: NumberSession(), start_grace=grace)
         self.world.watchers.append(self.see)
         self.settings = [
             peer(f"10.0.0.{n}", timing=timing, via="10.0.0.0" if n == 5 else None)

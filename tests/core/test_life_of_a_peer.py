@@ -124,7 +124,7 @@ def test_new_session_while_a_heartbeat_is_in_question(how):
     station = Station("monitor", 1, Random(1))  # noqa: S311 - to be replayed
     both = old, new = Key(b"old" * 8), Key(b"new" * 8)
     keys = Keys(old, (old,))
-    world = World(1, session=lambda one: StampSession(one, station, keys if one.key else None))
+    world = World(1, session=lambda one, _: StampSession(one, station, keys if one.key else None))
     world.reflect = lambda datagram, wall: reflect(
         datagram, wall, key=next((key for key in both if stamp.is_signed(datagram, key)), None)
     )

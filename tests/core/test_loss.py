@@ -208,7 +208,7 @@ def test_dwell_time_is_not_rtt():
         def read(self, datagram):
             return super().read(datagram)._replace(dwell=3 * MILLISECOND)
 
-    world = World(1, session=lambda _: Holding())
+    world = World(1, session=lambda *_: Holding())
     world.watch(peer(A), link=Link(delay=4 * MILLISECOND))
     world.run(2 * SECOND)
     assert world.path(A).figures.window.rtts(1) == [5 * MILLISECOND]
@@ -221,7 +221,7 @@ def test_impossible_dwell_time_is_ignored():
         def read(self, datagram):
             return super().read(datagram)._replace(dwell=SECOND)
 
-    world = World(1, session=lambda _: Lying())
+    world = World(1, session=lambda *_: Lying())
     world.watch(peer(A), link=Link(delay=4 * MILLISECOND))
     world.run(2 * SECOND)
     assert world.path(A).figures.window.rtts(1) == [8 * MILLISECOND]

@@ -35,7 +35,7 @@ def test_many_are_told_a_slice_a_turn():
     """Of a thousand peers behind our own fault each is told once, the first five aloud, in turns
     that are short; none is down meanwhile, and who is watched no more is not told."""
     names = [f"10.0.{n // 250}.{n % 250}" for n in range(1_000)]
-    world = World(1, tick=MILLISECOND, session=lambda _: NumberSession())
+    world = World(1, tick=MILLISECOND, session=lambda *_: NumberSession())
     world.watch(*(peer(name) for name in names[:-1]), link=Link())
     world.watch(peer("child", "198.51.100.9", via=names[900]), link=Link(egress=WAN))
     world.watch(peer(names[-1]))
@@ -75,7 +75,7 @@ def test_the_next_slice_waits_for_nothing_else():
 def test_a_child_is_not_judged_by_what_its_parent_was():
     """A child whose deadline falls between two slices is unknown with its parent, never down."""
     names = [f"10.0.{n // 250}.{n % 250}" for n in range(1_000)]
-    world = World(1, tick=MILLISECOND, session=lambda _: NumberSession())
+    world = World(1, tick=MILLISECOND, session=lambda *_: NumberSession())
     world.watch(*(peer(name) for name in names), link=Link())
     world.watch(peer(C, via=names[-1]), peer("198.51.100.2"), link=Link(egress=WAN))
     world.run(10 * SECOND)

@@ -245,7 +245,7 @@ def test_lateness_before_the_last_turn_is_counted_once():
 @pytest.mark.parametrize("interval", [50 * MILLISECOND, SECOND])
 def test_a_busy_monitor_sends_as_often(interval):
     """Turns that take 20 ms delay heartbeats but make them no fewer, and nobody is down."""
-    world = World(1, tick=MILLISECOND, session=lambda _: NumberSession())
+    world = World(1, tick=MILLISECOND, session=lambda *_: NumberSession())
     timing = Timing(interval, 10 * MILLISECOND, 3, 2)
     world.watch(*(peer(f"10.0.1.{n}", timing=timing) for n in range(50)))
     world.run(5 * SECOND)

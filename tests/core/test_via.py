@@ -203,7 +203,7 @@ def test_freed_children_do_not_all_ask_at_once():
 def test_a_chain_of_any_length_is_judged():
     """Of fifteen hundred silent peers behind each other all are unknown with the first."""
     chain = [f"10.1.{n // 250}.{n % 250}" for n in range(1_500)]
-    world = World(1, session=lambda _: NumberSession())
+    world = World(1, session=lambda *_: NumberSession())
     world.watch(peer(GW), link=Link(egress=EgressKey("eth1")))
     behind = zip([GW, *chain], chain, strict=False)
     world.watch(*(peer(name, via=via) for via, name in behind), link=Link(dead=[(0, 10**18)]))

@@ -32,7 +32,7 @@ def fleet():
         now=clock.now(),
         wall=clock.wall(),
         dice=dice,
-        session=lambda settings: StampSession(settings, station, None),
+        session=lambda settings, _: StampSession(settings, station, None),
         start_grace=0,
         tick=1,
     )

@@ -208,7 +208,7 @@ REST = 45 * SECOND
 
 
 def quick_world(seed: int, **options) -> World:
-    return World(seed, session=lambda _: NumberSession(), keep=False, **options)
+    return World(seed, session=lambda *_: NumberSession(), keep=False, **options)
 
 
 class Scenario:

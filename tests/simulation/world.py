@@ -127,7 +127,7 @@ class World:
             now=self.now,
             wall=self.wall,
             dice=dice(seed + 2),
-            session=session or (lambda settings: StampSession(settings, self.station)),
+            session=session or (lambda settings, _: StampSession(settings, self.station)),
             start_grace=start_grace,
             tick=tick,
         )

@@ -1,0 +1,218 @@
+"""Where peers that send by themselves are heard: plain datagrams, BFD, clients that connect."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hbd.config.model import Listen
+from hbd.core.address import host_of
+from hbd.core.model import Cause, Way
+from hbd.core.session import Fact
+from hbd.daemon.binding import BindError, open_at
+from hbd.net.listening import Listener
+from hbd.net.reflecting import ReflectorSocket
+from hbd.net.tcp import End
+from hbd.report.words import moment
+from hbd.wire import bfd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from hbd.config.model import Configuration
+    from hbd.core.fleet import Fleet
+    from hbd.core.model import PeerSettings
+    from hbd.core.path import Path
+    from hbd.daemon.poller import Poller
+    from hbd.net.clock import Clock
+    from hbd.net.listening import Connection
+    from hbd.net.reflecting import Request
+
+BATCH: Final = 256
+BATCHES: Final = 40
+"""As for replies: so many datagrams in a turn, which empties a buffer."""
+
+LONGEST: Final = 512
+"""Octets of a plain datagram or of one read that are looked at; the rest is of no use."""
+
+ACCEPTED: Final = 64
+"""Clients taken in a turn, of each listener."""
+
+CONNECTIONS: Final = 4
+"""Of one peer at a time, the newest: who begins anew cannot always end the one before."""
+
+WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - who may speak is decided by address
+
+
+class Ear(NamedTuple):
+    """What is listened on, and for which protocol."""
+
+    protocol: str
+    listen: Listen
+
+
+class Ears:
+    """The sockets that only hear."""
+
+    def __init__(self, fleet: Fleet, clock: Clock, poller: Poller) -> None:
+        self._fleet: Final = fleet
+        self._clock: Final = clock
+        self._poller: Final = poller
+        self._sockets: dict[Ear, ReflectorSocket] = {}
+        self._listeners: dict[Listen, Listener] = {}
+        self._clients: dict[Path, list[Connection]] = {}
+
+    # -- opening ------------------------------------------------------------------------------
+
+    def replace(self, configuration: Configuration, warn: Callable[[str], None]) -> None:
+        """Listen as this configuration asks; BindError, and nothing changed."""
+        ears = wanted(configuration.peers)
+        clients = configuration.listen_tcp
+        opened: dict[Ear, ReflectorSocket] = {}
+        listeners: dict[Listen, Listener] = {}
+        try:
+            for ear in ears.difference(self._sockets):
+                bound = _open_ear(ear, warn)
+                if bound is not None:
+                    opened[ear] = bound
+            for listen in set(clients).difference(self._listeners):
+                accepting = _open_listener(listen, warn)
+                if accepting is not None:
+                    listeners[listen] = accepting
+        except BindError:
+            for bound in opened.values():
+                bound.close()
+            for listening in listeners.values():
+                listening.close()
+            raise
+        self._close_others(ears, clients)
+        self._sockets |= opened
+        self._listeners |= listeners
+        for hearing in opened.values():
+            self._poller.watch(hearing.fileno(), _nothing)
+        for listening in listeners.values():
+            accept = partial(self._accept, listening)
+            self._poller.watch(listening.fileno(), accept, first=True)
+
+    def _close_others(self, ears: Iterable[Ear], clients: Iterable[Listen]) -> None:
+        for ear in set(self._sockets).difference(ears):
+            closing = self._sockets.pop(ear)
+            self._poller.unwatch(closing.fileno())
+            closing.close()
+        for listen in set(self._listeners).difference(clients):
+            listener = self._listeners.pop(listen)
+            self._poller.unwatch(listener.fileno())
+            listener.close()
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._close_others((), ())
+        for path in list(self._clients):
+            self._forget(path)
+
+    def keep_only(self, paths: Iterable[Path]) -> None:
+        """Close the connections of peers that are no more."""
+        kept = set(paths)
+        for path in [path for path in self._clients if path not in kept]:
+            self._forget(path)
+
+    def _forget(self, path: Path) -> None:
+        for client in self._clients.pop(path, []):
+            self._poller.unwatch(client.fileno())
+            client.close()
+
+    def drops(self) -> int:
+        """Count what the kernel has dropped for want of room."""
+        return sum(bound.drops() for bound in self._sockets.values())
+
+    # -- datagrams ----------------------------------------------------------------------------
+
+    def drain(self, drained: int, now: int, wall: int) -> None:
+        """Take everything that has arrived until this moment; `drained`: the one before."""
+        for ear, bound in self._sockets.items():
+            for _ in range(BATCHES):
+                requests = bound.receive(BATCH)
+                for request in requests:
+                    at = now if request.stamp is None else now - (wall - request.stamp)
+                    self._hear(ear, request, max(drained, min(at, now)))
+                if len(requests) < BATCH:
+                    break
+
+    def _hear(self, ear: Ear, request: Request, real: int) -> None:
+        host = host_of(request.source)
+        paths = self._fleet.known_by(_key(ear, host, request.datagram))
+        known = [p for p in paths if any(host_of(target) == host for target in p.targets)]
+        if not known or not request.is_unicast:
+            reason = "unknown-source" if request.is_unicast else "multicast"
+            self._fleet.dropped[f"{ear.protocol}-{reason}"] += 1
+        datagram = request.datagram if ear.protocol == "bfd" else request.datagram[:LONGEST]
+        for path in known if request.is_unicast else ():
+            self._fleet.heard(path, datagram, real, request.ttl)
+
+    # -- clients ------------------------------------------------------------------------------
+
+    def _accept(self, listener: Listener) -> None:
+        for client in listener.accept(ACCEPTED):
+            paths = self._fleet.known_by(("tcp", None, host_of(client.source)))
+            if not paths:
+                self._fleet.dropped["tcp-unknown-source"] += 1
+                client.close()
+                continue
+            path = paths[0]
+            clients = self._clients.setdefault(path, [])
+            clients.append(client)
+            if len(clients) > CONNECTIONS:
+                self._end(path, clients[0])
+            read = partial(self._read, path, client)
+            self._poller.watch(client.fileno(), read, first=True)
+
+    def _read(self, path: Path, client: Connection) -> None:
+        taken = client.read(LONGEST)
+        if taken is None:
+            return
+        if isinstance(taken, End):
+            self._end(path, client)
+            words = f"{taken.words} at {moment(self._clock.wall())}"
+            is_theirs = taken.cause in (Cause.CLOSED, Cause.RESET)
+            self._fleet.broken(path, Fact(taken.cause, words), witness=is_theirs)
+            return
+        for one in self._fleet.known_by(("tcp", None, host_of(client.source))):
+            self._fleet.heard(one, taken, self._clock.now())
+
+    def _end(self, path: Path, client: Connection) -> None:
+        self._clients[path].remove(client)
+        self._poller.unwatch(client.fileno())
+        client.close()
+
+
+def wanted(peers: Iterable[PeerSettings]) -> set[Ear]:
+    """Give what must be listened on for these peers."""
+    ports = {
+        (peer.protocol, peer.port)
+        for peer in peers
+        if peer.way is Way.TOLD and peer.protocol in ("plain", "bfd")
+    }
+    return {Ear(protocol, Listen(host, port)) for protocol, port in ports for host in WILDCARDS}
+
+
+def _key(ear: Ear, host: str, datagram: bytes) -> Hashable:
+    if ear.protocol != "bfd":
+        return ear.protocol, ear.listen.port, host
+    discriminator = bfd.addressee(datagram)
+    if discriminator:
+        return "bfd", discriminator
+    return "bfd", ear.listen.port == bfd.MULTIHOP_PORT, host
+
+
+def _open_ear(ear: Ear, warn: Callable[[str], None]) -> ReflectorSocket | None:
+    address, port = ear.listen.address, ear.listen.port
+    key = "port" if ear.protocol == "plain" else "protocol"
+    return open_at(ear.listen, lambda: ReflectorSocket(address, port), warn, key)
+
+
+def _open_listener(listen: Listen, warn: Callable[[str], None]) -> Listener | None:
+    return open_at(listen, lambda: Listener(listen.address, listen.port), warn, "listen_tcp")
+
+
+def _nothing() -> None:
+    """They are drained in every turn, whatever woke it."""

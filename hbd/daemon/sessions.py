@@ -1,0 +1,66 @@
+"""Which session a peer's paths have: the one place that knows every protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.bfd import BfdSession
+from hbd.core.model import Way
+from hbd.core.mqtt import MqttSession
+from hbd.core.plain import PlainSession
+from hbd.core.stamp import StampSession
+from hbd.core.stream import KeepAliveSession, TcpSession
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hbd.core.model import PeerSettings
+    from hbd.core.session import Beats, Session
+    from hbd.core.stamp import Keys, Station
+    from hbd.core.stream import StreamSession
+
+STRIDE: Final = 2_654_435_761
+"""Coprime to the number of discriminators: they come back only when all were given."""
+DISCRIMINATORS: Final = 2**32 - 1
+
+
+class Sessions:
+    """Makes sessions, with the keys and passwords there are when it does."""
+
+    def __init__(
+        self, station: Station, keys: Mapping[str, Keys], passwords: dict[str, bytes]
+    ) -> None:
+        self.passwords = passwords
+        """By peer."""
+        self.node = ""
+        self._station: Final = station
+        self._keys: Final = keys
+        self._discriminator = station.dice.getrandbits(32)
+
+    def __call__(self, settings: PeerSettings, address: str) -> Session | StreamSession | Beats:
+        """Give a new session for the path of a peer to this address."""
+        password = self.passwords.get(settings.name)
+        if settings.protocol == "bfd":
+            interval, dice = settings.timing.interval, self._station.dice
+            return BfdSession(settings.bfd, interval, dice, self._next_discriminator(), password)
+        match settings.way:
+            case Way.TOLD | Way.UNWATCHED:
+                return PlainSession(settings, self._station.dice)
+            case Way.CONNECTED if settings.protocol == "mqtt":
+                return MqttSession(settings, self.node, password, address)
+            case Way.CONNECTED:
+                return TcpSession(settings) if settings.send else KeepAliveSession()
+        keys = None if settings.key is None else self._keys[settings.key]
+        return StampSession(settings, self._station, keys)
+
+    def renew(self, passwords: dict[str, bytes]) -> set[str]:
+        """Use these passwords from now on; give the peers whose password was another."""
+        before, self.passwords = self.passwords, passwords
+        return {
+            name for name in before.keys() & passwords.keys() if before[name] != passwords[name]
+        }
+
+    def _next_discriminator(self) -> int:
+        """Begun at random, and no other session's (RFC 5880 6.3)."""
+        self._discriminator = (self._discriminator + STRIDE) % DISCRIMINATORS
+        return 1 + self._discriminator
