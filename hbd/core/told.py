@@ -118,7 +118,7 @@ class Told(Path):
             return Step.DOUBT if self.missed == DOUBTED else Step.LAST
         if self.is_exhausted and self.send_error is not None:
             self.send_error = None  # it had its time
-        if self.session.expire():
+        if now - self.spoke >= self.session.patience and self.session.expire():
             self.beat_at = now
         self.missed = EXHAUSTED
         self.is_put_off = False
@@ -134,8 +134,9 @@ class Told(Path):
             return
         if self.session.patience != before and not self.is_exhausted:
             self.ask_anew(now)
-        if self.beat_at is None and self.session.spacing() is not None:
-            self.beat_at = now
+        spacing = self.session.spacing()
+        if spacing is not None:
+            self.beat_at = min(self.beat_at or now, now + spacing)
         self._schedule()
 
     def is_overdue(self, _now: int) -> bool:
@@ -192,9 +193,10 @@ class Told(Path):
 
     def _say(self, fault: Fact, now: int) -> Reception:
         """The peer says that it is not up: the end of what was, or how most sessions begin."""
+        is_echo = fault.cause is Cause.BFD_SIGNALED_DOWN and self.state is not State.UP
         if fault.cause is Cause.OWN_STALL:
             self.send_error = fault
-        else:
+        elif not is_echo:  # of our own word that it is down
             self.bad = fault
         if self.state is not State.UP and fault.cause is not Cause.BFD_ADMIN_DOWN:
             return Reception.THERE

@@ -69,7 +69,7 @@ class FleetModel(RuleBasedStateMachine):
             egress = path.egress
             witnessed = egress is None or egress.has_answered_since(path.first_missed)
             assert witnessed or path.lonely, event
-            if path.asked is None:
+            if path.asked is None and not path.rising:  # else down until it has risen
                 assert now >= path.last_sent + SHORTEST, "before its last deadline"
         if event.previous is State.UP and event.detection is not None:
             late = self.world.late_since(event.at - event.detection)

@@ -138,7 +138,7 @@ def test_watchers_see_each_change_as_it_was(fleet, tmp_path):
         stream.connect(str(tmp_path / "run/io.hbd"))
         stream.send(varlink.request("io.hbd.Watch", {"peers": ["p1"]}, more=True))
         for _ in range(5):
-            poller.call(poller.wait(0))
+            poller.call(poller.wait(0), first=False)
         for state in (State.DOWN, State.UP):
             for listener in daemon.teller.listeners:
                 listener(change("p1", state=state, previous=State.UNKNOWN, cause=None))
