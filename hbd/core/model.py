@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import Final, Protocol
 
 MILLISECOND: Final = 1_000_000
@@ -126,17 +126,17 @@ class Limits:
     max_rtt: int | None = None
 
 
-class Way(Enum):
-    """How a peer is watched."""
+class Way(StrEnum):
+    """What a verdict on a peer comes from."""
 
-    ASKED = auto()
-    """Request and reply."""
-    CONNECTED = auto()
-    """Request and reply over a connection."""
-    TOLD = auto()
-    """It sends by itself, every so often or as agreed."""
-    UNWATCHED = auto()
-    """We send, and nothing comes back."""
+    ASKED = "asked"
+    """Its replies to heartbeats of ours."""
+    TOLD = "told"
+    """Heartbeats of its own."""
+    AGREED = "agreed"
+    """Both, at times that both ends negotiate (BFD)."""
+    UNWATCHED = "unwatched"
+    """Nothing: it gets heartbeats and never answers."""
 
 
 class Tlv(StrEnum):
@@ -279,9 +279,14 @@ class PeerSettings:
 
     @property
     def way(self) -> Way:
-        """How it is watched."""
-        if self.expect is not None or self.protocol == "bfd":
+        """By what it is judged."""
+        if self.protocol == "bfd":
+            return Way.AGREED
+        if self.expect is not None:
             return Way.TOLD
-        if self.protocol in ("tcp", "mqtt"):
-            return Way.CONNECTED
         return Way.UNWATCHED if self.protocol == "plain" else Way.ASKED
+
+    @property
+    def is_asked_by_connection(self) -> bool:
+        """Whether a connection to it is held."""
+        return self.protocol in ("tcp", "mqtt") and self.way is Way.ASKED

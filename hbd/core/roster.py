@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from hbd.core.path import Path
 
 
-WATCHED: Final[dict[Way, Callable[[str, Peer, Any], Path]]] = {
-    Way.ASKED: Asked,
-    Way.CONNECTED: Connected,
-    Way.TOLD: Told,
-    Way.UNWATCHED: Unwatched,
-}
-"""How a path is watched; its session is of the same kind."""
-
-
 SESSION: Final = ("stamp", "send", "expect_reply", "tls", "mqtt", "password")
 """Where these are others, what was asked before cannot be answered any more."""
 
@@ -131,8 +122,15 @@ class Roster:
         ]
 
     def _watch(self, address: str, peer: Peer) -> Path:
-        watched = WATCHED[peer.settings.way]
-        return watched(address, peer, self._session(peer.settings, address))
+        session = self._session(peer.settings, address)
+        match peer.settings.way:
+            case Way.TOLD | Way.AGREED:
+                return Told(address, peer, session)
+            case Way.UNWATCHED:
+                return Unwatched(address, peer, session)
+        if peer.settings.is_asked_by_connection:
+            return Connected(address, peer, session)
+        return Asked(address, peer, session)
 
     def _relate(self) -> None:
         for peer in self.peers.values():

@@ -190,7 +190,7 @@ def wanted(peers: Iterable[PeerSettings]) -> set[Ear]:
     ports = {
         (peer.protocol, peer.port)
         for peer in peers
-        if peer.way is Way.TOLD and peer.protocol in ("plain", "bfd")
+        if peer.way is Way.AGREED or (peer.way is Way.TOLD and peer.protocol == "plain")
     }
     return {Ear(protocol, Listen(host, port)) for protocol, port in ports for host in WILDCARDS}
 

@@ -43,12 +43,12 @@ class Sessions:
         if settings.protocol == "bfd":
             interval, dice = settings.timing.interval, self._station.dice
             return BfdSession(settings.bfd, interval, dice, self._next_discriminator(), password)
-        match settings.way:
-            case Way.TOLD | Way.UNWATCHED:
-                return PlainSession(settings, self._station.dice)
-            case Way.CONNECTED if settings.protocol == "mqtt":
+        if settings.way in (Way.TOLD, Way.UNWATCHED):
+            return PlainSession(settings, self._station.dice)
+        match settings.protocol:
+            case "mqtt":
                 return MqttSession(settings, self.node, password, address)
-            case Way.CONNECTED:
+            case "tcp":
                 return TcpSession(settings) if settings.send else KeepAliveSession()
         keys = None if settings.key is None else self._keys[settings.key]
         return StampSession(settings, self._station, keys)

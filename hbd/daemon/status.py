@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hbd.core.model import SECOND, Cause, State
 from hbd.report.causes import explanation
 from hbd.report.tally import in_words, tally
-from hbd.report.ways import is_authenticated, judged, way_of
+from hbd.report.ways import is_authenticated, judged
 from hbd.report.words import moment
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
         "via": settings.via,
         "labels": dict(settings.labels),
         "protocol": settings.protocol,
-        "way": way_of(settings).value,
+        "way": settings.way.value,
         "authenticated": is_authenticated(settings),
         "interval_ms": _milliseconds((settings.expect or settings.timing).interval),
         "evidence": list(peer.evidence),

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from hbd.core.model import Cause
-from hbd.report.ways import TOLD
+from hbd.core.model import Cause, Way
 
 
 class Differs(NamedTuple):
@@ -154,5 +153,5 @@ DIALECTS: Final = {
     "tcp": _TCP,
     "mqtt": _MQTT,
     "bfd": _BFD,
-    TOLD: _TOLD,
+    Way.TOLD.value: _TOLD,
 }

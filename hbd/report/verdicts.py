@@ -15,12 +15,12 @@ from hbd.core.events import (
     Storm,
     Woke,
 )
-from hbd.core.model import Cause, State
+from hbd.core.model import Cause, State, Way
 from hbd.report.causes import explanation
 from hbd.report.compose import Fields, compose, peers_in_words, usec
 from hbd.report.entry import Entry, Priority
 from hbd.report.kinds import Kind
-from hbd.report.ways import Way, service, way_of
+from hbd.report.ways import service
 from hbd.report.words import duration
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _told(event: StateChanged, settings: PeerSettings) -> str:
 
 
 def _up_words(event: StateChanged, settings: PeerSettings) -> str:
-    words = UP_WORDS.get(way_of(settings), ANSWERS)
+    words = UP_WORDS.get(settings.way, ANSWERS)
     source = _source(event, settings)
     known = {"source": source or "it", "of": f" from {source}" if source else ""}
     if event.previous is State.UNKNOWN and event.first:

@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.model import BfdAuth
+from hbd.core.model import BfdAuth, Way
 from hbd.report.words import duration
 
 if TYPE_CHECKING:
     from hbd.core.model import Expectation, PeerSettings, Timing
 
-TOLD: Final = "told"
-
 TRANSPORTS: Final = {"stamp": "UDP", "plain": "UDP", "bfd": "UDP", "tcp": "TCP", "mqtt": "TCP"}
-
-
-class Way(StrEnum):
-    """What a verdict on a peer comes from."""
-
-    ASKED = "asked"
-    """Its replies to heartbeats of ours."""
-    TOLD = "told"
-    """Heartbeats of its own."""
-    AGREED = "agreed"
-    """Both, at times that both ends negotiate (BFD)."""
-    UNWATCHED = "unwatched"
-    """Nothing: it gets heartbeats and never answers."""
-
-
-def way_of(settings: PeerSettings) -> Way:
-    """Give the one way in which such a peer is judged."""
-    if settings.protocol == "bfd":
-        return Way.AGREED
-    if settings.expect is not None:
-        return Way.TOLD
-    return Way.UNWATCHED if settings.protocol == "plain" else Way.ASKED
 
 
 def dialect(settings: PeerSettings) -> str:
     """Give whose words are used of such a peer: its protocol's, or `told` where it is not asked."""
-    return TOLD if way_of(settings) is Way.TOLD else settings.protocol
+    return Way.TOLD.value if settings.way is Way.TOLD else settings.protocol
 
 
 def service(settings: PeerSettings) -> str:
@@ -59,7 +34,7 @@ def is_authenticated(settings: PeerSettings) -> bool:
 
 def judged(settings: PeerSettings, detection: int | None = None) -> str:
     """By which rule such a peer is judged; `detection` is what BFD agreed on, where it has."""
-    match way_of(settings):
+    match settings.way:
         case Way.ASKED:
             return _asked(settings.timing)
         case Way.TOLD:

@@ -19,7 +19,7 @@ from hbd.core.model import (
 from hbd.report.causes import CAUSES, STATES, explanation
 from hbd.report.dialects import DIALECTS
 from hbd.report.verdicts import state_changed
-from hbd.report.ways import TOLD, TRANSPORTS, dialect, is_authenticated, judged, way_of
+from hbd.report.ways import TRANSPORTS, dialect, is_authenticated, judged
 
 ID = "0" * 32
 
@@ -95,12 +95,12 @@ def test_no_cause_lacks_a_row_and_none_is_without_a_protocol():
     """Each cause has a row and can occur; each dialect has rows of causes that can occur in it."""
     assert set(CAUSES) == set(Cause)
     assert set().union(*CAN_OCCUR.values()) == set(Cause)
-    assert set(DIALECTS) == {*TRANSPORTS, TOLD}
+    assert set(DIALECTS) == {*TRANSPORTS, "told"}
     for who, settings in PEERS.items():
-        if dialect(settings) != TOLD:
+        if dialect(settings) != "told":
             assert set(DIALECTS[who]) <= CAN_OCCUR[who]
-    told = set().union(*(causes for who, causes in CAN_OCCUR.items() if who.endswith(TOLD)))
-    assert set(DIALECTS[TOLD]) <= told
+    told = set().union(*(causes for who, causes in CAN_OCCUR.items() if who.endswith("told")))
+    assert set(DIALECTS["told"]) <= told
 
 
 @pytest.mark.parametrize(("who", "cause"), PAIRS)
@@ -296,7 +296,7 @@ def test_texts_that_the_catalog_inserts_are_short():
 )
 def test_each_way_has_its_rule(who, way, rule):
     """How a peer is judged is said by the way in which it is watched."""
-    assert way_of(PEERS[who]) == way
+    assert PEERS[who].way == way
     assert judged(PEERS[who]) == rule
 
 
