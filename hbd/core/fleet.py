@@ -282,15 +282,14 @@ class Fleet:
             path.send_error = fault
 
     def broken(self, path: Path, fact: Fact, *, witness: bool) -> None:
-        """Say that a connection was not to be had or broke: the next heartbeat goes out at once.
+        """Say that a connection was not to be had, or broke: evidence, until the next heartbeat.
 
+        That is no sooner for it: a server that ends each connection would keep us busy.
         `witness`: whoever broke it is beyond our own side.
         """
         path.bad = fact
         if witness:
             self._verdicts.witnessed(path, self.clock.now)
-        if not path.is_probing and path.ask_early(self.clock.now):
-            self._timers.schedule(path)
         if path.state is State.DOWN:
             self._verdicts.refresh(path.peer)
 

@@ -10,7 +10,9 @@ from hbd.config.files import load
 from hbd.core.model import Cause
 from hbd.report.ways import TRANSPORTS
 
-MANUAL = Path(__file__).parents[2] / "packaging" / "man" / "hbd.8"
+ROOT = Path(__file__).parents[2]
+MANUAL = ROOT / "packaging" / "man" / "hbd.8"
+README = ROOT / "README.md"
 
 
 def section(title):
@@ -86,3 +88,9 @@ def test_manual_has_no_warnings():
     command = ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(MANUAL)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL))
+def test_example_of_the_readme_is_good(text, tmp_path):
+    """What the README shows of the configuration has no mistakes."""
+    assert loaded(text, tmp_path).peers
