@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "network"))
 
+import live_figures
 import namespaces
 from topology import Daemon
 
@@ -75,3 +76,11 @@ def pair():
             yield made
         finally:
             made.close()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what was told of each fault, by hbd and by the peer."""
+    if lines := live_figures.lines():
+        terminalreporter.section("live peers")
+        for line in lines:
+            terminalreporter.write_line(line)
