@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from hbd.config import addresses
-from hbd.config.protocols import is_told
+from hbd.config.protocols import is_sent_nothing, is_told
 from hbd.config.sources import SOURCES
 from hbd.config.texts import payload, printable, text, topic
 from hbd.config.values import (
@@ -32,6 +32,7 @@ from hbd.core.model import (
     Tlv,
     Will,
 )
+from hbd.core.plain import PAYLOAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
 PORTS: Final[Mapping[str, int]] = {"stamp": 862, "plain": 12345, "mqtt": 1883}
 MQTT_OVER_TLS, BFD_ONE_HOP, BFD_MULTIHOP = 8883, 3784, 4784
 """IANA; RFC 5881 4; RFC 5883 5."""
-
-HEARTBEAT: Final = b"heartbeat"
-"""What a plain peer is sent unless its `send:` says otherwise."""
 
 OPEN, SIGNED, HBD_TLV, HMAC_TLV, TLV_HEADER = 44, 112, 44, 20, 4
 """Octets: RFC 8762 4.2.1 and 4.2.2; RFC 8972 4, 4.8, with its header each."""
@@ -78,7 +76,7 @@ def read_expectation(section: Section) -> Expectation | None:
 
 def read_send(section: Section, protocol: str) -> bytes | None:
     """Give the text of a heartbeat, where the protocol leaves that to us."""
-    default = HEARTBEAT if protocol == "plain" and not is_told(section) else None
+    default = PAYLOAD if protocol == "plain" and not is_sent_nothing(section) else None
     return section.one("send", text, default)
 
 

@@ -49,8 +49,8 @@ def is_told(section: Section) -> bool:
 
 
 def is_sent_nothing(section: Section) -> bool:
-    """Say whether we only listen."""
-    return is_told(section) and section.node("send") is None
+    """Say whether we only listen: neither what to send is said nor how often."""
+    return is_told(section) and section.node("send") is None and section.node("interval") is None
 
 
 class Rule(NamedTuple):
@@ -104,10 +104,11 @@ RULES: Final = (
         "a peer with expect: is sent no heartbeats; leave it out",
     ),
     Rule(
-        ("interval", "interface", "source", "dscp"),
+        ("interface", "source", "dscp"),
         ("plain",),
         is_sent_nothing,
-        "a peer with expect: is sent heartbeats only with send:; write that, too, or leave it out",
+        "a peer with expect: is sent heartbeats only with interval: or send:; write one of them,"
+        " too, or leave it out",
     ),
     Rule(
         ("grace", "payload"),

@@ -231,6 +231,18 @@ def test_heartbeat_inside_a_connection_is_as_exact_as_written(tmp_path):
     assert loaded.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("keys", "send"),
+    [("", None), ("interval: 2s", b"heartbeat"), ("send: hi", b"hi")],
+)
+def test_plain_peer_is_heard_and_sent_to_where_one_says_how(keys, send, tmp_path):
+    """With expect: alone nothing is sent; how often, or what, is enough to send."""
+    text = f"- {{name: a, address: 10.0.0.1, protocol: plain, expect: 5s, {keys}}}"
+    (peer,) = read(text, tmp_path).peers
+    assert peer.send == send
+    assert peer.timing.interval == (2 if "2s" in keys else 1 if send else 5) * SECOND
+
+
 def test_plain_peer_may_beat_often(tmp_path):
     """A sender that beats faster than every 3 s is nobody's mistake and no warning."""
     text = "- {name: a, address: 203.0.113.1, protocol: plain, expect: 200ms}"
