@@ -238,7 +238,7 @@ def test_heartbeat_inside_a_connection_is_as_exact_as_written(tmp_path):
 def test_plain_peer_is_heard_and_sent_to_where_one_says_how(keys, send, tmp_path):
     """With expect: alone nothing is sent; how often, or what, is enough to send."""
     text = f"- {{name: a, address: 10.0.0.1, protocol: plain, expect: 5s, {keys}}}"
-    (peer,) = read(text, tmp_path).peers
+    (peer,) = read(text, tmp_path).configuration.peers
     assert peer.send == send
     assert peer.timing.interval == (2 if "2s" in keys else 1 if send else 5) * SECOND
 
