@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.bfd import BfdSession
+from hbd.core.client import ClientSession
 from hbd.core.model import Way
 from hbd.core.mqtt import MqttSession
 from hbd.core.plain import PlainSession
@@ -44,7 +45,8 @@ class Sessions:
             interval, dice = settings.timing.interval, self._station.dice
             return BfdSession(settings.bfd, interval, dice, self._next_discriminator(), password)
         if settings.way in (Way.TOLD, Way.UNWATCHED):
-            return PlainSession(settings, self._station.dice)
+            told = ClientSession if settings.protocol == "tcp" else PlainSession
+            return told(settings, self._station.dice)
         match settings.protocol:
             case "mqtt":
                 return MqttSession(settings, self.node, password, address)
