@@ -272,6 +272,8 @@ class Monitor:
     def _examine(self, path: Path) -> None:
         if path.target is None or path.deadline is None:
             return  # removed since it was asked for
+        if isinstance(path, Connected) and path.is_exhausted:
+            self.streams.notice(path)
         settings = path.peer.settings
         key, fault, next_hop = None, None, None
         if path.is_missing and path.egress is not None:

@@ -81,7 +81,7 @@ class Streams:
         """Send a heartbeat, over a new connection where there is none; or give an errno of ours."""
         link = self._links.get(path)
         if link is not None:
-            self._notice(link)
+            self.notice(path)
             if not self._is_usable(link):
                 self._drop(link)
                 link = None
@@ -101,18 +101,23 @@ class Streams:
             return False
         return stream.is_connected or self._clock.now() - link.begun < SYN_PATIENCE
 
-    def _notice(self, link: Link) -> None:
-        """Say what a connection that gives no answer shows of the peer."""
-        path = link.path
-        if not path.is_missing:
+    def notice(self, path: Connected) -> None:
+        """Say what a connection on which an answer was missed shows of the peer."""
+        link = self._links.get(path)
+        if link is None or not path.is_missing:
             return
         info, where = link.stream.acknowledged(), spelled(link.wiring.target)
         if info is None:
             path.bad = Fact(Cause.CONNECT_TIMEOUT, f"no answer to SYN from {where}")
-        elif info.unacked == 0 and path.is_askable:
-            path.bad = Fact(Cause.HUNG, f"{where} acknowledges what we send and answers nothing")
-        elif path.bad is not None and path.bad.cause is Cause.HUNG:
-            path.bad = None
+        elif path.is_askable and info.unacked == 0:
+            if path.bad is None or path.bad.cause is not Cause.BAD_REPLY:
+                rest = "answers nothing" if link.stream.is_open else "completes no TLS handshake"
+                words = f"{where} acknowledges what we send and {rest}"
+                self._fleet.broken(path, Fact(Cause.HUNG, words), witness=True)
+        elif info.last_ack_age_ns >= path.timing.timeout:
+            age = info.last_ack_age_ns / SECOND
+            words = f"{where} has acknowledged nothing for {age:.1f} s"
+            path.bad = Fact(Cause.KEEPALIVE_FAILED, words)
 
     def _open(self, path: Connected) -> int | None:
         settings = path.peer.settings
