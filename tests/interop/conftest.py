@@ -9,9 +9,11 @@ import pytest
 # With --import-mode=importlib no test directory is on the path; the namespaces are next door.
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "network"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
 import live_figures
 import namespaces
+import seen
 from topology import Daemon
 
 HERE = {"4": "10.99.0.1", "6": "fd99::1"}
@@ -80,7 +82,7 @@ def pair():
 
 def pytest_terminal_summary(terminalreporter):
     """Print what was told of each fault, by hbd and by the peer."""
-    if lines := live_figures.lines():
+    if lines := seen.lines() + live_figures.lines():
         terminalreporter.section("live peers")
         for line in lines:
             terminalreporter.write_line(line)

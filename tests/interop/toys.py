@@ -57,6 +57,9 @@ def serve(connection, addr):
         connection.setblocking(False)
         with contextlib.suppress(BlockingIOError):  # unread octets would make it a reset
             connection.recv(65536)
+    if fault == "once":
+        connection.recv(1024)
+        connection.sendall(bytes.fromhex(more[0]))
     if fault == "reply":
         replies = [bytes.fromhex(reply) for reply in more]
         try:
@@ -131,6 +134,11 @@ def replying(host: Namespace | None, address: str, port: int, *replies: bytes) -
     """Answer whatever comes, first with the first reply, in the end always with the last."""
     words = [reply.hex() for reply in replies]
     return _toy(host, TCP_SERVER, address, port, "reply", *words, serves="listening")
+
+
+def replying_once(host: Namespace | None, address: str, port: int, reply: bytes) -> Program:
+    """Answer what comes first, then close the connection in order."""
+    return _toy(host, TCP_SERVER, address, port, "once", reply.hex(), serves="listening")
 
 
 def tcp_client(
