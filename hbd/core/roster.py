@@ -163,5 +163,6 @@ def _is_same_path(before: PeerSettings, after: PeerSettings) -> bool:
 
 def _identity(settings: PeerSettings) -> tuple[Hashable, ...]:
     bfd = settings.bfd
-    session = settings.send is None, bfd.auth, bfd.key_id, bfd.multihop
+    is_only_held = settings.is_asked_by_connection and settings.send is None
+    session = is_only_held, bfd.auth, bfd.key_id, bfd.multihop
     return settings.port, settings.protocol, settings.key, settings.way, session
