@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.bfd_auth import Authentication
-from hbd.core.bfd_timing import Offer, Silence
+from hbd.core.bfd_timing import SLOW_USEC, Offer, Silence
 from hbd.core.bfd_words import BROKEN_RULES, COMPLAINTS, UNKNOWN_COMPLAINT
 from hbd.core.model import MILLISECOND, Cause
 from hbd.core.session import Fact, Heard
@@ -118,6 +118,11 @@ class BfdSession:
     def patience(self) -> int:
         """The Detection Time (6.8.4): nanoseconds without an accepted packet that are enough."""
         return (self._remote_multiplier or self._multiplier) * self.expected
+
+    @property
+    def greeting(self) -> int:
+        """So long it may take to come up: three packets at the pace of sessions that are not."""
+        return 3 * max(self._offer.desired_tx, SLOW_USEC) * MICROSECOND
 
     def spacing(self) -> int | None:
         """Roll the nanoseconds from one scheduled packet to the next (6.8.7).

@@ -10,12 +10,17 @@ from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hbd.core.model import MILLISECOND
+
 if TYPE_CHECKING:
     from hbd.core.path import Path
     from hbd.core.session import Fact
 
 WITNESSES: Final = 3
 """So many paths are asked when one starts to miss: at 2 % loss all three fail once in 125,000."""
+
+WITNESS_SPACING: Final = 20 * MILLISECOND
+"""Witnesses of one egress, and a parent, are asked no more often, however many paths miss."""
 
 LOOKED_AT: Final = 100
 """So many are looked at for them: of those that were up some may be silent or too far away."""
@@ -69,9 +74,12 @@ class Egress:
     def has_answered_since(self, moment: int) -> bool:
         return self.last_answer >= moment
 
-    def others_up(self, suspect: Path) -> bool:
-        """Whether another path was up, so that its silence would tell something."""
-        reach, by = suspect.reach, suspect.judged_by
+    def others_up(self, suspect: Path, by: int | None = None) -> bool:
+        """Whether another path was up, so that its silence would tell something by then.
+
+        `by`: None is the moment from which it would come too late for the verdict.
+        """
+        reach, by = suspect.reach, suspect.judged_by if by is None else by
         return any(path is not suspect and path.speaks(reach, by) for path in self._up)
 
     def witnesses(self, suspect: Path) -> list[Path]:

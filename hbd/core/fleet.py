@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core.asked import Asked
 from hbd.core.clock import STALL, Clock, Lag
+from hbd.core.egress import WITNESS_SPACING
 from hbd.core.events import Event, Stalled, Woke
-from hbd.core.model import MILLISECOND, SECOND, Cause, Dice, PeerSettings, State
+from hbd.core.model import SECOND, Cause, Dice, PeerSettings, State
 from hbd.core.news import News
 from hbd.core.path import Path, Reception, Step
 from hbd.core.peer import Pause, Peer
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from hbd.core.address import Address
     from hbd.core.egress import EgressKey
     from hbd.core.session import Answer, Fact
-
-WITNESS_SPACING: Final = 20 * MILLISECOND
-"""Witnesses of one egress, and a parent, are asked no more often, however many paths miss."""
 
 PAUSE_LOOK: Final = 60 * SECOND
 """How often a pause is held against the wall clock: that may be wrong at the start, and step."""
@@ -185,7 +183,7 @@ class Fleet:
             self._timers.schedule(path)
         if is_new:
             self._verdicts.begin(path)
-            self._outputs.append(Examine(path))
+            self._examine(path)
 
     # -- a turn -------------------------------------------------------------------------------
 
@@ -247,19 +245,21 @@ class Fleet:
             case Step.ASK:
                 path.witnessed = is_witnessed(path)
                 self._outputs.append(Ask(path))
+            case Step.BEAT:
+                self._outputs.append(Ask(path))
             case Step.DOUBT:
                 self._missed(path)
                 if path.is_missing:
-                    self._outputs.append(Examine(path))
+                    self._examine(path)
             case Step.LAST:
-                path.witnessed = is_witnessed(path)
+                path.witnessed = not self._verdicts.is_doubtful(path)
                 self._missed(path)
             case Step.MISSED:
                 self._outputs.append(Ask(path))
                 path.witnessed = is_witnessed(path)
                 self._missed(path)
                 if path.missed == 1:
-                    self._outputs.append(Examine(path))
+                    self._examine(path)
             case Step.EXHAUSTED:
                 self._missed(path)
                 self._exhausted(path)
@@ -333,7 +333,14 @@ class Fleet:
         if path.state is not State.DOWN and not path.repeated and spoilt:
             path.ask_again(self.clock.now)
         else:
+            self._examine(path)
+
+    def _examine(self, path: Path) -> None:
+        """Ask how datagrams to it leave us, where it is known where it is; or judge without."""
+        if path.target is not None:
             self._outputs.append(Examine(path))
+        else:
+            self._verdicts.examined(path, None, None)
 
     # -- being answered -----------------------------------------------------------------------
 
@@ -354,9 +361,21 @@ class Fleet:
             path.target = source
         self._received(path, reception, answer, now)
 
-    def heard(self, path: Path, octets: bytes, real: int, ttl: int | None = None) -> None:
-        """Take what a peer sent by itself, at this moment."""
+    def heard(
+        self,
+        path: Path,
+        octets: bytes,
+        real: int,
+        ttl: int | None = None,
+        source: Address | None = None,
+    ) -> None:
+        """Take what a peer sent by itself, at this moment; `source`: of one that may be anywhere.
+
+        By that its egress is known, and so whom its silence can be held against.
+        """
         now = self.clock.at(real)
+        if source is not None and not path.targets:
+            path.target = source
         reception, answer = path.receive(octets, now, real, ttl)
         self._received(path, reception, answer, now)
 
@@ -380,7 +399,7 @@ class Fleet:
             case Reception.SAID:
                 self._verdicts.witnessed(path, now)
                 self._timers.schedule(path)
-                self._outputs.append(Examine(path))
+                self._examine(path)
             case Reception.REFUSED:
                 # No life of the peer, but our own side is sound.
                 self._verdicts.witnessed(path, now)
@@ -402,7 +421,7 @@ class Fleet:
         path.go_on(now, self._dice.random())
         self._timers.schedule(path)
         if changed:
-            self._outputs.append(Examine(path))  # it may leave by another way than before
+            self._examine(path)  # it may leave by another way than before
         if path.weigh(self.clock.now) or changed:
             verdicts.refresh(path.peer)
         if was_failing and path.peer.answers:

@@ -32,6 +32,8 @@ class Step(Enum):
     """Nothing yet: the deadline of the heartbeat in question has moved by our lateness."""
     ASK = auto()
     """Send a heartbeat."""
+    BEAT = auto()
+    """Send a heartbeat that is no question."""
     DOUBT = auto()
     """A verdict may follow without another heartbeat of ours: ask others before it is due."""
     LAST = auto()

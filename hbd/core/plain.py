@@ -19,6 +19,9 @@ PAYLOAD: Final = b"heartbeat"
 ENDS: Final = b"\r\n\0"
 """What may follow a text: it is a line to some programs, a string of C to others."""
 
+SHOWN: Final = 40
+"""Octets of what is expected that become evidence."""
+
 
 class PlainSession:
     """One path of a peer that is told about without any protocol, or with one that others read."""
@@ -45,6 +48,11 @@ class PlainSession:
         expect = self._settings.expect
         return self._settings.timing.detection if expect is None else expect.patience
 
+    @property
+    def greeting(self) -> int:
+        """Nothing has to be agreed upon."""
+        return 0
+
     def spacing(self) -> int | None:
         """How long until our next heartbeat; None where only the peer sends."""
         if self._text is None:
@@ -68,7 +76,8 @@ class PlainSession:
         wanted = None if expect is None else expect.payload
         if wanted is None or datagram.rstrip(ENDS) == wanted.rstrip(ENDS):
             return Heard()
-        words = f"sends {len(datagram)} octets that are not the payload: it is to send"
+        shown = repr(wanted[:SHOWN])[2:-1]
+        words = f"sends {len(datagram)} octets, not the payload `{shown}`"
         return Fact(Cause.BAD_REPLY, words)
 
     def keys(self, hosts: Collection[str]) -> tuple[Hashable, ...]:

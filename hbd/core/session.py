@@ -75,6 +75,10 @@ class Beats(Protocol):
     def patience(self) -> int:
         """After so long a silence it is down."""
 
+    @property
+    def greeting(self) -> int:
+        """So long it may take at first until it is heard, where that has to be agreed upon."""
+
     def adopt(self, settings: PeerSettings) -> None:
         """Take over new settings."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.address import host_of
+from hbd.core.egress import WITNESS_SPACING
 from hbd.core.model import PROBE_SPACING, SECOND, Cause, State
 from hbd.core.path import Path, Reception, Step
 from hbd.core.session import Fact
@@ -25,6 +26,10 @@ ANYWHERE: Final = "anywhere"
 
 DOUBTED, LAST, EXHAUSTED = 1, 2, 3
 """How far a silence has gone: others are asked, have had their time, nothing more is awaited."""
+
+
+OURS: Final = (Cause.OWN_STALL, Cause.OWN_UPLINK)
+"""Why a peer may have lost us; which stands until it has had its time to hear us again."""
 
 
 class Told(Path):
@@ -62,14 +67,15 @@ class Told(Path):
 
     @property
     def reach(self) -> int:
-        return (self.session.patience - self.session.expected) // 4
+        doubt, last, _ = self._waits()
+        return last - doubt
 
     @property
     def judged_by(self) -> int:
         return self.heard + self.session.patience
 
     def speaks(self, _reach: int, by: int) -> bool:
-        return self.heard + self.session.expected <= by
+        return self.heard + self._waits()[0] <= by
 
     @property
     def question_began(self) -> int:
@@ -82,26 +88,32 @@ class Told(Path):
         return self.session.keys([host_of(target) for target in self.targets])
 
     def begin(self, now: int, judge_from: int) -> None:
-        super().begin(now, judge_from)
+        super().begin(now, max(judge_from, now + self.session.greeting))
         self.heard = now
         self.beat_at = now if self.session.spacing() is not None else None
         self._schedule()
 
+    def _waits(self) -> tuple[int, int, int]:
+        """How long a silence is when others are asked, must have answered, and it is judged.
+
+        A peer may be late by a margin before anybody is asked. If others are heard again a whole
+        interval and such a margin before the verdict, it had its chance to be heard too.
+        """
+        expected, patience = self.session.expected, self.session.patience
+        margin = min(patience - expected, expected) // 4
+        last = max(expected + 3 * margin, patience - expected - margin)
+        return expected + margin, last, patience
+
     def _schedule(self) -> None:
-        session = self.session
-        waits = (
-            (session.expected + session.patience) // 2,
-            (session.expected + 3 * session.patience) // 4,
-            session.patience,
-        )
-        quiet = self.look_at if self.is_exhausted else self.heard + waits[self.missed]
+        is_over = self.is_exhausted
+        quiet = self.look_at if is_over else self.heard + self._waits()[self.missed]
         self.deadline = quiet if self.beat_at is None else min(quiet, self.beat_at)
 
     def advance(self, now: int, _lateness: int) -> Step:
         # Our own lateness owes nothing here: what came meanwhile was stamped and read before.
         if self.beat_at is not None and now >= self.beat_at:
             self._plan_beat(now)
-            step = Step.ASK
+            step = Step.BEAT
         else:
             step = self._silent(now)
         self._schedule()
@@ -114,8 +126,11 @@ class Told(Path):
     def _silent(self, now: int) -> Step:
         if self.missed < LAST:
             self.missed += 1
-            self.first_missed = self.heard + self.session.expected
-            return Step.DOUBT if self.missed == DOUBTED else Step.LAST
+            if self.missed > DOUBTED:
+                return Step.LAST
+            # Who was asked for another's sake just before is not asked again, but counts.
+            self.first_missed = max(self.heard + self.session.expected, now - WITNESS_SPACING)
+            return Step.DOUBT
         if self.is_exhausted and self.send_error is not None:
             self.send_error = None  # it had its time
         if now - self.spoke >= self.session.patience and self.session.expire():
@@ -135,8 +150,7 @@ class Told(Path):
         if self.session.patience != before and not self.is_exhausted:
             self.ask_anew(now)
         spacing = self.session.spacing()
-        if spacing is not None:
-            self.beat_at = min(self.beat_at or now, now + spacing)
+        self.beat_at = None if spacing is None else min(self.beat_at or now, now + spacing)
         self._schedule()
 
     def is_overdue(self, _now: int) -> bool:
@@ -148,11 +162,11 @@ class Told(Path):
         self._schedule()
 
     def ask_again(self, now: int) -> None:
-        """Wait for one interval more, once."""
+        """Be as patient once more: a fault of ours may have kept it from being heard."""
         self.repeated = True
-        self.missed = 0
-        self.heard = now - self.session.patience + self.session.expected
-        self._schedule()
+        self.is_put_off = False
+        self.judge_from = max(self.judge_from, now + self.session.greeting)
+        self.ask_anew(now)
 
     def ask_anew(self, now: int) -> None:
         self.missed = 0
@@ -162,7 +176,7 @@ class Told(Path):
 
     def compose(self, _now: int, real: int, _wall: int) -> bytes:
         self.figures.sent += 1
-        if self.send_error is not None and self.send_error.cause is not Cause.OWN_STALL:
+        if self.send_error is not None and self.send_error.cause not in OURS:
             self.send_error = None
         return self.session.compose(real)
 
@@ -194,7 +208,10 @@ class Told(Path):
     def _say(self, fault: Fact, now: int) -> Reception:
         """The peer says that it is not up: the end of what was, or how most sessions begin."""
         is_echo = fault.cause is Cause.BFD_SIGNALED_DOWN and self.state is not State.UP
-        if fault.cause is Cause.OWN_STALL:
+        if fault.cause is Cause.BFD_EXPIRED and self.missed == LAST and not self.witnessed:
+            # It did not hear us while we heard nobody.
+            fault = Fact(Cause.OWN_UPLINK, f"{fault.text}; we heard nobody either")
+        if fault.cause in OURS:
             self.send_error = fault
         elif not is_echo:  # of our own word that it is down
             self.bad = fault
@@ -204,6 +221,7 @@ class Told(Path):
             self.missed = EXHAUSTED
             self.first_missed = now
             self.look_at = now + max(self.session.patience, PROBE_SPACING)
+        self.witnessed = True  # by its own word
         return Reception.SAID
 
     def is_about(self, payload: bytes) -> bool:

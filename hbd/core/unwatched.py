@@ -22,7 +22,7 @@ UNWATCHED: Final = Fact(
 class Unwatched(Path):
     """A path to which heartbeats go, and from which nothing is expected."""
 
-    __slots__ = ("is_refused", "is_weighed", "session")
+    __slots__ = ("is_refused", "is_weighed", "sent_at", "session")
 
     is_askable = False
 
@@ -33,6 +33,7 @@ class Unwatched(Path):
         """Whether an ICMP error about the last heartbeat has come."""
         self.is_weighed = True
         """Whether what became of it has been looked at."""
+        self.sent_at = 0
 
     @property
     def is_failing(self) -> bool:
@@ -72,14 +73,15 @@ class Unwatched(Path):
             self.is_weighed = True
             if self.is_refused or self.send_error is not None:
                 if not self.is_missing:
-                    self.first_missed = now
+                    self.first_missed = self.sent_at
                 self.missed = min(self.missed + 1, self.timing.retries + 1)
-                return Step.EXHAUSTED if self.is_exhausted else Step.WAIT
+                return Step.EXHAUSTED if self.is_exhausted else Step.DOUBT
             self.missed = 0
+            self.repeated = False
             self.icmp = None
             return Step.WAIT if self.fault == UNWATCHED else Step.UNWATCHED
         self.deadline = max((self.deadline or now) + (self.session.spacing() or 0), now + 1)
-        return Step.ASK
+        return Step.BEAT
 
     def adopt(self, settings: PeerSettings, now: int) -> None:
         super().adopt(settings, now)
@@ -93,8 +95,9 @@ class Unwatched(Path):
     def ask_anew(self, _now: int) -> None:
         self.missed = 0
 
-    def compose(self, _now: int, real: int, _wall: int) -> bytes:
+    def compose(self, now: int, real: int, _wall: int) -> bytes:
         self.figures.sent += 1
+        self.sent_at = now
         self.is_refused = self.is_weighed = False
         self.send_error = None
         return self.session.compose(real)
@@ -110,6 +113,9 @@ class Unwatched(Path):
 
     def is_about(self, payload: bytes) -> bool:
         return self.session.recognises(payload, 0, 0)
+
+    def wants_another_round(self, *, witnessed: bool) -> bool:  # noqa: ARG002
+        return False  # who refuses is there
 
     def go_on(self, _now: int, _dice: float) -> None:
         self.missed = 0

@@ -90,7 +90,11 @@ class Verdicts:
             self._fault_over(egress, except_for=path)
 
     def examined(
-        self, path: Path, key: EgressKey | None, fault: Fact | None, next_hop: str | None
+        self,
+        path: Path,
+        key: EgressKey | None,
+        fault: Fact | None,
+        next_hop: str | None = None,
     ) -> None:
         """Take how datagrams to the path leave us, or why they cannot; give a due verdict."""
         if key is not None:
@@ -120,6 +124,11 @@ class Verdicts:
             path.egress.drop(path)
         path.egress = self._egresses.setdefault(key, Egress(key))
         path.egress.take(path)
+
+    def is_doubtful(self, path: Path) -> bool:
+        """Whether nobody was heard on its egress since its silence began, though some should be."""
+        is_alone = path.egress is None or not path.egress.others_up(path, self._clock.now)
+        return not (is_alone or is_witnessed(path))
 
     def _condemn(self, path: Path, next_hop: str | None) -> None:
         """Everything was missed: down, if somebody else's answer shows that we are sound."""

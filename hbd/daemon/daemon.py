@@ -27,7 +27,7 @@ from hbd.daemon.reloading import Reloading
 from hbd.daemon.sessions import Sessions
 from hbd.daemon.teller import Teller, new_id
 from hbd.net.clock import Clock
-from hbd.net.resolver import Resolver
+from hbd.net.resolver import Resolver, numeric
 from hbd.net.routes import Routes
 from hbd.report import messages
 from hbd.report.files import StateFiles
@@ -258,7 +258,8 @@ class Daemon:
         keys += [(ANYWHERE, request.key, ssid) for ssid in (request.ssid, None) if request.key]
         for key in keys:
             for path in self.fleet.known_by(key):
-                self.fleet.heard(path, b"", request.real)
+                source = numeric(request.host, 0) if path.address == ANYWHERE else None
+                self.fleet.heard(path, b"", request.real, source=source)
 
     def _hear_signals(self) -> None:
         self._wake_reader.setblocking(False)  # noqa: FBT003 - its only argument
