@@ -56,10 +56,12 @@ class Sessions:
         return StampSession(settings, self._station, keys)
 
     def renew(self, passwords: dict[str, bytes]) -> set[str]:
-        """Use these passwords from now on; give the peers whose password was another."""
+        """Use these passwords from now on; give the peers that had another, or now have none."""
         before, self.passwords = self.passwords, passwords
         return {
-            name for name in before.keys() & passwords.keys() if before[name] != passwords[name]
+            name
+            for name in before.keys() | passwords.keys()
+            if before.get(name) != passwords.get(name)
         }
 
     def _next_discriminator(self) -> int:
