@@ -235,7 +235,11 @@ class Stream:
 
             self._encrypted = Encrypted(connected, context, self._server_name)
             self._socket = self._encrypted.socket
-        self._encrypted.handshake()
+        try:
+            self._encrypted.handshake()
+        except (ConnectionResetError, BrokenPipeError) as error:
+            # Who does not understand TLS ends it, one way or the other.
+            raise tcp.TlsError("reset in the middle of the handshake, without a reason") from error
         return self._encrypted
 
     # -- open ---------------------------------------------------------------------------------
