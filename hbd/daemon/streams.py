@@ -59,6 +59,8 @@ class Link:
     begun: int
     """Monotonic."""
     opened: int | None = None
+    has_spoken: bool = False
+    """Whether any octets have come."""
     acknowledged: int = 0
     """When the peer's kernel had last acknowledged something, as told of."""
 
@@ -181,6 +183,7 @@ class Streams:
             link.opened = now
             path.left(now)
         if progress.octets:
+            link.has_spoken = True
             step = path.stream.feed(progress.octets)
             for answer in step.answers:
                 self._fleet.answered(path, answer, now)
@@ -229,6 +232,8 @@ class Streams:
         words = end.words
         if end.cause in (Cause.CLOSED, Cause.RESET):
             words += f" at {moment(self._clock.wall())}"
+            if not link.has_spoken and link.path.is_askable:
+                words += ", before it had said anything"
         self._lose(link, Fact(end.cause, words))
 
     def _lose(self, link: Link, fact: Fact) -> None:
@@ -243,8 +248,10 @@ class Streams:
         self._links.pop(link.path, None)
         self._in_question.pop(link.path, None)
         self._poller.unwatch(link.stream.fileno())
-        if orderly and link.stream.is_open:
+        if link.stream.is_open:
+            # Also to who hangs: it may read on one day, and is not to take us for dead.
             link.stream.write(link.path.stream.closing())
+        if orderly and link.stream.is_open:
             link.stream.close()
         else:
             link.stream.abort()
