@@ -13,7 +13,7 @@ from hbd.core.session import Fact, Heard
 def session(payload):
     expect = Expectation(SECOND, payload=payload)
     settings = PeerSettings("a", ("192.0.2.1",), protocol="tcp", expect=expect)
-    return ClientSession(settings, Random(1))
+    return ClientSession(settings, Random(1))  # noqa: S311 - no key
 
 
 def heard(told, *pieces):
