@@ -1,0 +1,228 @@
+"""hbd and a real Mosquitto, with each fault that a broker can have."""
+
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import seen
+import toys
+from brokers import Mosquitto
+from certificates import Authority
+from programs import missing, until
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        bool(reason := missing(mosquitto="mosquitto", mosquitto_sub="mosquitto-clients")),
+        reason=str(reason),
+    ),
+]
+
+HERE, THERE, THERE6 = "10.99.0.1", "10.99.0.2", "fd99::2"
+DETECTION = 0.2 + 4 * 0.1
+"""Of the tests' defaults: interval + (retries + 1) x timeout, seconds."""
+
+
+def peer(name="broker", address=THERE, **settings):
+    return {"name": name, "address": address, "protocol": "mqtt", **settings}
+
+
+def reload(monitor, **configuration):
+    monitor.configure(**configuration)
+    return monitor._client.call("Reload")
+
+
+def secret(directory, password):
+    """Write a password file."""
+    file = Path(directory) / "password"
+    file.touch(mode=0o600)
+    file.write_text(password + "\n")
+    return {"file": str(file)}
+
+
+def test_a_broker_falls_and_comes_back(pair):
+    """A broker that is stopped, killed, frozen or cut off has the cause of that, then is up."""
+    with Mosquitto(pair.there, THERE) as broker:
+        monitor = pair.run(pair.here, peers=[peer()]).all_up()
+        until(lambda: monitor.status("broker")["received"] > 5)
+        rtt = monitor.status("broker")["rtt_ms"]
+        assert 0 < rtt["min"] < 20
+        assert "as hbd-" in broker.find("New client connected from 10.99.0.1").words
+        falls = partial(seen.falls, monitor, "broker")
+
+        def log(words):
+            return lambda: seen.last(broker, words, lines)
+
+        for end, fault in ((broker.stop, "stopped"), (broker.kill, "killed")):
+            since, lines = monitor.count(), broker.count()
+            end()
+            falls("refused", f"mqtt: {fault}", DETECTION, since=since, logged=log("terminating"))
+            broker.start()
+            seen.rises(monitor, "broker", since)
+        since, lines = monitor.count(), broker.count()
+        broker.freeze()
+        falls("hung", "mqtt: frozen by SIGSTOP", DETECTION, since=since, logged=log(""))
+        broker.thaw()
+        seen.rises(monitor, "broker", since)
+        since, lines = monitor.count(), broker.count()
+        with toys.dropping(pair.there, "tcp dport 1883"):
+            falls("keepalive-failed", "mqtt: DROP while connected", DETECTION, since=since)
+            monitor.told("broker", since, state="down", cause="connect-timeout")
+            other = pair.run(pair.here, peers=[peer()])
+            seen.falls(other, "broker", "connect-timeout", "mqtt: DROP from the start", DETECTION)
+        for one in (monitor, other):
+            seen.rises(one, "broker", since if one is monitor else 0)
+
+
+def test_a_quick_restart_is_no_event(pair):
+    """A broker that is back within the detection time was never down."""
+    slow = {"interval": "500ms", "timeout": "500ms"}
+    with Mosquitto(pair.there, THERE) as broker:
+        monitor = pair.run(pair.here, peers=[peer(**slow)]).all_up()
+        for end in (broker.stop, broker.kill):
+            before = broker.count()
+            end()
+            broker.start()
+            broker.find("New client connected", before)
+        received = monitor.status("broker")["received"]
+        until(lambda: monitor.status("broker")["received"] >= received + 4)
+        assert monitor.changes("broker") == [("up", "")]
+
+
+def test_passwords(pair, tmp_path):
+    """A wrong password, none, and none needed; one that a reload changes."""
+    right = secret(tmp_path, "s3cret")
+    (tmp_path / "wrong").mkdir()
+    wrong = secret(tmp_path / "wrong", "guess")
+    with Mosquitto(pair.there, THERE, users={"hbd": "s3cret"}) as broker:
+        peers = {
+            "right": peer("right", username="hbd", password=right),
+            "wrong": peer("wrong", username="hbd", password=wrong),
+            "none": peer("none"),
+            "later": peer("later", username="hbd"),
+        }
+        monitor = pair.run(pair.here, peers=list(peers.values()))
+        refused = lambda: seen.last(broker, "not authorised")  # noqa: E731
+        for name, fault in (
+            ("wrong", "wrong password"), ("none", "no user name"), ("later", "no password"),
+        ):  # fmt: skip
+            entry = seen.falls(
+                monitor, name, "mqtt-not-authorized", f"mqtt: {fault}", DETECTION, logged=refused
+            )
+            assert "CONNACK 5" in entry["HBD_EVIDENCE"]
+        seen.rises(monitor, "right")
+        # Now they are right, each in another way.
+        secret(tmp_path / "wrong", "s3cret")
+        peers["none"] |= {"username": "hbd", "password": wrong}
+        peers["later"] |= {"password": right}
+        reload(monitor, peers=list(peers.values()))
+        for name in ("wrong", "none", "later"):
+            seen.rises(monitor, name)
+        assert monitor.changes("right") == [("up", "")]
+        # Another password there and here: who has not read it is refused when it connects again.
+        since = monitor.count()
+        broker.run("mosquitto_passwd", "-b", str(broker.directory / "passwords"), "hbd", "n3w")
+        secret(tmp_path, "n3w")
+        reload(monitor, peers=list(peers.values()))
+        broker.stop()
+        broker.start()
+        seen.falls(
+            monitor, "wrong", "mqtt-not-authorized", "mqtt: another password there", DETECTION,
+            since=since, logged=refused,
+        )  # fmt: skip
+        received = monitor.status("right")["received"]
+        until(lambda: monitor.status("right")["received"] > received + 3)
+        assert monitor.changes("right", since) == monitor.changes("later", since) == []
+
+
+def test_tls(pair, tmp_path):
+    """TLS to a broker is up; another authority, name or time is `tls`, in OpenSSL's words."""
+    authority, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other", "somebody else")
+    good = authority.issue("broker.example", THERE)
+    with (
+        Mosquitto(pair.there, THERE, 8883, tls=good) as broker,
+        Mosquitto(pair.there, THERE, 8884, tls=authority.issue("old.example", THERE, days=-1)),
+        Mosquitto(pair.there, THERE, 1883),
+        toys.hanging(pair.there, THERE, 8885),
+    ):
+        tls = {"tls": "on", "ca": str(authority.ca)}
+        monitor = pair.run(
+            pair.here,
+            peers=[
+                peer("good", **tls),
+                peer("named", **tls, tls_name="broker.example"),
+                peer("ca", tls="on", ca=str(other.ca)),
+                peer("system", tls="on"),
+                peer("name", **tls, tls_name="other.example"),
+                peer("expired", port=8884, **tls),
+                peer("plain", port=1883, **tls),
+                peer("none", port=8883),
+                peer("hung", port=8885, **tls),
+            ],
+        )
+        for name, words in (
+            ("ca", "unable to get local issuer certificate"),
+            ("system", ""),
+            ("name", "Hostname mismatch"),
+            ("expired", "certificate has expired"),
+            ("plain", ""),
+        ):
+            entry = seen.falls(
+                monitor, name, "tls", f"mqtt: TLS, {name}", DETECTION,
+                logged=lambda: seen.last(broker, "error"),
+            )  # fmt: skip
+            assert words in entry["HBD_EVIDENCE"]
+        seen.falls(monitor, "hung", "hung", "mqtt: TLS, accepted and no handshake", DETECTION)
+        entry = seen.falls(monitor, "none", "reset", "mqtt: without TLS to its port", DETECTION)
+        assert "before it had said anything" in entry["HBD_EVIDENCE"]
+        for name in ("good", "named"):
+            seen.rises(monitor, name)
+            assert monitor.changes(name) == [("up", "")]
+
+
+def test_the_last_will(pair):
+    """The will is published when hbd is killed; not when it stops, nor when the broker hung."""
+    will = {"topic": "hbd/here", "message": "gone", "qos": 1, "retain": "on"}
+    with Mosquitto(pair.there, THERE) as broker, broker.subscriber("hbd/here") as subscriber:
+        stopped = pair.run(pair.here, peers=[peer(will=will)])
+        killed = pair.run(pair.here, peers=[peer("killed", will=will | {"message": "killed"})])
+        for monitor in (stopped.all_up(), killed.all_up()):
+            assert monitor
+        since = killed.count()
+        broker.freeze()
+        killed.told("killed", since, state="down", cause="hung")
+        time.sleep(2)
+        broker.thaw()
+        seen.rises(killed, "killed", since)
+        assert subscriber.messages() == []
+        stopped.process.terminate()
+        assert stopped.process.wait(10) == 0
+        broker.find("Received DISCONNECT")
+        time.sleep(0.5)
+        assert subscriber.messages() == []
+        killed.process.kill()
+        killed.process.wait()
+        began = time.time()
+        (message,) = until(subscriber.messages)
+        assert (message.topic, message.payload, message.qos) == ("hbd/here", "killed", 1)
+        assert message.at - began < 2
+        killed.end = killed._directory.cleanup
+
+
+def test_two_addresses_of_one_broker(pair):
+    """Each address has a connection of its own with an id of its own; one that fails degrades."""
+    with Mosquitto(pair.there, THERE, more=f"listener 1883 {THERE6}") as broker:
+        monitor = pair.run(pair.here, peers=[peer(address=[THERE, THERE6])]).all_up()
+        time.sleep(1)
+        connected = [line.words for line in broker.lines() if "New client connected" in line.words]
+        assert len({words.split(" as ")[1].split()[0] for words in connected}) == 2
+        assert len(connected) == 2
+        since = monitor.count()
+        with toys.dropping(pair.there, f"ip6 daddr {THERE6} tcp dport 1883"):
+            seen.falls(
+                monitor, "broker", "path-down", "mqtt: one of two addresses cut", DETECTION,
+                since=since, state="degraded",
+            )  # fmt: skip
+        seen.rises(monitor, "broker", since)
