@@ -213,6 +213,8 @@ class Daemon:
         self.configuration = configuration
         self._take_name(configuration.node)
         self.fleet.start_grace = configuration.start_grace
+        stay = {one.name for one in configuration.peers}
+        self.monitor.farewell(p for name, p in self.fleet.peers.items() if name not in stay)
         change = self.fleet.apply(
             configuration.peers, renew(self._keys, read), self._sessions.renew(passwords)
         )
@@ -281,7 +283,8 @@ class Daemon:
         while not self.stopping:
             self._turn()
         self.notifier.stopping()
-        self.monitor.farewell()
+        self.monitor.farewell(self.fleet.peers.values())
+        self.monitor.streams.close()
         self.reloading.cancel()
         wall = self.clock.wall()
         self.teller.snapshot("stop")

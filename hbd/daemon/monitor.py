@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hbd.core.address import Address
     from hbd.core.events import Event
     from hbd.core.path import Path
+    from hbd.core.peer import Peer
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
     from hbd.net.icmp import IcmpError
@@ -40,6 +41,9 @@ EXAMINED: Final = 64
 
 DROPS_SPACING: Final = 50 * MILLISECOND
 """How often the kernel is asked what it dropped."""
+
+FAREWELLS: Final = 3
+"""RFC 5880 6.8.16 has AdminDown said for a Detection Time; who stops has not the time."""
 
 OWN_LINK: Final = {errno.ENETDOWN, errno.ENODEV, errno.ENXIO, errno.EADDRNOTAVAIL}
 NO_ROUTE: Final = {
@@ -102,13 +106,12 @@ class Monitor:
         self._drained = clock.now()
         self._drops_checked = 0
 
-    def farewell(self) -> None:
-        """Tell the peers that keep a session with us that we go."""
-        for peer in self.fleet.peers.values():
-            for path in peer.paths:
-                if path.target is not None and path.pause(self.fleet.clock.now, on=True):
+    def farewell(self, peers: Iterable[Peer]) -> None:
+        """Tell those of these peers that keep a session with us that we go."""
+        for path in [path for peer in peers for path in peer.paths]:
+            if path.target is not None and path.pause(self.fleet.clock.now, on=True):
+                for _ in range(FAREWELLS):
                     self._send(path)
-        self.streams.close()
 
     def close(self) -> None:
         self.ears.close()
