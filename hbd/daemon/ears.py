@@ -10,6 +10,7 @@ from hbd.core.address import host_of
 from hbd.core.model import Cause, Way
 from hbd.core.session import Fact
 from hbd.daemon.binding import BindError, open_at
+from hbd.net.descriptors import RESERVED, claim
 from hbd.net.listening import Listener
 from hbd.net.reflecting import ReflectorSocket
 from hbd.net.tcp import End
@@ -61,6 +62,8 @@ class Ears:
         self._sockets: dict[Ear, ReflectorSocket] = {}
         self._listeners: dict[Listen, Listener] = {}
         self._clients: dict[Path, list[Connection]] = {}
+        self._descriptors: Final = claim() + RESERVED // 2
+        """From this one on they are not for clients; connections of ours are stopped before."""
 
     # -- opening ------------------------------------------------------------------------------
 
@@ -154,8 +157,9 @@ class Ears:
     def _accept(self, listener: Listener) -> None:
         for client in listener.accept(ACCEPTED):
             paths = self._fleet.known_by(("tcp", None, host_of(client.source)))
-            if not paths:
-                self._fleet.dropped["tcp-unknown-source"] += 1
+            has_room = client.fileno() < self._descriptors
+            if not paths or not has_room:
+                self._fleet.dropped["tcp-unknown-source" if has_room else "tcp-no-room"] += 1
                 client.close()
                 continue
             path = paths[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -9,6 +10,7 @@ from hbd.core.connected import Connected
 from hbd.core.model import SECOND, Cause
 from hbd.core.session import Fact
 from hbd.core.stream import KeepAliveSession
+from hbd.net.descriptors import claim
 from hbd.net.stream import Stream
 from hbd.net.tcp import KeepAlive, spelled
 from hbd.report.words import moment
@@ -76,6 +78,8 @@ class Streams:
         self._in_question: dict[Connected, None] = {}
         """Those whose kernel we are about to ask again."""
         self._contexts: dict[str | None, SSLContext] = {}
+        self._descriptors: Final = claim()
+        """From this one on they are not for us."""
 
     # -- asking -------------------------------------------------------------------------------
 
@@ -143,6 +147,8 @@ class Streams:
         refusal = stream.start()
         first = path.stream.opened()
         octets = first + self._compose(path)
+        if stream.fileno() >= self._descriptors:
+            refusal = errno.EMFILE
         if refusal is not None:
             stream.close()
             return refusal
