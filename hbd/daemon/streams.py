@@ -60,6 +60,8 @@ class Link:
     wiring: Wiring
     begun: int
     """Monotonic."""
+    wants_write: bool | None = None
+    """For what the poller watches it, beside reading."""
     opened: int | None = None
     has_spoken: bool = False
     """Whether any octets have come."""
@@ -176,6 +178,9 @@ class Streams:
 
     def _watch(self, link: Link) -> None:
         wants_write = link.stream.wants_write
+        if wants_write is link.wants_write:
+            return
+        link.wants_write = wants_write
         self._poller.watch(
             link.stream.fileno(), lambda: self._hear(link), write=wants_write, first=True
         )
