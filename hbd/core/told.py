@@ -35,7 +35,7 @@ OURS: Final = (Cause.OWN_STALL, Cause.OWN_UPLINK)
 class Told(Path):
     """A path that is heard every so often, or silent."""
 
-    __slots__ = ("beat_at", "granted", "heard", "look_at", "session", "spoke")
+    __slots__ = ("beat_at", "deaf_at", "granted", "heard", "look_at", "session", "spoke")
 
     is_askable = False
 
@@ -50,6 +50,8 @@ class Told(Path):
         """When to look again at a silence that has had its verdict."""
         self.beat_at: int | None = None
         """When our next heartbeat is due; None: we send none."""
+        self.deaf_at: int | None = None
+        """When it was heard again after a silence of everybody; None: never."""
         self.granted = 0
         """What is left of `judge_from` once it was heard: its greeting is over."""
 
@@ -201,6 +203,8 @@ class Told(Path):
         if heard.fault is not None:
             reception = self._say(heard.fault, now)
         elif heard.is_up:
+            if self._is_deaf:
+                self.deaf_at = now
             self.heard = now
             self._live(now, real)
             reception = Reception.LIFE
@@ -210,13 +214,13 @@ class Told(Path):
 
     def _say(self, fault: Fact, now: int) -> Reception:
         """The peer says that it is not up: the end of what was, or how most sessions begin."""
-        is_echo = fault.cause is Cause.BFD_SIGNALED_DOWN and self.state is not State.UP
-        if fault.cause is Cause.BFD_EXPIRED and self.missed == LAST and not self.witnessed:
-            # It did not hear us while we heard nobody.
+        if fault.cause is Cause.BFD_SIGNALED_DOWN:
+            return self._echo(fault)
+        if fault.cause is Cause.BFD_EXPIRED and self._was_deaf(now):
             fault = Fact(Cause.OWN_UPLINK, f"{fault.text}; we heard nobody either")
         if fault.cause in OURS:
             self.send_error = fault
-        elif not is_echo:  # of our own word that it is down
+        else:
             self.bad = fault
         if self.state is not State.UP and fault.cause is not Cause.BFD_ADMIN_DOWN:
             return Reception.THERE
@@ -226,6 +230,29 @@ class Told(Path):
             self.look_at = now + max(self.session.patience, PROBE_SPACING)
         self.witnessed = True  # by its own word
         return Reception.SAID
+
+    def _echo(self, fault: Fact) -> Reception:
+        """It says what we said before: that the session is down. So it begins anew, no more."""
+        self.bad = self.bad or fault
+        if self.state is State.UP:
+            self.judge_from = max(self.judge_from, self.heard + self.session.greeting)
+        return Reception.THERE
+
+    @property
+    def _is_deaf(self) -> bool:
+        """Whether others are silent with it, though some should be heard."""
+        if self.missed == LAST:
+            return not self.witnessed
+        is_doubted = self.missed == DOUBTED and not self.lonely
+        egress = self.egress
+        return (
+            is_doubted and egress is not None and not egress.has_answered_since(self.first_missed)
+        )
+
+    def _was_deaf(self, now: int) -> bool:
+        """Whether our own side kept us from hearing, and it from hearing us, just now."""
+        is_over = self.deaf_at is None or now - self.deaf_at >= self.session.patience
+        return self._is_deaf or not is_over
 
     def is_about(self, payload: bytes) -> bool:
         return self.session.recognises(payload, 0, 0)
