@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import time
 
-from tests.simulation.classes import CLASSES, check
+from tests.simulation import classes, speaking
+from tests.simulation.classes import check
+
+CLASSES = classes.CLASSES | speaking.CLASSES
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Faults by class: worlds that make them, and a referee who holds the detector to its promises.
 
-A fault of one peer stands for an hour of peace before it, on average: in peace nothing happens,
-so it is only counted. Each class is replayed by its seed.
+A fault of one peer stands for an hour or more of peace before it, on average: in peace nothing
+happens, so it is only counted. Each class is replayed by its seed.
 """
 
 from __future__ import annotations
@@ -214,6 +214,10 @@ def quick_world(seed: int, **options) -> World:
 class Scenario:
     """Twelve peers of different timings behind two egresses, and one fault after another."""
 
+    rest = REST
+    peace = HOUR
+    """Before a fault, on average."""
+
     def __init__(self, name: str, seed: int, *, timings=TIMINGS, real: bool = False, **options):
         self.world = World(seed, keep=False, **options) if real else quick_world(seed, **options)
         self.tally = Tally(name, seed)
@@ -245,9 +249,9 @@ class Scenario:
         begin, sent, calm = world.now, world.heartbeats, 0.0
         while tally.hours < hours:
             fault(self)
-            world.run(REST)
+            world.run(self.rest)
             world.events.clear()
-            calm += sum(self.dice.expovariate(1.0) for _ in self.names) * HOUR
+            calm += sum(self.dice.expovariate(1.0) for _ in self.names) * self.peace
             tally.peer_time = calm + len(self.names) * (world.now - begin)
             for link in self.links:
                 link.dead = [span for span in link.dead if span[1] > world.now]
@@ -476,6 +480,7 @@ CLASSES = {
         loss, bursts, delays, weather, deaths, stalls, late, busy, steps, suspends, cuts, paths,
     )
 }  # fmt: skip
+"""Of peers that are asked; of others in `speaking`."""
 
 
 def check(tally: Tally) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.simulation.classes import CLASSES, SHORT, check, false_downs_per_span
+from tests.simulation.__main__ import CLASSES
+from tests.simulation.classes import SHORT, check, false_downs_per_span
 
 HOURS = 1e4
 SEED = 7
@@ -16,6 +17,15 @@ def test_class(name, capsys):
     with capsys.disabled():
         print(f"\n{tally.line()}")
     check(tally)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["told-deaths", "agreed-stalls"])
+def test_class_is_replayed_by_its_seed(name):
+    """The same seed shows the same, to the nanosecond; another one, something else."""
+    first, again, other = (CLASSES[name](seed, 300) for seed in (3, 3, 4))
+    assert (first.line(), first.detections) == (again.line(), again.detections)
+    assert first.line() != other.line()
 
 
 def test_formula_without_loss_is_never():

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from math import log
 from random import Random
 
+from hbd.core.bfd import BfdSession
 from hbd.core.egress import EgressKey
 from hbd.core.events import StateChanged
 from hbd.core.fleet import Ask, Examine, Fleet
-from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State, Timing
+from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State, Timing, Way
+from hbd.core.plain import PlainSession
 from hbd.core.session import Answer, Fact
 from hbd.core.stamp import StampSession, Station
 from hbd.wire import ntp, stamp
@@ -71,6 +74,8 @@ class Link:
     corrupts: float = 0.0
     dead: list[tuple[int, int]] = field(default_factory=list)
     """Spans in which nothing comes back."""
+    host: object = None
+    """Who hears there what we send, `hear(datagram, at)`; None: a reflector."""
     skips: bool = False
     """Rounds answered at once are only counted, so that each round begins with a loss."""
     skipped: int = 0
@@ -117,22 +122,35 @@ class World:
         self.lateness: list[tuple[int, int]] = [(START, 0)]
         """and until when how much of it."""
         self.changes: list[tuple[int, int, object]] = []
+        self.hosts: list = []
+        """Those that do something by themselves."""
         self.watchers: list = []
         """Called with each event, as it happens."""
         self._arrivals: list = []
         self._promised: int | None = None
         self._ties = count()
         self.station = Station("monitor", 1, dice(seed + 1))
+        self._asked = session or (lambda settings, _: StampSession(settings, self.station))
         self.fleet = Fleet(
             now=self.now,
             wall=self.wall,
             dice=dice(seed + 2),
-            session=session or (lambda settings, _: StampSession(settings, self.station)),
+            session=self._session,
             start_grace=start_grace,
             tick=tick,
         )
         self.reflect = reflect if session is None else lambda datagram, _: datagram
         """How hosts answer a datagram at a wall clock time."""
+
+    def _session(self, settings: PeerSettings, address: str):
+        match settings.way:
+            case Way.TOLD | Way.UNWATCHED:
+                return PlainSession(settings, self.dice)
+            case Way.AGREED:
+                discriminator = 1 + self.dice.getrandbits(31)
+                interval = settings.timing.interval
+                return BfdSession(settings.bfd, interval, self.dice, discriminator, None)
+        return self._asked(settings, address)
 
     @property
     def wall(self) -> int:
@@ -203,17 +221,29 @@ class World:
             self.lateness.append((self.now, self.late))
         fleet.turn(self.now, self.wall)
         while self._arrivals and self._arrivals[0][0] <= self.now:
-            at, _, source, datagram = heappop(self._arrivals)
-            if self.keep:
-                self.received.append((at, source[0]))
-            fleet.receive(datagram, source, at)
+            at, _, take = heappop(self._arrivals)
+            take(at)
         fleet.advance()
         self._carry_out()
         self.now += self.work
 
+    def arrive(self, at: int, take) -> None:
+        """Call `take(at)` for something that happens out there at that moment.
+
+        It is only heard of when we run; but then in order, and with its moment.
+        """
+        heappush(self._arrivals, (at, next(self._ties), take))
+
+    def _receive(self, source, datagram: bytes, at: int) -> None:
+        if self.keep:
+            self.received.append((at, source[0]))
+        self.fleet.receive(datagram, source, at)
+
     def suspend(self, span: int) -> None:
         """The machine sleeps: monotonic time stands still, what was under way is lost."""
         self._arrivals.clear()
+        for host in self.hosts:
+            host.left_alone(self.now, span)
         self.wall_step += span
         self.fleet.suspended(span)
 
@@ -242,6 +272,11 @@ class World:
             self.sent.append((now, target[0], datagram))
         if (link.dead and link.is_dead(now)) or self.is_cut(link.egress):
             return
+        if link.host is not None:
+            if not link.loss or dice.random() >= link.loss:
+                late = dice.randrange(link.spread) if link.spread else 0
+                self.arrive(now + link.delay + late, partial(link.host.hear, datagram))
+            return
         if begins_round:
             self._skip(link, path.timing)
             return
@@ -259,12 +294,13 @@ class World:
             reply = self.reflect(datagram, self.wall)
             if spoilt or (link.corrupts and dice.random() < link.corrupts):
                 reply = spoil(reply, dice)
-            heappush(self._arrivals, (back, next(self._ties), target, reply))
+            self.arrive(back, partial(self._receive, target, reply))
 
-    def is_cut(self, egress: EgressKey) -> bool:
+    def is_cut(self, egress: EgressKey, at: int | None = None) -> bool:
         if egress in self.faults:
             return True
-        return any(begin <= self.now < end for begin, end in self.cuts.get(egress, ()))
+        moment = self.now if at is None else at
+        return any(begin <= moment < end for begin, end in self.cuts.get(egress, ()))
 
     def late_since(self, moment: int) -> int:
         """How late we have been since then."""
