@@ -193,7 +193,9 @@ class Verdicts:
     def tell_some(self) -> None:
         """Go on telling what our own faults make of peers, for so long as a turn may take."""
         for _ in range(TOLD_AT_ONCE):
-            if self._telling and not next(self._telling[0], False):
+            if not self._telling:
+                return
+            if not next(self._telling[0], False):
                 self._telling.popleft()
 
     @property
