@@ -149,7 +149,9 @@ class BfdSession:
     def compose(self, real: int) -> bytes:
         """Give the packet to send at this moment: the Final that is owed, else a scheduled one."""
         pace = None if self.state is State.ADMIN_DOWN else self._pace()
-        self._silence.broken(real, None if pace is None else self._multiplier * pace)
+        # One packet more may be lost or late: then ours were missing first.
+        bears = max(self._multiplier - 1, 1)
+        self._silence.broken(real, None if pace is None else bears * pace)
         poll = self._offer.is_polling and not self._owes_final
         content = Packet(
             diag=self.diag,
