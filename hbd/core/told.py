@@ -241,6 +241,8 @@ class Told(Path):
     @property
     def _is_deaf(self) -> bool:
         """Whether others are silent with it, though some should be heard."""
+        if self.fault is not None:
+            return True
         if self.missed == LAST:
             return not self.witnessed
         is_doubted = self.missed == DOUBTED and not self.lonely
