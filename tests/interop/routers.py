@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from namespaces import Namespace
 
 FRR: Final = "/usr/lib/frr"
+LONG: Final = 60.0
+"""Seconds; with five hundred neighbours FRR takes eight to start."""
 
 
 class Bird(Router):
@@ -25,6 +27,8 @@ class Bird(Router):
     )
     CHANGED = re.compile(r"Session to (\S+) changed state from (\w+) to (\w+)")
     EXPIRED = re.compile(r"Session to (\S+) expired")
+    COMPLAINT = re.compile(r"<(RMT|AUTH|WARN|ERR|BUG)>")
+    HOP_TTL = 63
 
     def __init__(self, host: Namespace, *neighbours: Neighbour, **settings: object) -> None:
         super().__init__(host, *neighbours, **settings)
@@ -130,6 +134,8 @@ class Frr(Router):
     CHANGED = re.compile(
         r"state-change: \[.*?peer:(\S+) .*?\] ([\w-]+) -> ([\w-]+)(?: reason:(.*))?"
     )
+    COMPLAINT = re.compile(r"control-packet|packet-recv|packet-send")
+    HOP_TTL = 254
 
     def __init__(self, host: Namespace, *neighbours: Neighbour, **settings: object) -> None:
         super().__init__(host, *neighbours, **settings)
@@ -155,7 +161,8 @@ class Frr(Router):
     def ready(self) -> None:
         until(
             lambda: self.ask("show bfd peers json").returncode == 0 or not self.is_running,
-            words=self.told,
+            LONG,
+            self.told,
         )
         assert self.is_running, self.told()
 
@@ -163,7 +170,8 @@ class Frr(Router):
         """Give what vtysh says to these lines, as a finished process."""
         given = [word for line in lines for word in ("-c", line)]
         here = str(self.directory)
-        return self.run("vtysh", "--vty_socket", here, "--config_dir", here, "-d", "bfdd", *given)
+        command = ["vtysh", "--vty_socket", here, "--config_dir", here, "-d", "bfdd", *given]
+        return self.run(*command, seconds=LONG)
 
     def reconfigure(self, **changes: object) -> None:
         """Change some of the settings, as an administrator types it: only what is new."""

@@ -70,6 +70,11 @@ class Change(NamedTuple):
 class Router(Server):
     """What BIRD and FRR have in common."""
 
+    COMPLAINT: re.Pattern[str]
+    """In a line of its log about a packet that it dropped, or that it could not send."""
+    HOP_TTL: int
+    """The TTL of its multihop packets one hop away."""
+
     def __init__(self, host: Namespace, *neighbours: Neighbour, **settings: object) -> None:
         super().__init__(host)
         self.neighbours = neighbours
@@ -104,6 +109,10 @@ class Router(Server):
             seconds,
             lambda: f"{new} in {self.changes()}\n{self.told()}",
         )
+
+    def complaints(self, since: int = 0) -> list[str]:
+        """Give what it said of packets that it dropped, from line number `since` of log()."""
+        return [words for _, words in self.log()[since:] if self.COMPLAINT.search(words)]
 
     def log(self) -> list[Line]:
         """Give the router's own log with its own times."""
