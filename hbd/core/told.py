@@ -221,6 +221,8 @@ class Told(Path):
         if fault.cause in OURS:
             self.send_error = fault
         else:
+            if self._is_coming_back(fault):
+                self.look_at = now + self.session.greeting
             self.bad = fault
         if self.state is not State.UP and fault.cause is not Cause.BFD_ADMIN_DOWN:
             return Reception.THERE
@@ -230,6 +232,11 @@ class Told(Path):
             self.look_at = now + max(self.session.patience, PROBE_SPACING)
         self.witnessed = True  # by its own word
         return Reception.SAID
+
+    def _is_coming_back(self, fault: Fact) -> bool:
+        """Whether it was down on purpose until now: no failure before it had its greeting."""
+        had_left = self.bad is not None and self.bad.cause is Cause.BFD_ADMIN_DOWN
+        return had_left and fault.cause is not Cause.BFD_ADMIN_DOWN
 
     def _echo(self, fault: Fact) -> Reception:
         """It says what we said before: that the session is down. So it begins anew, no more."""
