@@ -1,0 +1,366 @@
+"""BFD neighbours in the detector: what a session that comes and goes is to a verdict."""
+
+import pytest
+
+from hbd.core.events import Storm
+from hbd.core.model import MILLISECOND, SECOND, Cause, State
+from hbd.core.peer import Pause
+from hbd.wire import bfd
+from tests.simulation.speakers import agreed, watch_router
+from tests.simulation.world import LAN, START, World, own_link
+
+A, B = "10.0.0.1", "10.0.0.2"
+FAST = 100 * MILLISECOND
+DETECTION = 3 * FAST
+HOUR = 3_600 * SECOND
+
+seeds = pytest.mark.parametrize("seed", range(5))
+
+
+def world_of(*names, seed=1, interval=FAST, multiplier=3, span=10 * SECOND, **options):
+    """Neighbours that are there."""
+    world = World(seed, **options)
+    routers = [
+        watch_router(world, agreed(name, interval, multiplier), multiplier=multiplier)
+        for name in names or (A, B)
+    ]
+    world.run(span)
+    return world, *routers
+
+
+def kill(world, *hosts, span=10**18):
+    for host in hosts:
+        world.links[host].dead.append((world.now, world.now + span))
+
+
+def cut(world, span):
+    world.cuts[LAN] = [(world.now, world.now + span)]
+
+
+def last_of(world, name=A):
+    return world.changes_of(name)[-1]
+
+
+def failures(world):
+    return [event for event in world.events if getattr(event, "state", None) is State.DOWN]
+
+
+# -- up and down ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_comes_up_and_nothing_on_the_way_is_a_failure(seed):
+    """Without any grace: up with the first Up, within three seconds, and no word before is DOWN."""
+    world, router, _ = world_of(seed=seed)
+    (up,) = world.changes_of(A)
+    assert (up.state, up.first) == (State.UP, True)
+    assert up.at < START + 3 * SECOND
+    assert router.session.state is bfd.State.UP
+
+
+@seeds
+@pytest.mark.parametrize(
+    ("interval", "multiplier"), [(50, 3), (100, 3), (300, 3), (300, 1), (1000, 5)]
+)
+def test_silence_is_detected_exactly_at_the_detection_time(seed, interval, multiplier):
+    """Down when nothing came for what was agreed, not a nanosecond before."""
+    interval *= MILLISECOND
+    world, *_ = world_of(seed=seed, interval=interval, multiplier=multiplier)
+    kill(world, A)
+    world.run(10 * SECOND)
+    down = next(event for event in world.changes_of(A) if event.state is State.DOWN)
+    assert (down.cause, down.detection) == (Cause.SILENT, multiplier * interval)
+    assert down.evidence[0] == f"{A}: nothing came for {multiplier * interval / SECOND:g} s"
+    assert world.state(B) is State.UP
+    assert failures(world) == [down]
+
+
+def test_what_is_agreed_is_the_slower_of_both():
+    """The router sends every 400 ms, five times: that is the detection time, not our own."""
+    world = World(1)
+    watch_router(world, agreed(A, FAST, 3), interval=400 * MILLISECOND, multiplier=5)
+    world.run(10 * SECOND)
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert last_of(world).detection == 2 * SECOND
+
+
+def test_the_router_is_told_of_our_verdict():
+    """Our session is Down when our verdict is: the router hears that it is not heard."""
+    world, router, _ = world_of()
+    world.links[A].lost_in_turn = 10
+    world.run(2 * SECOND)
+    (down,) = failures(world)
+    left = next(at for at, state in router.states[1:] if state is bfd.State.DOWN)
+    assert 0 < left - down.at <= 2 * MILLISECOND
+
+
+@seeds
+def test_it_comes_back(seed):
+    """A router that is back is up within three seconds."""
+    world, *_ = world_of(seed=seed)
+    kill(world, A, span=20 * SECOND)
+    world.run(20 * SECOND)
+    back = world.now
+    world.run(10 * SECOND)
+    assert last_of(world).state is State.UP
+    assert last_of(world).at - back < 3 * SECOND
+
+
+# -- its own word ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("diag", "cause"),
+    [
+        (bfd.Diag.NONE, Cause.BFD_NO_DIAGNOSTIC),
+        (bfd.Diag.EXPIRED, Cause.BFD_EXPIRED),
+        (bfd.Diag.ECHO_FAILED, Cause.BFD_ECHO_FAILED),
+        (bfd.Diag.FORWARDING_RESET, Cause.BFD_FORWARDING_RESET),
+        (bfd.Diag.PATH_DOWN, Cause.BFD_PATH_DOWN),
+        (bfd.Diag.CONCATENATED_DOWN, Cause.BFD_CONCATENATED_DOWN),
+        (bfd.Diag.REVERSE_DOWN, Cause.BFD_REVERSE_DOWN),
+    ],
+)
+def test_a_router_that_says_down_is_judged_at_once(diag, cause):
+    """The router's own word is a verdict as soon as it comes, with its diagnostic as the cause."""
+    world, router, _ = world_of()
+    world.after(SECOND, lambda: say_down(router, diag))
+    at = world.now + SECOND
+    world.run(SECOND + 10 * MILLISECOND)
+    down = failures(world)[0]
+    assert (down.at, down.cause) == (at + world.links[A].delay, cause)
+    assert f"(diag {diag})" in down.evidence[0]
+
+
+def say_down(router, diag):
+    router.session._move(bfd.State.DOWN, diag)
+    router._send(router.world.now)
+
+
+def test_a_router_that_repeats_our_own_word_is_not_judged_for_it():
+    """`Neighbor signaled session down` is what we said: it has the time to come up again."""
+    world, router, _ = world_of()
+    world.after(SECOND, lambda: say_down(router, bfd.Diag.SIGNALED_DOWN))
+    world.run(10 * SECOND)
+    assert world.states_of(A) == [State.UP]
+
+
+def test_a_router_that_does_repeat_it_and_never_comes_up_is_down():
+    """It has three seconds from when it was last up, and then that is the cause."""
+    world, router, _ = world_of()
+    world.after(SECOND, lambda: say_down(router, bfd.Diag.SIGNALED_DOWN))
+    world.run(SECOND + 1)
+    heard = world.path(A).heard
+    router.hear = lambda *_: None
+    world.run(10 * SECOND)
+    down = failures(world)[0]
+    assert down.cause is Cause.BFD_SIGNALED_DOWN
+    assert down.at == heard + 3 * SECOND
+
+
+def test_router_that_does_not_hear_us_says_so():
+    """Only our direction fails: down at the router's word, not at any silence."""
+    world, router, _ = world_of()
+    router.hear = lambda *_: None
+    world.run(SECOND)
+    (down,) = failures(world)
+    assert down.cause is Cause.BFD_EXPIRED
+    at = next(at for at, state in router.states[1:] if state is bfd.State.DOWN)
+    assert down.at == at + world.links[A].delay
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_administratively_down_is_left_and_back(seed):
+    """A router that was shut down on purpose has left; when it is taken back, it is up."""
+    world, router, _ = world_of(seed=seed)
+    world.after(SECOND, lambda: router.admin_down(on=True))
+    world.run(30 * SECOND)
+    left = last_of(world)
+    assert (left.state, left.cause) == (State.LEFT, Cause.BFD_ADMIN_DOWN)
+    assert left.at == START + 11 * SECOND + world.links[A].delay
+    world.after(SECOND, lambda: router.admin_down(on=False))
+    world.run(5 * SECOND)
+    assert world.states_of(A) == [State.UP, State.LEFT, State.UP]
+
+
+def test_router_that_is_taken_back_and_never_comes_up_is_down():
+    """It has a greeting's time from its first word, then it is down with that as the cause."""
+    world, router, _ = world_of()
+    world.after(SECOND, lambda: router.admin_down(on=True))
+    world.run(30 * SECOND)
+    router.hear = lambda *_: None
+    world.after(SECOND, lambda: router.admin_down(on=False))
+    at = world.now + SECOND + world.links[A].delay
+    world.run(20 * SECOND)
+    assert (last_of(world).state, last_of(world).cause) == (State.DOWN, Cause.BFD_NO_DIAGNOSTIC)
+    assert last_of(world).at == at + 3 * SECOND
+
+
+@seeds
+def test_restarted_router_is_up_again(seed):
+    """A router that begins anew is up again within seconds, whatever happened in between."""
+    world, router, _ = world_of(seed=seed)
+    world.after(SECOND, lambda: router.begin(world.now))
+    world.run(10 * SECOND)
+    assert last_of(world).state is State.UP
+    assert {event.state for event in world.changes_of(A)} <= {State.UP, State.DOWN}
+    assert world.states_of(B) == [State.UP]
+
+
+# -- timers ---------------------------------------------------------------------------------------
+
+
+@seeds
+@pytest.mark.parametrize(("before", "after"), [(1, 5), (5, 1), (1, 20), (20, 1)])
+@pytest.mark.parametrize("who", ["we", "the router"])
+def test_new_timers_take_nobody_down(seed, before, after, who):
+    """A reload here or a reconfiguration there: up all along, then the new detection time."""
+    world, router, _ = world_of(seed=seed, interval=before * FAST)
+    path = world.path(A)
+    if who == "we":
+        known = {name: one.settings for name, one in world.fleet.peers.items()}
+        world.after(SECOND, lambda: world.apply(*(known | {A: agreed(A, after * FAST)}).values()))
+    else:
+        world.after(SECOND, lambda: router.adopt(after * FAST, 3))
+    world.run(30 * SECOND)
+    assert (world.states_of(A), world.path(A)) == ([State.UP], path)
+    kill(world, A)
+    world.run(30 * SECOND)
+    assert failures(world)[0].detection == 3 * max(before, after) * FAST
+
+
+# -- suspect yourself first -----------------------------------------------------------------------
+
+
+@seeds
+@pytest.mark.parametrize("span", [150, 250, 290, 310, 500, 2_000, 60_000])
+def test_own_stall_is_never_a_down(seed, span):
+    """We did not run: where the router gave us up for it, that is said, and it is up again."""
+    world, router, _ = world_of(seed=seed)
+    begin = world.now + world.dice.randrange(SECOND)
+    world.stalls.append((begin, begin + span * MILLISECOND))
+    world.run(span * MILLISECOND + 10 * SECOND)
+    assert failures(world) == []
+    assert world.state(A) is State.UP
+    if span > 500:
+        lost = [event for event in world.changes_of(A) if event.state is State.UNKNOWN]
+        assert [event.cause for event in lost] == [Cause.OWN_STALL]
+        assert "we ourselves sent nothing for" in lost[0].evidence[0]
+        assert bfd.State.DOWN in [state for at, state in router.states if at > begin]
+
+
+def test_router_that_dies_in_our_stall_is_down():
+    """It is not heard again: it gets its verdict when it had its time."""
+    world, *_ = world_of()
+    world.stalls.append((world.now, world.now + 5 * SECOND))
+    kill(world, A)
+    world.run(20 * SECOND)
+    assert (world.state(A), world.state(B)) == (State.DOWN, State.UP)
+
+
+def test_router_that_gave_us_up_and_dies_is_down():
+    """Unknown by our own stall is not for ever."""
+    world, *_ = world_of()
+    world.stalls.append((world.now, world.now + 5 * SECOND))
+    world.run(5 * SECOND + 1)
+    assert world.fleet.peers[A].cause is Cause.OWN_STALL
+    kill(world, A)
+    world.run(20 * SECOND)
+    assert world.state(A) is State.DOWN
+
+
+@pytest.mark.parametrize("work", [5, 20, 60, 90])
+def test_a_late_loop_is_no_down_and_detects(work):
+    """Every turn takes milliseconds: nobody is down for it; silence is seen, that much later."""
+    world, *_ = world_of()
+    world.work = work * MILLISECOND
+    world.run(60 * SECOND)
+    assert failures(world) == []
+    kill(world, A)
+    world.run(10 * SECOND)
+    down = failures(world)[0]
+    late = world.late_since(down.at - down.detection)
+    assert DETECTION <= down.detection <= DETECTION + late
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("span", [100, 200, 250, 300, 350, 500, 1_000, 5_000, 60_000])
+def test_own_uplink_is_never_a_down(seed, span):
+    """Our uplink fails for any time, the router gives us up or not: unknown at most, then up."""
+    world, *_ = world_of(A, B, "10.0.0.3", seed=seed)
+    world.run(world.dice.randrange(SECOND))
+    cut(world, span * MILLISECOND)
+    world.run(span * MILLISECOND + 10 * SECOND)
+    assert failures(world) == []
+    assert {one.state for one in world.fleet.peers.values()} == {State.UP}
+    faults = [storm.cause for storm in world.of_kind(Storm) if storm.cause is not None]
+    assert faults == [Cause.OWN_UPLINK] or span <= 350
+
+
+def test_dead_router_is_down_after_our_uplink_is_back():
+    """Who does not come back with the others is down, a greeting later."""
+    world, *_ = world_of()
+    cut(world, 10 * SECOND)
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert world.state(A) is State.UNKNOWN
+    world.run(10 * SECOND)
+    back = last_of(world, B).at
+    assert last_of(world).state is State.DOWN
+    assert last_of(world).at - back <= 3 * SECOND + FAST
+
+
+def test_interface_down_is_our_own_link():
+    """With our interface down all are unknown, and up again after it."""
+    world, *_ = world_of()
+    world.faults[LAN] = own_link("eth0")
+    world.run(10 * SECOND)
+    assert {world.fleet.peers[name].cause for name in (A, B)} == {Cause.OWN_LINK}
+    world.faults.clear()
+    world.run(10 * SECOND)
+    assert failures(world) == []
+    assert {world.state(name) for name in (A, B)} == {State.UP}
+
+
+@seeds
+def test_suspend_is_forgiven(seed):
+    """We slept, and the routers gave us up long ago: nobody is down for it."""
+    world, *_ = world_of(seed=seed, start_grace=10 * SECOND)
+    world.suspend(8 * HOUR)
+    cut(world, 4 * SECOND)
+    world.run(30 * SECOND)
+    assert failures(world) == []
+    assert {world.state(name) for name in (A, B)} == {State.UP}
+
+
+# -- people ---------------------------------------------------------------------------------------
+
+
+@seeds
+def test_pause_tells_the_router_and_resume_brings_it_up(seed):
+    """Paused, the router sees AdminDown at once; after it both are up, and nothing was down."""
+    world, router, _ = world_of(seed=seed)
+    world.after(SECOND, lambda: world.fleet.pause(A, Pause(world.wall + HOUR, "", "root")))
+    world.run(SECOND + 2 * world.links[A].delay)
+    assert router.session.remote_state is bfd.State.ADMIN_DOWN
+    assert router.states[-1][1] is bfd.State.DOWN
+    world.run(20 * SECOND)
+    assert world.state(A) is State.PAUSED
+    assert router.session.state is bfd.State.DOWN
+    world.after(SECOND, lambda: world.fleet.resume(A))
+    world.run(10 * SECOND)
+    assert world.states_of(A) == [State.UP, State.PAUSED, State.UNKNOWN, State.UP]
+    assert router.session.state is bfd.State.UP
+
+
+def test_resumed_and_silent_is_down():
+    """A router that died in the pause is down a greeting after it."""
+    world, *_ = world_of()
+    world.after(SECOND, lambda: world.fleet.pause(A, Pause(world.wall + HOUR, "", "root")))
+    world.run(2 * SECOND)
+    kill(world, A)
+    world.run(20 * SECOND)
+    world.after(SECOND, lambda: world.fleet.resume(A))
+    world.run(10 * SECOND)
+    assert last_of(world).state is State.DOWN
