@@ -13,6 +13,7 @@ from hbd.daemon.binding import BindError, open_at
 from hbd.net.descriptors import RESERVED, claim
 from hbd.net.listening import Listener
 from hbd.net.reflecting import ReflectorSocket
+from hbd.net.resolver import numeric
 from hbd.net.tcp import End
 from hbd.report.words import moment
 from hbd.wire import bfd
@@ -149,6 +150,8 @@ class Ears:
             reason = "unknown-source" if request.is_unicast else "multicast"
             self._fleet.dropped[f"{ear.protocol}-{reason}"] += 1
         datagram = request.datagram if ear.protocol == "bfd" else request.datagram[:LONGEST]
+        if len(known) > 1 and ear.protocol == "bfd":
+            known = _from_there(known, request.destination)
         for path in known if request.is_unicast else ():
             self._fleet.heard(path, datagram, real, request.ttl)
 
@@ -206,6 +209,17 @@ def _key(ear: Ear, host: str, datagram: bytes) -> Hashable:
     if discriminator:
         return "bfd", discriminator
     return "bfd", ear.listen.port == bfd.MULTIHOP_PORT, host
+
+
+def _from_there(paths: list[Path], local: str) -> list[Path]:
+    """Of BFD sessions with one address give those that we have from this address of ours.
+
+    A packet without our discriminator tells them apart by nothing else (RFC 5883 4).
+    """
+    sources = [path.peer.settings.source for path in paths]
+    hosts = [None if source is None else numeric(source, 0) for source in sources]
+    ours = [path for path, host in zip(paths, hosts, strict=True) if host and host[0] == local]
+    return ours or [path for path, source in zip(paths, sources, strict=True) if source is None]
 
 
 def _open_ear(ear: Ear, warn: Callable[[str], None]) -> ReflectorSocket | None:
