@@ -130,6 +130,27 @@ class Faults:
             told = [entry["HBD_STATE"] for entry in seat.hbd.changes()[since.hbds[seat.name] :]]
             assert told == ["unknown", "up"]
 
+    def test_we_are_frozen_for_a_moment(self, lan):
+        """A stall that the router bears is told by nobody."""
+        time.sleep(0.5)
+        since = lan.marks()
+        for seat in lan.seats:
+            seat.hbd.process.send_signal(signal.SIGSTOP)
+        time.sleep(DETECTION / 2)
+        for seat in lan.seats:
+            seat.hbd.process.send_signal(signal.SIGCONT)
+        time.sleep(2 * DETECTION)
+        calm(lan, since)
+
+    def test_our_link_is_off(self, lan):
+        """Our own interface that is down is our fault, not the router's."""
+        since = lan.marks()
+        for seat in lan.seats:
+            lan.hosts[seat.name].ip("link set eth0 down")
+        lan.seen("our link down", since, "unknown", "own-link", router="down")
+        for seat in lan.seats:
+            lan.hosts[seat.name].ip("link set eth0 up")
+
     def test_we_pause(self, lan):
         """A pause is AdminDown to the router for as long as it lasts."""
         since = lan.marks()
@@ -346,6 +367,28 @@ class Sessions:
             hbd.change(min_ttl=255)
             entry = hbd.told(since + 2, state="down", cause="bad-reply")
             assert "less than 255" in entry["HBD_EVIDENCE"]
+
+    def test_two_sources(self, pair, kind, tmp_path):
+        """Two sessions with one address of the router, from two of ours, do not mix."""
+        ours = (HERE, "10.99.0.11")
+        pair.here.ip(f"addr add {ours[1]}/24 dev va")
+        peers = [bfd(f"p{n}", THERE, source=source) for n, source in enumerate(ours)]
+        neighbours = [Neighbour(address, "vb", THERE) for address in ours]
+        with (
+            kind(pair.there, *neighbours) as router,
+            Hbd(pair.here, tmp_path / "hbd", *peers) as hbd,
+        ):
+            hbd.up("p0", "p1")
+            for address in ours:
+                router.sees("up", address)
+            since = len(hbd.changes("p0"))
+            # The router forgets the discriminator of the one that it does not hear.
+            pair.there.block("prerouting", f"ip saddr {ours[1]} {bfd_lan.PORTS} drop")
+            hbd.wait("p1", "down", "bfd-expired")
+            time.sleep(1.5)
+            pair.there.unblock()
+            hbd.up("p1")
+            assert hbd.changes("p0")[since:] == []
 
     def test_uneven_timers(self, pair, kind, tmp_path):
         """Each end keeps to the slower of what one sends and the other bears, both ways."""
