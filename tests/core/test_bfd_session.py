@@ -287,7 +287,7 @@ def blamed_after(silence, *, later):
 
 @pytest.mark.parametrize("later", [0, SECOND, STALL_MEMORY])
 def test_peer_that_timed_us_out_for_our_silence_is_right(later):
-    """diag 1 within seconds of a silence of ours, of all it bears but one interval, is our stall."""
+    """diag 1 soon after a silence of ours, of all it bears but one interval, is our stall."""
     gap = "we ourselves sent nothing for 200 ms"
     assert blamed_after(PEER_BEARS, later=later) == Fact(Cause.OWN_STALL, f"{WORDS}; {gap}")
 

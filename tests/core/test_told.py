@@ -134,8 +134,8 @@ def test_patience_longer_than_the_grace_is_waited_for():
 @pytest.mark.parametrize("jitter", [0.1, 0.4])
 def test_jitter_within_the_grace_is_no_down(jitter):
     """A sender whose period differs by less than grace allows is never down."""
-    for seed in range(10):
-        world, _ = world_of(seed=seed, jitter=jitter, span=600 * SECOND)
+    for seed in range(5):
+        world, _ = world_of(seed=seed, jitter=jitter, span=200 * SECOND)
         assert world.states_of(A) == [State.UP], seed
 
 
@@ -182,8 +182,8 @@ def test_another_text_is_no_life_and_the_cause(payload):
 def test_own_stall_is_forgiven(span):
     """We did not run, for a tenth of a second up to hours; what waited in the socket has stamps
     of that time: nobody is down, and who died meanwhile is, as much later as we were late."""
-    for seed in range(5):
-        world, sender = world_of(seed=seed)
+    for seed in range(5 if span < HOUR else 1):
+        world, sender = world_of(told(A, 2 * SECOND), seed=seed)
         other = watch_sender(world, told(B))
         world.run(5 * SECOND)
         begin = world.now + world.dice.randrange(SECOND)
@@ -194,7 +194,7 @@ def test_own_stall_is_forgiven(span):
         assert last_of(world, B).state is State.DOWN
         took = last_of(world, B).at - other.heard_at[-1]
         assert took <= 1500 * MILLISECOND + world.late_since(other.heard_at[-1]), seed
-        assert any(begin <= at < begin + span for at in sender.heard_at) or span < SECOND
+        assert any(begin <= at < begin + span for at in sender.heard_at) or span < 10 * SECOND
 
 
 def test_suspend_is_forgiven():
@@ -388,6 +388,20 @@ def test_asked_child_of_a_silent_told_parent_is_unreachable():
     world.run(10 * SECOND)
     assert world.states_of(B) == [State.UP, State.UNREACHABLE]
     assert last_of(world, B).evidence[0] == f"via {A}: down (silent)"
+
+
+def test_parent_in_doubt_explains_the_silence_behind_it():
+    """A parent that is late by more than its margin when the child is judged: never down first."""
+    world, sender = world_of()
+    watch_sender(world, told(B, 100 * MILLISECOND, 12.5, via=A))
+    world.run(5 * SECOND)
+    world.run(sender.heard_at[-1] + SECOND + 1 - world.now)
+    kill(world, A, B)
+    world.run(10 * SECOND)
+    assert (world.states_of(B), world.states_of(A)) == (
+        [State.UP, State.UNREACHABLE],
+        [State.UP, State.DOWN],
+    )
 
 
 def test_told_child_of_a_silent_asked_parent_is_unreachable():
