@@ -8,7 +8,7 @@ send. It is added up, and the deadlines of heartbeats in question move by it (`P
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from hbd.core.model import MILLISECOND, SECOND
 
@@ -23,6 +23,15 @@ OVERLOAD_SPACING: Final = 60 * SECOND
 """no more often than so."""
 
 
+class _Stall(NamedTuple):
+    until: int
+    """Monotonic."""
+    lag: int
+    """Of all stalls before."""
+    stood_at: int
+    """Our own time meanwhile."""
+
+
 class Clock:
     """Monotonic time less all stalls, in nanoseconds.
 
@@ -30,7 +39,7 @@ class Clock:
     more exact than that, and what is due within one is done in one turn.
     """
 
-    __slots__ = ("_lag", "_lag_before", "_promised", "_tick", "lateness", "now", "real", "wall")
+    __slots__ = ("_lag", "_promised", "_stall", "_tick", "lateness", "now", "real", "wall")
 
     def __init__(self, real: int, wall: int, tick: int = 0) -> None:
         self.real = real
@@ -42,7 +51,9 @@ class Clock:
         self.lateness = 0
         """All lateness that was no stall: our own time went on in it."""
         self._tick = tick
-        self._lag = self._lag_before = 0
+        self._lag = 0
+        self._stall = _Stall(real, 0, real)
+        """The last one: what came in it is often read long after."""
         self._promised: int | None = None
 
     def turn(self, real: int, wall: int) -> int:
@@ -50,8 +61,8 @@ class Clock:
         late = 0 if self._promised is None else real - self._promised
         late = late if late > self._tick else 0
         self._promised = None
-        self._lag_before = self._lag
         if late >= STALL:
+            self._stall = _Stall(real, self._lag, real - self._lag - late)
             self._lag += late
         else:
             self.lateness += late
@@ -62,14 +73,17 @@ class Clock:
 
     def skip(self, real: int, wall: int) -> None:
         """Let time pass that does not count: nothing was asked yet when we were starting."""
+        self._stall = _Stall(real, self._lag, self.now)
         self._lag += real - self.real
-        self._lag_before = self._lag
         self.real = real
         self.wall = wall
 
     def at(self, real: int) -> int:
-        """Our own time of a moment since the last turn; at the most now."""
-        return min(real - self._lag_before, self.now)
+        """Our own time of a moment, from before the last stall on; at the most now."""
+        until, lag, stood_at = self._stall
+        if real <= until:
+            return min(real - lag, stood_at)
+        return min(real - self._lag, self.now)
 
     def promise(self, deadline: int | None) -> int | None:
         """Say when the next turn is due, monotonic; never sooner than a tick from this one."""

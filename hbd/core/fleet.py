@@ -20,8 +20,9 @@ from hbd.core.news import News
 from hbd.core.path import Path, Reception, Step
 from hbd.core.peer import Pause, Peer
 from hbd.core.roster import Change, Roster
+from hbd.core.session import Fact
 from hbd.core.timers import Timers
-from hbd.core.told import ANYWHERE
+from hbd.core.told import ANYWHERE, Told
 from hbd.core.unwatched import UNWATCHED
 from hbd.core.verdicts import Verdicts, is_witnessed
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from hbd.core.address import Address
     from hbd.core.egress import EgressKey
-    from hbd.core.session import Answer, Fact
+    from hbd.core.session import Answer
 
 PAUSE_LOOK: Final = 60 * SECOND
 """How often a pause is held against the wall clock: that may be wrong at the start, and step."""
@@ -47,6 +48,10 @@ class Examine(NamedTuple):
 
     path: Path
 
+
+OVERRUN: Final = Fact(
+    Cause.OWN_STALL, "more came to this machine than it could read: some was lost, perhaps of it"
+)
 
 Output = Ask | Examine | Event
 
@@ -94,7 +99,7 @@ class Fleet:
             dice=dice,
             start_grace=start_grace,
         )
-        self._dropped_at = -1
+        self._dropped_at = self._unheard_at = -1
 
     def _outputs_append(self, event: Event) -> None:
         self._outputs.append(event)
@@ -212,7 +217,11 @@ class Fleet:
 
     def lost_some(self) -> None:
         """Say that datagrams to us were dropped for want of room: the round is asked again."""
-        self._dropped_at = self.clock.now
+        self._dropped_at = self._unheard_at = self.clock.now
+
+    def unheard_some(self) -> None:
+        """Say that more has come from those who send by themselves than we could keep or read."""
+        self._unheard_at = self.clock.now
 
     def advance(self) -> None:
         """Do what is due."""
@@ -329,11 +338,15 @@ class Fleet:
                 self._outputs.append(Ask(witness))
 
     def _exhausted(self, path: Path) -> None:
-        spoilt = self._dropped_at >= path.question_began
+        is_told = isinstance(path, Told)
+        spoilt = (self._unheard_at if is_told else self._dropped_at) >= path.question_began
         if path.state is not State.DOWN and not path.repeated and spoilt:
             path.ask_again(self.clock.now)
-        else:
-            self._examine(path)
+            return
+        if path.state is not State.DOWN and is_told and spoilt:
+            # It cannot be asked; what it sent may be among what we lost.
+            path.send_error = OVERRUN
+        self._examine(path)
 
     def _examine(self, path: Path) -> None:
         """Ask how datagrams to it leave us, where it is known where it is; or judge without."""

@@ -68,8 +68,10 @@ class Reflector:
         """The keys of which an address must have used one; none: it is answered in open mode."""
         self.roaming: Mapping[str, Collection[Key]] = {}
         """By name: the keys with which anybody is answered who is not accepted otherwise."""
-        self.signed_by: str | None = None
-        """By the name of which of these the last request was signed, if it was answered for it."""
+        self.known_by: str | None = None
+        """By which of these the last request was signed,"""
+        self.is_of_host = False
+        """and whether by a key of the host it came from, if it has any."""
         self.estimate = ntp.UNKNOWN_ERROR
         self.announcement = HbdTlv(
             flags=hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL,
@@ -115,7 +117,7 @@ class Reflector:
         `destination` is the address in the datagram's header. `received` and `wall`, the moment of
         sending, are nanoseconds since 1970, `now` is monotonic.
         """
-        host, self.signed_by = host_of(source), None
+        host = host_of(source)
         is_known = self.accepts(host)
         reason = (
             _too_short(datagram)
@@ -124,13 +126,14 @@ class Reflector:
             or self._buckets.refuses((host, destination), now)
         )
         key = None
-        if reason is None and is_known:
-            keys = self.keys(host)
-            key = next((key for key in keys if stamp.is_signed(datagram, key)), None)
-            reason = "hmac" if keys and key is None else None
-        if reason is None and key is None and self.roaming:
-            key = self._roaming_key(datagram)
-            reason = None if is_known or key is not None else self._stranger(host)
+        if reason is None:
+            keys = self.keys(host) if is_known else ()
+            key = _signing(datagram, keys)
+            self.is_of_host = is_known and (key is not None or not keys)
+            self.known_by, roaming = self._roaming_key(datagram)
+            key = key or roaming
+            if key is None:
+                reason = "hmac" if keys else None if is_known else self._stranger(host)
         # A replay window has its place here, before a session is touched.
         reason = (
             reason
@@ -172,13 +175,12 @@ class Reflector:
             return "multicast"
         return None
 
-    def _roaming_key(self, datagram: bytes) -> Key | None:
+    def _roaming_key(self, datagram: bytes) -> tuple[str | None, Key | None]:
         for name, keys in self.roaming.items():
-            for key in keys:
-                if stamp.is_signed(datagram, key):
-                    self.signed_by = name
-                    return key
-        return None
+            key = _signing(datagram, keys)
+            if key is not None:
+                return name, key
+        return None, None
 
     def _stranger(self, host: str) -> str:
         if host not in self._refused and len(self._refused) < REFUSED:
@@ -213,6 +215,11 @@ class Reflector:
         if not hbd_tlv.is_ours(value):
             return None
         return hbd_tlv.with_accepted(self._announcement, session.accepted)
+
+
+def _signing(datagram: bytes, keys: Collection[Key]) -> Key | None:
+    """Give the key that a request is signed with, of these."""
+    return next((key for key in keys if stamp.is_signed(datagram, key)), None)
 
 
 def _too_short(datagram: bytes) -> str | None:

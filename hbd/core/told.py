@@ -205,7 +205,7 @@ class Told(Path):
         elif heard.is_up:
             if self._is_deaf:
                 self.deaf_at = now
-            self.heard = now
+            self.heard = max(self.heard, now)
             self._live(now, real)
             reception = Reception.LIFE
         if self.deadline is not None:

@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from hbd import __version__
+from hbd.core.address import host_of
 from hbd.core.fleet import Fleet, Restored
 from hbd.core.model import MILLISECOND, SECOND
 from hbd.core.reflector import Reflector
@@ -19,7 +20,7 @@ from hbd.core.told import ANYWHERE
 from hbd.daemon.binding import BindError
 from hbd.daemon.desk import Desk
 from hbd.daemon.keys import by_host, read_keys, read_passwords, renew, roaming
-from hbd.daemon.mirror import Heard, Mirror, accepts
+from hbd.daemon.mirror import Answered, Mirror, accepts
 from hbd.daemon.monitor import Monitor
 from hbd.daemon.names import Names
 from hbd.daemon.poller import Poller
@@ -27,7 +28,7 @@ from hbd.daemon.reloading import Reloading
 from hbd.daemon.sessions import Sessions
 from hbd.daemon.teller import Teller, new_id
 from hbd.net.clock import Clock
-from hbd.net.resolver import Resolver, numeric
+from hbd.net.resolver import Resolver
 from hbd.net.routes import Routes
 from hbd.report import messages
 from hbd.report.files import StateFiles
@@ -37,11 +38,12 @@ from hbd.report.store import Store, StoreTakenError
 from hbd.wire import ntp, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Mapping
 
     from hbd.config.model import Configuration, Listen, Loaded
     from hbd.core.path import Path
     from hbd.core.roster import Change
+    from hbd.net.reflecting import ReflectorSocket
     from hbd.report.sink import Sink
 
 TICK: Final = 1 * MILLISECOND
@@ -95,7 +97,7 @@ class Daemon:
             incarnation=self.station.incarnation,
         )
         self.mirror: Final = Mirror(self.reflector, self.clock, self.poller)
-        self.mirror.heard = self._hear_request
+        self.mirror.answered = self._hear_request
         self.monitor: Final = Monitor(self.fleet, self.clock, self.poller, Routes())
         self._resolver: Final = Resolver()
         self.names: Final = Names(self.fleet, self._resolver)
@@ -110,6 +112,7 @@ class Daemon:
             files=StateFiles(self._runtime),
             notifier=self.notifier,
         )
+        self.monitor.requests_dropped = self.mirror.drops
         self.teller.drops = lambda: self.monitor.drops + self.mirror.drops()
         self.reloading: Final = Reloading(self)
         self.desk: Final = Desk(self, self._runtime)
@@ -177,7 +180,8 @@ class Daemon:
         for listen, bound in opened.items():
             if listen not in usable:
                 self.notifier.store(bound.fileno(), stored_name(listen))
-        self.monitor.ears.replace(self.configuration, self.teller.warn)
+        ears = self.monitor.ears
+        ears.adopt(self.configuration, ears.open(self.configuration, self.teller.warn))
 
     def _say_start(self, last_moment: int | None) -> None:
         wall = self.clock.wall()
@@ -199,17 +203,7 @@ class Daemon:
         """Use another configuration from now on; BindError or ConfigError, and nothing changed."""
         read = read_keys(configuration, self._environ)
         passwords = read_passwords(configuration, self._environ)
-        before = set(self.mirror.sockets)
-        self.monitor.ears.replace(configuration, self.teller.warn)
-        try:
-            opened = self.mirror.replace(configuration.listen, self.teller.warn)
-        except BindError:
-            self.monitor.ears.replace(self.configuration, self.teller.warn)
-            raise
-        for listen in before.difference(self.mirror.sockets):
-            self.notifier.remove(stored_name(listen))
-        for listen in opened:
-            self.notifier.store(self.mirror.sockets[listen].fileno(), stored_name(listen))
+        self._listen(configuration)
         self.configuration = configuration
         self._take_name(configuration.node)
         self.fleet.start_grace = configuration.start_grace
@@ -223,9 +217,38 @@ class Daemon:
         _settle()
         return change
 
+    def _listen(self, configuration: Configuration) -> None:
+        """Listen as this configuration asks; BindError leaves everything as it was.
+
+        A wildcard and one address, or one protocol and another, may follow each other on a port:
+        what goes shares it meanwhile (systemd too holds it open for a moment).
+        """
+        mirror, ears, warn = self.mirror, self.monitor.ears, self.teller.warn
+        listens, before = configuration.listen, set(mirror.sockets)
+        going = [*mirror.going(listens), *ears.going(configuration)]
+        for bound in going:
+            bound.share(on=True)
+        opened: dict[Listen, ReflectorSocket] = {}
+        try:
+            opened = mirror.open(listens, {}, warn, shared=bool(going))
+            heard = ears.open(configuration, warn, shared=bool(going))
+        except BindError:
+            for bound in opened.values():
+                bound.close()
+            for bound in going:
+                bound.share(on=False)
+            raise
+        mirror.adopt(listens, opened)
+        ears.adopt(configuration, heard)
+        for listen in before.difference(mirror.sockets):
+            self.notifier.remove(stored_name(listen))
+        for listen, bound in opened.items():
+            self.notifier.store(bound.fileno(), stored_name(listen))
+
     def _take_name(self, node: str) -> None:
         self.node = node or socket.gethostname()
         self.station.call(self.node)
+        self._sessions.node = self.node
         told = self.reflector.announcement
         self.reflector.announcement = replace(told, node=self.station.node)
 
@@ -254,14 +277,15 @@ class Daemon:
         self.reflector.keys = lambda host: keys.get(host, ())
         self.reflector.roaming = roaming(paths, self._keys)
 
-    def _hear_request(self, request: Heard) -> None:
+    def _hear_request(self, request: Answered) -> None:
         """A heartbeat of another was answered: it may be of a peer that is told about."""
-        keys: list[Hashable] = [("stamp", None, request.host)]
-        keys += [(ANYWHERE, request.key, ssid) for ssid in (request.ssid, None) if request.key]
-        for key in keys:
-            for path in self.fleet.known_by(key):
-                source = numeric(request.host, 0) if path.address == ANYWHERE else None
-                self.fleet.heard(path, b"", request.real, source=source)
+        if request.is_of_host:
+            for path in self.fleet.known_by(("stamp", None, host_of(request.source))):
+                self.fleet.heard(path, b"", request.real)
+        if request.key is not None:
+            for ssid in (request.ssid, None):
+                for path in self.fleet.known_by((ANYWHERE, request.key, ssid)):
+                    self.fleet.heard(path, b"", request.real, source=request.source)
 
     def _hear_signals(self) -> None:
         self._wake_reader.setblocking(False)  # noqa: FBT003 - its only argument
@@ -309,6 +333,8 @@ class Daemon:
         self.monitor.carry_out(self.teller.tell)
         for address in self.reflector.refused():
             self.teller.say(messages.refused_source(new_id(), wall, address))
+        for protocol, address in self.monitor.ears.refused():
+            self.teller.say(messages.refused_source(new_id(), wall, address, protocol))
         self._is_busy = self.monitor.examine_some()
         self.desk.work(now)
         self.teller.work(now)
@@ -318,6 +344,9 @@ class Daemon:
     def _drain(self, now: int, wall: int) -> None:
         """Read before we judge; but a flood that never ends must not silence our heartbeats."""
         is_empty = self.monitor.drain(now, wall)
+        if self.mirror.is_behind:
+            self.mirror.is_behind = False
+            self.fleet.unheard_some()
         if not is_empty and not self._is_flooded:
             self._is_flooded = True
             return

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hbd.config.model import Listen
 from hbd.core.address import host_of
 from hbd.core.model import Cause, Way
+from hbd.core.reflector import REFUSED
 from hbd.core.session import Fact
 from hbd.daemon.binding import BindError, open_at
+from hbd.net.arrival import arrived
 from hbd.net.descriptors import RESERVED, claim
 from hbd.net.listening import Listener
 from hbd.net.reflecting import ReflectorSocket
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from hbd.net.reflecting import Request
 
 BATCH: Final = 256
-BATCHES: Final = 40
-"""As for replies: so many datagrams in a turn, which empties a buffer."""
+BATCHES: Final = 8
+"""So many datagrams of a socket in a turn, about 20 ms: a flood leaves the rest of it its time."""
 
 LONGEST: Final = 512
 """Octets of a plain datagram or of one read that are looked at; the rest is of no use."""
@@ -53,6 +55,13 @@ class Ear(NamedTuple):
     listen: Listen
 
 
+class Opened(NamedTuple):
+    """What is open and not in use yet."""
+
+    ears: dict[Ear, ReflectorSocket]
+    listeners: dict[Listen, Listener]
+
+
 class Ears:
     """The sockets that only hear."""
 
@@ -63,54 +72,79 @@ class Ears:
         self._sockets: dict[Ear, ReflectorSocket] = {}
         self._listeners: dict[Listen, Listener] = {}
         self._clients: dict[Path, list[Connection]] = {}
+        self._refused: set[tuple[str, str]] = set()
+        self._newly_refused: list[tuple[str, str]] = []
         self._descriptors: Final = claim() + RESERVED // 2
         """From this one on they are not for clients; connections of ours are stopped before."""
 
     # -- opening ------------------------------------------------------------------------------
 
-    def replace(self, configuration: Configuration, warn: Callable[[str], None]) -> None:
-        """Listen as this configuration asks; BindError, and nothing changed."""
+    def going(self, configuration: Configuration) -> list[ReflectorSocket]:
+        """Give the sockets that are needed no more with this configuration."""
         ears = wanted(configuration.peers)
-        clients = configuration.listen_tcp
-        opened: dict[Ear, ReflectorSocket] = {}
-        listeners: dict[Listen, Listener] = {}
-        try:
-            for ear in ears.difference(self._sockets):
-                bound = _open_ear(ear, warn)
-                if bound is not None:
-                    opened[ear] = bound
-            for listen in set(clients).difference(self._listeners):
-                accepting = _open_listener(listen, warn)
-                if accepting is not None:
-                    listeners[listen] = accepting
-        except BindError:
-            for bound in opened.values():
-                bound.close()
-            for listening in listeners.values():
-                listening.close()
-            raise
-        self._close_others(ears, clients)
-        self._sockets |= opened
-        self._listeners |= listeners
-        for hearing in opened.values():
-            self._poller.watch(hearing.fileno(), _nothing)
-        for listening in listeners.values():
-            accept = partial(self._accept, listening)
-            self._poller.watch(listening.fileno(), accept, first=True)
+        return [bound for ear, bound in self._sockets.items() if ear not in ears]
 
-    def _close_others(self, ears: Iterable[Ear], clients: Iterable[Listen]) -> None:
-        for ear in set(self._sockets).difference(ears):
+    def open(
+        self, configuration: Configuration, warn: Callable[[str], None], *, shared: bool = False
+    ) -> Opened:
+        """Open what this configuration wants and is not open yet.
+
+        BindError leaves everything as it was. A listener that goes makes room before: clients that
+        connect to it meanwhile are refused.
+        """
+        opened = Opened({}, {})
+        clients = configuration.listen_tcp
+        going = [listen for listen in self._listeners if listen not in clients]
+        try:
+            for ear in wanted(configuration.peers).difference(self._sockets):
+                hearing = _open_ear(ear, warn, shared=shared)
+                if hearing is not None:
+                    opened.ears[ear] = hearing
+            self._close_listeners(going)
+            for listen in set(clients).difference(self._listeners):
+                listening = _open_listener(listen, warn)
+                if listening is not None:
+                    opened.listeners[listen] = listening
+        except BindError:
+            for bound in opened.ears.values():
+                bound.close()
+            for accepting in opened.listeners.values():
+                accepting.close()
+            for listen in set(going).difference(self._listeners):
+                self._watch_listener(listen, Listener(listen.address, listen.port))
+            raise
+        return opened
+
+    def adopt(self, configuration: Configuration, opened: Opened) -> None:
+        """Use what was opened, and close what is needed no more."""
+        for ear in set(self._sockets).difference(wanted(configuration.peers)):
             closing = self._sockets.pop(ear)
             self._poller.unwatch(closing.fileno())
             closing.close()
-        for listen in set(self._listeners).difference(clients):
-            listener = self._listeners.pop(listen)
-            self._poller.unwatch(listener.fileno())
-            listener.close()
+        for ear, bound in opened.ears.items():
+            self._sockets[ear] = bound
+            self._poller.watch(bound.fileno(), _nothing)
+        for listen, listening in opened.listeners.items():
+            self._watch_listener(listen, listening)
+
+    def _watch_listener(self, listen: Listen, listening: Listener) -> None:
+        self._listeners[listen] = listening
+        accept = partial(self._accept, listening)
+        self._poller.watch(listening.fileno(), accept, first=True)
+
+    def _close_listeners(self, listens: Iterable[Listen]) -> None:
+        for listen in listens:
+            closing = self._listeners.pop(listen)
+            self._poller.unwatch(closing.fileno())
+            closing.close()
 
     def close(self) -> None:
         """Hear no more."""
-        self._close_others((), ())
+        for bound in self._sockets.values():
+            self._poller.unwatch(bound.fileno())
+            bound.close()
+        self._sockets.clear()
+        self._close_listeners(list(self._listeners))
         for path in list(self._clients):
             self._forget(path)
 
@@ -131,29 +165,48 @@ class Ears:
 
     # -- datagrams ----------------------------------------------------------------------------
 
-    def drain(self, drained: int, now: int, wall: int) -> None:
-        """Take everything that has arrived until this moment; `drained`: the one before."""
+    def drain(self, drained: int, now: int, wall: int) -> bool:
+        """Take what has arrived until this moment; False if there is still more.
+
+        `drained`: when everything was taken last.
+        """
+        empty = True
         for ear, bound in self._sockets.items():
             for _ in range(BATCHES):
                 requests = bound.receive(BATCH)
                 for request in requests:
-                    at = now if request.stamp is None else now - (wall - request.stamp)
-                    self._hear(ear, request, max(drained, min(at, now)))
+                    if request.is_unicast:
+                        self._hear(ear, request, arrived(request.stamp, drained, now, wall))
+                    else:
+                        self._fleet.dropped[f"{ear.protocol}-multicast"] += 1
                 if len(requests) < BATCH:
                     break
+            else:
+                empty = False
+        return empty
 
     def _hear(self, ear: Ear, request: Request, real: int) -> None:
         host = host_of(request.source)
         paths = self._fleet.known_by(_key(ear, host, request.datagram))
         known = [p for p in paths if any(host_of(target) == host for target in p.targets)]
-        if not known or not request.is_unicast:
-            reason = "unknown-source" if request.is_unicast else "multicast"
-            self._fleet.dropped[f"{ear.protocol}-{reason}"] += 1
+        if not known:
+            self._refuse(ear.protocol, host)
         datagram = request.datagram if ear.protocol == "bfd" else request.datagram[:LONGEST]
         if len(known) > 1 and ear.protocol == "bfd":
             known = _from_there(known, request.destination)
-        for path in known if request.is_unicast else ():
+        for path in known:
             self._fleet.heard(path, datagram, real, request.ttl)
+
+    def _refuse(self, protocol: str, host: str) -> None:
+        self._fleet.dropped[f"{protocol}-unknown-source"] += 1
+        if (protocol, host) not in self._refused and len(self._refused) < REFUSED:
+            self._refused.add((protocol, host))
+            self._newly_refused.append((protocol, host))
+
+    def refused(self) -> list[tuple[str, str]]:
+        """Drain the sources, by protocol, that were refused for the first time."""
+        drained, self._newly_refused = self._newly_refused, []
+        return drained
 
     # -- clients ------------------------------------------------------------------------------
 
@@ -162,7 +215,10 @@ class Ears:
             paths = self._fleet.known_by(("tcp", None, host_of(client.source)))
             has_room = client.fileno() < self._descriptors
             if not paths or not has_room:
-                self._fleet.dropped["tcp-unknown-source" if has_room else "tcp-no-room"] += 1
+                if has_room:
+                    self._refuse("tcp", host_of(client.source))
+                else:
+                    self._fleet.dropped["tcp-no-room"] += 1
                 client.close()
                 continue
             path = paths[0]
@@ -222,10 +278,10 @@ def _from_there(paths: list[Path], local: str) -> list[Path]:
     return ours or [path for path, source in zip(paths, sources, strict=True) if source is None]
 
 
-def _open_ear(ear: Ear, warn: Callable[[str], None]) -> ReflectorSocket | None:
+def _open_ear(ear: Ear, warn: Callable[[str], None], *, shared: bool) -> ReflectorSocket | None:
     address, port = ear.listen.address, ear.listen.port
     key = "port" if ear.protocol == "plain" else "protocol"
-    return open_at(ear.listen, lambda: ReflectorSocket(address, port), warn, key)
+    return open_at(ear.listen, lambda: ReflectorSocket(address, port, shared=shared), warn, key)
 
 
 def _open_listener(listen: Listen, warn: Callable[[str], None]) -> Listener | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.config.model import Accept, Listen
 from hbd.core.address import host_of
-from hbd.core.model import SECOND
 from hbd.daemon.binding import BindError, open_at
+from hbd.net.arrival import arrived
 from hbd.net.reflecting import ReflectorSocket
 from hbd.wire import stamp
 
@@ -24,22 +24,20 @@ if TYPE_CHECKING:
 
 BATCH: Final = 32
 """Requests answered at a time: more would make the last wait and its timestamp old."""
-BATCHES: Final = 4
-"""So many in a turn, about a millisecond: a flood leaves the rest of the turn its time."""
-
-LATEST: Final = 1 * SECOND
-"""No request waits longer in a socket that is read in every turn: a stamp from before is a step of
-the wall clock."""
+BATCHES: Final = 16
+"""So many in a turn, up to 20 ms: a flood leaves the rest of the turn its time."""
 
 
-class Heard(NamedTuple):
-    """A request that was answered."""
+class Answered(NamedTuple):
+    """A request that was answered, as far as it tells who is alive."""
 
-    host: str
+    source: Address
+    is_of_host: bool
+    """Whether it is of the peer at that address, as far as a key can tell."""
     real: int
     """When it came, monotonic."""
     key: str | None
-    """The name of the key that was its only credential."""
+    """The name of the key by which its sender is known, wherever it is."""
     ssid: int | None
 
 
@@ -49,8 +47,12 @@ class Mirror:
     def __init__(self, reflector: Reflector, clock: Clock, poller: Poller) -> None:
         self.reflector: Final = reflector
         self.sockets: dict[Listen, ReflectorSocket] = {}
-        self.heard: Callable[[Heard], None] = lambda _: None
+        self.answered: Callable[[Answered], None] = lambda _: None
         """Called with each request that was answered."""
+        self.is_behind = False
+        """Requests were left unread in a turn, or lay unread while we did not run."""
+        self._emptied: dict[ReflectorSocket, int] = {}
+        """When all was read of each."""
         self._clock: Final = clock
         self._poller: Final = poller
 
@@ -90,42 +92,18 @@ class Mirror:
         """Use what was opened, and close what is listened on no more."""
         for listen in set(self.sockets).difference(listens):
             closing = self.sockets.pop(listen)
+            del self._emptied[closing]
             self._poller.unwatch(closing.fileno())
             closing.close()
         for listen, bound in opened.items():
             self.sockets[listen] = bound
+            self._emptied[bound] = self._clock.now()
             self._poller.watch(bound.fileno(), partial(self._answer, bound), first=True)
         self.reflector.ports = {listen.port for listen in self.sockets}
 
-    def replace(self, listens: Collection[Listen], warn: Callable[[str], None]) -> list[Listen]:
-        """Listen on these instead; give the new ones. BindError leaves everything as it was.
-
-        A wildcard and one address may follow each other on a port: what goes shares it meanwhile
-        (systemd too holds it open for a moment).
-        """
-        going = [bound for listen, bound in self.sockets.items() if listen not in listens]
-        for bound in going:
-            bound.share(on=True)
-        try:
-            opened = self.open(listens, {}, warn, shared=bool(going))
-        except BindError:
-            for bound in going:
-                bound.share(on=False)
-            raise
-        self.adopt(listens, opened)
-        return list(opened)
-
-    def _tell(self, request: Request, now: int, wall: int) -> None:
-        real = now if request.stamp is None else min(now, now - (wall - request.stamp))
-        name = self.reflector.signed_by
-        is_signed = name is not None
-        told = Heard(
-            host_of(request.source),
-            max(real, now - LATEST),
-            name,
-            stamp.ssid(request.datagram, authenticated=is_signed) if is_signed else None,
-        )
-        self.heard(told)
+    def going(self, listens: Collection[Listen]) -> list[ReflectorSocket]:
+        """Give the sockets that are needed no more where these are listened on."""
+        return [bound for listen, bound in self.sockets.items() if listen not in listens]
 
     def drops(self) -> int:
         """Count the requests the kernel has dropped for want of room."""
@@ -135,29 +113,43 @@ class Mirror:
         self.adopt((), {})
 
     def _answer(self, bound: ReflectorSocket) -> None:
-        reflector, clock = self.reflector, self._clock
         for _ in range(BATCHES):
             requests = bound.receive(BATCH)
-            now = clock.now()
+            now = self._clock.now()
             for request in requests:
-                if not request.is_unicast:
-                    reflector.dropped["multicast"] += 1
-                    continue
-                wall = clock.wall()
-                reply = reflector.answer(
-                    request.datagram,
-                    source=request.source,
-                    destination=request.destination,
-                    ttl=request.ttl,
-                    received=wall if request.stamp is None else request.stamp,
-                    now=now,
-                    wall=wall,
-                )
-                if reply is not None:
-                    bound.send(reply, request)
-                    self._tell(request, now, wall)
+                if request.is_unicast:
+                    self._answer_one(bound, request, now)
+                else:
+                    self.reflector.dropped["multicast"] += 1
             if len(requests) < BATCH:
+                self._emptied[bound] = now
                 return
+        self.is_behind = True
+
+    def _answer_one(self, bound: ReflectorSocket, request: Request, now: int) -> None:
+        reflector, wall = self.reflector, self._clock.wall()
+        reply = reflector.answer(
+            request.datagram,
+            source=request.source,
+            destination=request.destination,
+            ttl=request.ttl,
+            received=wall if request.stamp is None else request.stamp,
+            now=now,
+            wall=wall,
+        )
+        if reply is None:
+            return
+        bound.send(reply, request)
+        name = reflector.known_by
+        self.answered(
+            Answered(
+                request.source,
+                reflector.is_of_host,
+                arrived(request.stamp, self._emptied[bound], now, wall),
+                name,
+                None if name is None else stamp.ssid(request.datagram, authenticated=True),
+            )
+        )
 
 
 def accepts(

@@ -16,6 +16,7 @@ from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings
 from hbd.core.session import Fact
 from hbd.daemon.ears import Ears
 from hbd.daemon.streams import Streams
+from hbd.net.arrival import arrived
 from hbd.net.resolver import numeric
 from hbd.net.routes import NoRouteError, Route, Routes
 from hbd.net.sender import SenderSocket
@@ -92,7 +93,9 @@ class Monitor:
         """Ports no heartbeat may come from: those of reflectors (RFC 8762 4.1 and loops)."""
         self.weather: Counter[str] = Counter()
         """Sends that failed, by the name of the errno."""
-        self.drops = 0
+        self.requests_dropped: Callable[[], int] = lambda: 0
+        """How many requests to our reflector the kernel dropped."""
+        self.drops = self._unheard = 0
         """Datagrams that the kernel dropped at our sockets for want of room."""
         self._clock: Final = clock
         self._poller: Final = poller
@@ -144,13 +147,14 @@ class Monitor:
             for _ in range(BATCHES):
                 received = sender.receive(BATCH)
                 for datagram, source, stamp, _ in received:
-                    at = now if stamp is None else now - (wall - stamp)
-                    self.fleet.receive(datagram, source, max(self._drained, min(at, now)))
+                    at = arrived(stamp, self._drained, now, wall)
+                    self.fleet.receive(datagram, source, at)
                 if len(received) < BATCH:
                     break
             else:
                 empty = False
-        self.ears.drain(self._drained, now, wall)
+        if not self.ears.drain(self._drained, now, wall):
+            self.fleet.unheard_some()
         self.streams.look()
         self._drained = now
         self._check_drops(now)
@@ -160,10 +164,13 @@ class Monitor:
         if now - self._drops_checked < DROPS_SPACING:
             return
         self._drops_checked = now
-        drops = sum(sender.drops() for sender in self._senders.values()) + self.ears.drops()
+        drops = sum(sender.drops() for sender in self._senders.values())
         if drops > self.drops:
             self.fleet.lost_some()
-        self.drops = drops
+        unheard = self.ears.drops() + self.requests_dropped()
+        if unheard > self._unheard:
+            self.fleet.unheard_some()
+        self.drops, self._unheard = drops, unheard
 
     def _take_error(self, error: IcmpError) -> None:
         if error.origin == "local" or error.offender is None:

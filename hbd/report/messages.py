@@ -93,9 +93,12 @@ def reload_refused(event_id: str, since: int, errors: Sequence[str]) -> Entry:
     )
 
 
-def refused_source(event_id: str, since: int, address: str) -> Entry:
+def refused_source(event_id: str, since: int, address: str, protocol: str = "stamp") -> Entry:
     """Heartbeats came from a source that is not listed; said once for each."""
-    message = f"heartbeats from {address} refused: add it to peers: or accept:"
+    if protocol == "stamp":
+        message = f"heartbeats from {address} refused: add it to peers: or accept:"
+    else:
+        message = f"{protocol} heartbeats from {address} refused: add it to peers:"
     fields: Fields = (("HBD_ADDRESS", address),)
     return compose(
         Kind.REFUSED, Priority.INFO, message, event_id=event_id, since=since, fields=fields
