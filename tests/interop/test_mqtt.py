@@ -1,5 +1,6 @@
 """hbd and a real Mosquitto, with each fault that a broker can have."""
 
+import contextlib
 import time
 from functools import partial
 from pathlib import Path
@@ -42,38 +43,45 @@ def secret(directory, password):
     return {"file": str(file)}
 
 
-def test_a_broker_falls_and_comes_back(pair):
+def test_brokers_fall_and_come_back(pair):
     """A broker that is stopped, killed, frozen or cut off has the cause of that, then is up."""
-    with Mosquitto(pair.there, THERE) as broker:
-        monitor = pair.run(pair.here, peers=[peer()]).all_up()
-        until(lambda: monitor.status("broker")["received"] > 5)
-        rtt = monitor.status("broker")["rtt_ms"]
-        assert 0 < rtt["min"] < 20
-        assert "as hbd-" in broker.find("New client connected from 10.99.0.1").words
-        falls = partial(seen.falls, monitor, "broker")
-
-        def log(words):
-            return lambda: seen.last(broker, words, lines)
-
-        for end, fault in ((broker.stop, "stopped"), (broker.kill, "killed")):
-            since, lines = monitor.count(), broker.count()
-            end()
-            falls("refused", f"mqtt: {fault}", DETECTION, since=since, logged=log("terminating"))
-            broker.start()
-            seen.rises(monitor, "broker", since)
-        since, lines = monitor.count(), broker.count()
-        broker.freeze()
-        falls("hung", "mqtt: frozen by SIGSTOP", DETECTION, since=since, logged=log(""))
-        broker.thaw()
-        seen.rises(monitor, "broker", since)
-        since, lines = monitor.count(), broker.count()
-        with toys.dropping(pair.there, "tcp dport 1883"):
-            falls("keepalive-failed", "mqtt: DROP while connected", DETECTION, since=since)
-            monitor.told("broker", since, state="down", cause="connect-timeout")
-            other = pair.run(pair.here, peers=[peer()])
+    ports = {"stopped": 1884, "killed": 1885, "frozen": 1886, "cut": 1887, "witness": 1888}
+    with contextlib.ExitStack() as stack:
+        brokers = {
+            name: stack.enter_context(Mosquitto(pair.there, THERE, port))
+            for name, port in ports.items()
+        }
+        peers = [peer(name, port=port) for name, port in ports.items()]
+        monitor = pair.run(pair.here, peers=peers).all_up()
+        until(lambda: monitor.status("witness")["received"] > 5)
+        assert 0 < monitor.status("witness")["rtt_ms"]["min"] < 20
+        assert "as hbd-" in brokers["witness"].find("New client connected from 10.99.0.1").words
+        since = monitor.count()
+        lines = {name: broker.count() for name, broker in brokers.items()}
+        brokers["stopped"].stop()
+        brokers["killed"].kill()
+        brokers["frozen"].freeze()
+        with toys.dropping(pair.there, "tcp dport 1887"):
+            for name, cause, fault in (
+                ("stopped", "refused", "stopped"),
+                ("killed", "refused", "killed"),
+                ("frozen", "hung", "frozen by SIGSTOP"),
+                ("cut", "keepalive-failed", "DROP while connected"),
+            ):
+                log = partial(seen.last, brokers[name], "", lines[name])
+                seen.falls(
+                    monitor, name, cause, f"mqtt: {fault}", DETECTION, since=since, logged=log
+                )
+            monitor.told("cut", since, state="down", cause="connect-timeout")
+            other = pair.run(pair.here, peers=[peer(port=1887)])
             seen.falls(other, "broker", "connect-timeout", "mqtt: DROP from the start", DETECTION)
-        for one in (monitor, other):
-            seen.rises(one, "broker", since if one is monitor else 0)
+        brokers["stopped"].start()
+        brokers["killed"].start()
+        brokers["frozen"].thaw()
+        for name in ("stopped", "killed", "frozen", "cut"):
+            seen.rises(monitor, name, since)
+        seen.rises(other, "broker")
+        assert monitor.changes("witness", since) == []
 
 
 def test_a_quick_restart_is_no_event(pair):

@@ -92,51 +92,44 @@ def test_servers_that_never_were(pair):
 
 def test_servers_that_fall(pair):
     """A server that is killed, frozen or cut off has the cause of that, and comes back."""
+    ports = {
+        "killed": 7001, "kept-killed": 7002, "frozen": 7003, "cut": 7004, "kept-cut": 7005,
+        "witness": 7006,
+    }  # fmt: skip
     with contextlib.ExitStack() as stack:
-        names = ("killed", "frozen", "frozen-too", "cut", "kept-killed", "kept-cut")
         servers = {
             name: stack.enter_context(toys.replying(pair.there, THERE, port, b"PONG"))
-            for port, name in enumerate(names, start=7001)
+            for name, port in ports.items()
         }
-        ways = [KEEPS if name.startswith("kept") else ASKS for name in names]
         monitor = pair.run(
             pair.here,
             peers=[
-                peer(name, port, **way)
-                for (port, name), way in zip(enumerate(names, start=7001), ways, strict=True)
+                peer(name, port, **(KEEPS if name.startswith("kept") else ASKS))
+                for name, port in ports.items()
             ],
         ).all_up()
-
-        def falls(name, cause, fault, formula=DETECTION):
-            server = servers[name]
-            return seen.falls(
-                monitor, name, cause, f"tcp: {fault}", formula, since=since,
-                logged=lambda: seen.last(server, ""),
-            )  # fmt: skip
-
         since = monitor.count()
         servers["killed"].kill()
         servers["kept-killed"].kill()
-        falls("killed", "refused", "killed, asked")
-        falls("kept-killed", "refused", "killed, kept alive", KEPT)
+        servers["frozen"].freeze()
+        with toys.dropping(pair.there, "tcp dport { 7004, 7005 }"):
+            for name, cause, fault, formula in (
+                ("killed", "refused", "killed, asked", DETECTION),
+                ("frozen", "hung", "frozen by SIGSTOP", DETECTION),
+                ("cut", "keepalive-failed", "half-open behind DROP, asked", DETECTION),
+                ("kept-killed", "refused", "killed, kept alive", KEPT),
+                ("kept-cut", "keepalive-failed", "half-open behind DROP, kept alive", KEPT),
+            ):
+                log = partial(seen.last, servers[name], "")
+                seen.falls(monitor, name, cause, f"tcp: {fault}", formula, since=since, logged=log)
+            monitor.told("cut", since, state="down", cause="connect-timeout")
         servers["killed"].start()
         servers["kept-killed"].start()
-        seen.rises(monitor, "killed", since)
-        seen.rises(monitor, "kept-killed", since)
-        servers["frozen"].freeze()
-        servers["frozen-too"].freeze()
-        falls("frozen", "hung", "frozen by SIGSTOP")
-        falls("frozen-too", "hung", "frozen by SIGSTOP, another")
         servers["frozen"].thaw()
-        servers["frozen-too"].thaw()
-        seen.rises(monitor, "frozen", since)
-        seen.rises(monitor, "frozen-too", since)
-        with toys.dropping(pair.there, "tcp dport { 7004, 7006 }"):
-            falls("cut", "keepalive-failed", "half-open behind DROP, asked")
-            falls("kept-cut", "keepalive-failed", "half-open behind DROP, kept alive", KEPT)
-            monitor.told("cut", since, state="down", cause="connect-timeout")
-        seen.rises(monitor, "cut", since)
-        seen.rises(monitor, "kept-cut", since)
+        for name in ports:
+            if name != "witness":
+                seen.rises(monitor, name, since)
+        assert monitor.changes("witness", since) == []
         assert monitor.status("cut")["rtt_ms"]["last"] is not None
 
 
@@ -306,7 +299,7 @@ def test_clients_that_must_be_heard(pair):
         assert re.search(r"closed by .* at \d{4}-\d\d-\d\dT", told["HBD_EVIDENCE"])
         four.start()
         seen.rises(monitor, "four", since)
-        assert monitor.changes("six") == [("up", "")]
+        assert monitor.changes("six")[-1] == ("up", "")
 
 
 def test_a_text_in_a_stream(pair):
@@ -372,6 +365,7 @@ def test_reload_changes_a_connection(pair):
     ):
         heard = client("heard")
         monitor = pair.run(pair.here, peers=[peer("one", 7001, **ASKS), heard], **LISTENS).all_up()
+        begun = monitor.count()
         assert accepted(server) == 1
         hello = ASKS | {"send": "HELLO"}
         reload(monitor, peers=[peer("one", 7001, **hello), heard], **LISTENS)
@@ -392,7 +386,8 @@ def test_reload_changes_a_connection(pair):
         assert count == sum("received" in line.words for line in other.lines())
         with pair.there.inside(), pytest.raises(ConnectionRefusedError):
             socket.create_connection((HERE, 7007), timeout=2)
-        assert {*monitor.changes("one"), *monitor.changes("heard")} == {("up", "")}
+        # Another port, or asked by the kernel: that is another path, which is new.
+        assert {*monitor.changes("one", begun), *monitor.changes("heard", begun)} <= {("up", "")}
         since = monitor.count()
         secret = ASKS | {"tls": "on"}
         reload(monitor, peers=[peer("one", 7002, **secret), heard], listen_tcp=f"{HERE}:7008")

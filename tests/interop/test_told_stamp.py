@@ -63,6 +63,7 @@ def test_by_its_key_from_anywhere(pair, keys):
     monitor.ready()
     other = asking(pair, pair.there, keys, key="fleet", source="10.99.0.3").all_up()
     seen.rises(monitor, "van")
+    begun = monitor.count()
 
     def moves(**settings):
         received = other.status("base")["received"]
@@ -74,7 +75,7 @@ def test_by_its_key_from_anywhere(pair, keys):
     moves(source="10.99.0.4")
     moves(address="fd99::1")
     moves()
-    assert monitor.changes("van") == [("up", "")]
+    assert monitor.changes("van", begun) == []
     assert other.states() == {"base": "up"}
     since = monitor.count()
     pair.here.block("input", "udp dport 862 drop")
@@ -97,6 +98,7 @@ def test_by_its_key_behind_nat(pair, keys):
     monitor.ready()
     other = asking(pair, inside, keys, key="fleet").all_up()
     seen.rises(monitor, "van")
+    begun = monitor.count()
     before = sources(pair)
     # Its uplink gets another address: masquerade forgets what it knew.
     pair.there.ip("addr del 10.99.0.2/24 dev vb")
@@ -105,7 +107,7 @@ def test_by_its_key_behind_nat(pair, keys):
     until(lambda: other.status("base")["received"] > received + 10)
     assert {address for address, _ in before} == {THERE}
     assert {address for address, _ in sources(pair)} == {"10.99.0.9"}
-    assert monitor.changes("van") == [("up", "")]
+    assert monitor.changes("van", begun) == []
     assert other.states() == {"base": "up"}
 
 
@@ -144,7 +146,7 @@ def test_by_ssid_where_a_key_is_shared(pair, keys):
         monitor, "van2", "silent", "stamp, told: one of two with a key", SILENCE, since=since
     )
     time.sleep(2 * SILENCE)
-    assert monitor.changes("van1") == monitor.changes("van3") == [("up", "")]
+    assert monitor.changes("van1", since) == monitor.changes("van3", since) == []
 
 
 def test_strangers_are_not_let_in(pair, keys):
