@@ -43,6 +43,19 @@ def test_a_stall_stops_our_own_time_and_what_is_less_is_only_added_up():
     assert (clock.now, clock.lateness) == (due, STALL - 1)
 
 
+def test_what_came_in_a_stall_came_while_our_time_stood_however_late_it_is_read():
+    """A moment in the last stall is that at which our time stood; one before it is as long ago."""
+    clock = Clock(NOW, 0)
+    due = clock.promise(NOW + SECOND)
+    clock.turn(due + 5 * SECOND, 0)
+    stood = clock.now
+    for _ in range(3):
+        assert clock.at(due + 2 * SECOND) == clock.at(due + 5 * SECOND) == stood == due
+        assert clock.at(due - 7) == due - 7
+        clock.turn(clock.promise(clock.now + SECOND), 0)
+    assert clock.at(clock.real - 7) == clock.now - 7
+
+
 def test_overload_is_told_once_a_minute_with_all_that_was_lost():
     """More than a tenth of ten seconds, in pieces too small to be told: then of each minute."""
     lag, real, told = Lag(NOW), NOW, []

@@ -13,6 +13,7 @@ from hbd.core.address import host_of, is_unicast
 from hbd.core.model import SECOND
 from hbd.core.reflector import IDLE, Reflector
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
+from hbd.wire.auth import Key
 from hbd.wire.hbd_tlv import HbdTlv
 
 HERE, PEER, STRANGER = "192.0.2.1", "192.0.2.2", "192.0.2.3"
@@ -454,3 +455,53 @@ def test_no_datagram_is_answered_with_more_or_raises(stream):
         reply = ask(reflector, datagram, source=source, destination=destination, now=now)
         assert reply is None or len(reply) == len(datagram)
     assert reflector.answered + reflector.dropped.total() == len(stream)
+
+
+# Keys
+
+FLEET, OTHER = Key(bytes(range(32))), Key(bytes(range(32, 64)))
+
+
+def signed(key):
+    return stamp.pack_request_auth(0, ntp.ntp_from_unix(WALL), 0x8A03, 5, b"", key=key)
+
+
+@pytest.mark.parametrize(
+    ("own", "roaming", "used", "known_by", "is_of_host"),
+    [
+        ((), {"fleet": (FLEET,)}, FLEET, "fleet", True),
+        ((FLEET,), {"fleet": (FLEET,)}, FLEET, "fleet", True),
+        ((FLEET,), {"other": (OTHER,)}, OTHER, "other", False),
+        ((FLEET,), {"other": (OTHER,)}, FLEET, None, True),
+        ((FLEET,), {}, FLEET, None, True),
+    ],
+)
+def test_who_is_known_by_a_key_is_so_behind_another_peers_address(
+    own, roaming, used, known_by, is_of_host
+):
+    """A NAT may show many under the address of one: the key tells whose a request is."""
+    reflector = reflecting()
+    reflector.keys = lambda _: own
+    reflector.roaming = roaming
+    assert ask(reflector, signed(used)) is not None
+    assert (reflector.known_by, reflector.is_of_host) == (known_by, is_of_host)
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_key_that_nobody_has_opens_nothing(accepted):
+    """With another key than the peer's, or any where none is accepted, there is no answer."""
+    reflector = reflecting(accepts=lambda _: accepted)
+    reflector.keys = lambda _: (FLEET,)
+    reflector.roaming = {"fleet": (FLEET,)}
+    assert ask(reflector, signed(OTHER)) is None
+    assert reflector.dropped == {"hmac" if accepted else "unknown-source": 1}
+
+
+def test_strangers_are_let_in_by_a_key_alone():
+    """Whoever is not accepted is answered if a key that may come from anywhere signed."""
+    reflector = reflecting(accepts=lambda _: False)
+    reflector.roaming = {"fleet": (FLEET,)}
+    assert ask(reflector, signed(FLEET)) is not None
+    assert (reflector.known_by, reflector.is_of_host) == ("fleet", False)
+    assert ask(reflector, request()) is None
+    assert reflector.refused() == [PEER]

@@ -220,14 +220,36 @@ def test_wall_clock_steps_change_nothing(step):
 
 
 def test_drops_of_our_own_are_one_patience_more():
-    """Datagrams that our own kernel dropped in that silence: once it is waited for once more."""
-    for drops, times in ((0, 1), (1, 2), (100, 2)):
+    """What our own kernel dropped in that silence may be of it: once it is waited for once more."""
+    for drops, times in ((0, 1), (1, 2)):
         world, sender = world_of()
         kill(world, A)
         for n in range(drops):
-            world.after(n * 50 * MILLISECOND, world.fleet.lost_some)
+            world.after(n * 50 * MILLISECOND, world.fleet.unheard_some)
         world.run(20 * SECOND)
         assert last_of(world).at == sender.heard_at[-1] + times * 1500 * MILLISECOND
+
+
+def test_who_cannot_be_asked_is_not_judged_while_we_lose_what_comes():
+    """As long as more comes than we can read, silence is our own fault; then it is judged."""
+    world, _ = world_of()
+    kill(world, A)
+    for n in range(200):
+        world.after(n * 50 * MILLISECOND, world.fleet.unheard_some)
+    world.run(9 * SECOND)
+    assert world.states_of(A) == [State.UP, State.UNKNOWN]
+    assert last_of(world).cause is Cause.OWN_STALL
+    world.run(20 * SECOND)
+    assert world.states_of(A) == [State.UP, State.UNKNOWN, State.DOWN]
+
+
+def test_what_is_read_late_makes_nobody_older():
+    """Heartbeats that came before the last one that was read take no time from the peer."""
+    world, _ = world_of()
+    path = world.path(A)
+    heard = path.heard
+    world.fleet.heard(path, b"heartbeat", world.now - 5 * SECOND)
+    assert path.heard == heard
 
 
 def test_drops_before_the_silence_change_nothing():
@@ -361,6 +383,46 @@ def test_many_that_fall_silent_at_once_are_judged_in_time():
         down = last_of(world, name)
         assert (down.state, down.at) == (State.DOWN, sender.heard_at[-1] + 1500 * MILLISECOND)
     assert len(world.sent_to(ASKED)) < 200
+
+
+def test_two_that_fall_silent_at_once_are_both_judged_in_time():
+    """For the second nobody is asked again so soon; who was asked for the first counts."""
+    world = World(1)
+    world.watch(peer(ASKED, timing=Timing(10 * SECOND, 100 * MILLISECOND, 3, 2)))
+    senders = [
+        watch_sender(world, told(name), first=SECOND // 2 + n * 8 * MILLISECOND)
+        for n, name in enumerate((A, B))
+    ]
+    world.run(10 * SECOND)
+    kill(world, A, B)
+    world.run(10 * SECOND)
+    for name, sender in zip((A, B), senders, strict=True):
+        down = last_of(world, name)
+        assert (down.state, down.at) == (State.DOWN, sender.heard_at[-1] + 1500 * MILLISECOND)
+
+
+def test_cut_early_in_a_long_silence_delays_nothing():
+    """Our uplink was sound for the last interval and more: the verdict comes when it is due."""
+    world, sender = world_of(told(A, SECOND, 10.0), beside=False)
+    watch_sender(world, told(B, 50 * MILLISECOND, 100.0))
+    world.run(5 * SECOND)
+    kill(world, A)
+    world.cuts[LAN] = [(world.now, world.now + 3 * SECOND)]
+    world.run(20 * SECOND)
+    down = last_of(world)
+    assert (down.state, down.at) == (State.DOWN, sender.heard_at[-1] + 10 * SECOND)
+
+
+def test_lone_dead_peer_is_down_after_the_link_is_back():
+    """Who died while our link was down is down after it, though nothing else ends the fault."""
+    world, _ = world_of(beside=False)
+    world.faults[LAN] = own_link("eth0")
+    kill(world, A)
+    world.run(20 * SECOND)
+    assert world.state(A) is State.UNKNOWN
+    world.faults.clear()
+    world.run(10 * SECOND)
+    assert world.state(A) is State.DOWN
 
 
 def test_interface_down_is_our_own_link():
