@@ -70,6 +70,7 @@ class Path(Timer):
         "fault",
         "figures",
         "first_missed",
+        "grace",
         "icmp",
         "is_put_off",
         "judge_from",
@@ -127,6 +128,8 @@ class Path(Timer):
         """No other path of the egress was up when the first heartbeat was missed."""
         self.repeated = False
         self.rising = 0
+        self.grace = 0
+        """No silence at all is a verdict before: we have just started, or woken."""
         self.judge_from = 0
         self.is_put_off = False
         """A verdict was due before one may be given."""

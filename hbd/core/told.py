@@ -35,7 +35,7 @@ OURS: Final = (Cause.OWN_STALL, Cause.OWN_UPLINK)
 class Told(Path):
     """A path that is heard every so often, or silent."""
 
-    __slots__ = ("beat_at", "deaf_at", "granted", "heard", "look_at", "session", "spoke")
+    __slots__ = ("beat_at", "deaf_at", "heard", "look_at", "session", "spoke")
 
     is_askable = False
 
@@ -52,8 +52,6 @@ class Told(Path):
         """When our next heartbeat is due; None: we send none."""
         self.deaf_at: int | None = None
         """When it was heard again after a silence of everybody; None: never."""
-        self.granted = 0
-        """What is left of `judge_from` once it was heard: its greeting is over."""
 
     # -- waiting ------------------------------------------------------------------------------
 
@@ -93,7 +91,6 @@ class Told(Path):
 
     def begin(self, now: int, judge_from: int) -> None:
         super().begin(now, max(judge_from, now + self.session.greeting))
-        self.granted = judge_from
         self.heard = now
         self.beat_at = now if self.session.spacing() is not None else None
         self._schedule()
@@ -271,7 +268,7 @@ class Told(Path):
         self.repeated = False
         self.is_put_off = False
         self.send_error = None
-        self.judge_from = self.granted
+        self.judge_from = self.grace  # its greeting is over
         self._schedule()
 
     def pause(self, now: int, *, on: bool) -> bool:

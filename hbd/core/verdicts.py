@@ -71,6 +71,7 @@ class Verdicts:
         self._begin(path, delay, max(self._grace_until, now + path.patience))
 
     def _begin(self, path: Path, delay: int, judge_from: int) -> None:
+        path.grace = self._grace_until
         path.begin(self._clock.now + delay, judge_from)
         self._timers.schedule(path)
 
