@@ -272,7 +272,7 @@ class Timers:
                     time.sleep(0.4)
                 interval = 0.1 if multiplier == 3 else 0.4
                 with Tap(lan.router_host, "eth0") as tap:
-                    time.sleep(40 * interval if multiplier == 3 else 3.0)
+                    time.sleep(30 * interval if multiplier == 3 else 2.4)
                     for seat in lan.seats:
                         gaps = spacing(tap.packets(seat.address))
                         assert min(gaps) >= 0.75 * interval - LATE, min(gaps)
