@@ -339,13 +339,14 @@ class Fleet:
 
     def _exhausted(self, path: Path) -> None:
         is_told = isinstance(path, Told)
-        spoilt = (self._unheard_at if is_told else self._dropped_at) >= path.question_began
-        if path.state is not State.DOWN and not path.repeated and spoilt:
-            path.ask_again(self.clock.now)
-            return
-        if path.state is not State.DOWN and is_told and spoilt:
-            # It cannot be asked; what it sent may be among what we lost.
-            path.send_error = OVERRUN
+        lost_at = self._unheard_at if is_told else self._dropped_at
+        if path.state is not State.DOWN and lost_at >= path.question_began:
+            if not path.repeated:
+                path.ask_again(self.clock.now)
+                return
+            if is_told and lost_at >= self.clock.now - path.patience:
+                # It cannot be asked; what it sent may be among what we lost.
+                path.send_error = OVERRUN
         self._examine(path)
 
     def _examine(self, path: Path) -> None:
