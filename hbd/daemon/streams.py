@@ -31,6 +31,9 @@ SYN_PATIENCE: Final = 1 * SECOND
 """A connection that is not there by then is begun anew: the kernel would repeat its SYN only now,
 and with twice the patience each time."""
 
+READ_LIMIT: Final = 1 << 20
+"""Octets read for each heartbeat: who sends without end has to wait, not we to work."""
+
 NO_WITNESS: Final = {
     Cause.CONNECT_TIMEOUT,
     Cause.KEEPALIVE_FAILED,
@@ -60,8 +63,10 @@ class Link:
     wiring: Wiring
     begun: int
     """Monotonic."""
-    wants_write: bool | None = None
-    """For what the poller watches it, beside reading."""
+    unread: int = READ_LIMIT
+    """How many octets are read before the next heartbeat."""
+    watched: tuple[bool, bool] | None = None
+    """For what the poller watches it: to read, to write."""
     opened: int | None = None
     has_spoken: bool = False
     """Whether any octets have come."""
@@ -90,7 +95,9 @@ class Streams:
         link = self._links.get(path)
         if link is not None:
             self.notice(path)
-            if not self._is_usable(link):
+            if self._is_usable(link):
+                link.unread = READ_LIMIT
+            else:
                 self._drop(link)
                 link = None
         if link is None:
@@ -177,13 +184,12 @@ class Streams:
         self._watch(link)
 
     def _watch(self, link: Link) -> None:
-        wants_write = link.stream.wants_write
-        if wants_write is link.wants_write:
+        watched = read, write = link.unread > 0, link.stream.wants_write
+        if watched == link.watched:
             return
-        link.wants_write = wants_write
-        self._poller.watch(
-            link.stream.fileno(), lambda: self._hear(link), write=wants_write, first=True
-        )
+        link.watched = watched
+        fd, hear = link.stream.fileno(), lambda: self._hear(link)
+        self._poller.watch(fd, hear, read=read, write=write, first=True)
 
     # -- being answered -----------------------------------------------------------------------
 
@@ -195,6 +201,7 @@ class Streams:
             path.left(now)
         if progress.octets:
             link.has_spoken = True
+            link.unread -= len(progress.octets)
             step = path.stream.feed(progress.octets)
             for answer in step.answers:
                 self._fleet.answered(path, answer, now)
@@ -270,6 +277,7 @@ class Streams:
     def keep_only(self, paths: Collection[Path]) -> None:
         """Close the connections of paths that are no more, and those whose settings are others."""
         kept = set(paths)
+        self._contexts.clear()  # their files may be others by now
         for path, link in list(self._links.items()):
             if path not in kept or (path.is_stale and self._needs_another(link)):
                 self._drop(link, orderly=True)

@@ -162,6 +162,7 @@ def test_tls(pair, tmp_path):
                 peer("good", **tls),
                 peer("named", **tls, tls_name="broker.example"),
                 peer("ca", tls="on", ca=str(other.ca)),
+                peer("later", tls="on", ca=str(tmp_path / "later.pem")),
                 peer("system", tls="on"),
                 peer("name", **tls, tls_name="other.example"),
                 peer("expired", port=8884, **tls),
@@ -172,6 +173,7 @@ def test_tls(pair, tmp_path):
         )
         for name, words in (
             ("ca", "unable to get local issuer certificate"),
+            ("later", "later.pem"),
             ("system", ""),
             ("name", "Hostname mismatch"),
             ("expired", "certificate has expired"),
@@ -188,6 +190,12 @@ def test_tls(pair, tmp_path):
         for name in ("good", "named"):
             seen.rises(monitor, name)
             assert monitor.changes(name) == [("up", "")]
+        # A reload reads the files again, though the configuration is the same.
+        (tmp_path / "later.pem").write_bytes(authority.ca.read_bytes())
+        other.ca.write_bytes(authority.ca.read_bytes())
+        monitor._client.call("Reload")
+        seen.rises(monitor, "later")
+        seen.rises(monitor, "ca")
 
 
 def test_the_last_will(pair):
