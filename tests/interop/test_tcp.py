@@ -220,6 +220,27 @@ def cpu(monitor):
     return (int(fields[11]) + int(fields[12])) / 100
 
 
+def test_a_flood_is_not_read_to_its_end(pair):
+    """A server that sends without end has no answer in it, and costs no more than another."""
+    with (
+        toys.flooding(pair.there, THERE, 7001),
+        toys.replying(pair.there, THERE, 7002, b"PONG"),
+    ):
+        monitor = pair.run(
+            pair.here, peers=[peer("flood", 7001, **ASKS), peer("good", 7002, **ASKS)]
+        )
+        seen.falls(monitor, "flood", "bad-reply", "tcp: a flood, no reply", DETECTION)
+        seen.rises(monitor, "good")
+        since = monitor.count()
+        monitor.configure(peers=[peer("flood", 7001, **KEEPS), peer("good", 7002, **ASKS)])
+        monitor._client.call("Reload")
+        seen.rises(monitor, "flood", since)
+        used = cpu(monitor)
+        time.sleep(2)
+        assert cpu(monitor) - used < 0.5
+        assert monitor.states() == {"flood": "up", "good": "up"}
+
+
 # -- our own side ------------------------------------------------------------------------------
 
 

@@ -57,6 +57,10 @@ def serve(connection, addr):
         connection.setblocking(False)
         with contextlib.suppress(BlockingIOError):  # unread octets would make it a reset
             connection.recv(65536)
+    if fault == "flood":
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(bytes(65536))
     if fault == "once":
         connection.recv(1024)
         connection.sendall(bytes.fromhex(more[0]))
@@ -134,6 +138,11 @@ def replying(host: Namespace | None, address: str, port: int, *replies: bytes) -
     """Answer whatever comes, first with the first reply, in the end always with the last."""
     words = [reply.hex() for reply in replies]
     return _toy(host, TCP_SERVER, address, port, "reply", *words, serves="listening")
+
+
+def flooding(host: Namespace | None, address: str, port: int) -> Program:
+    """Send without end and never read."""
+    return _toy(host, TCP_SERVER, address, port, "flood", serves="listening")
 
 
 def replying_once(host: Namespace | None, address: str, port: int, reply: bytes) -> Program:
