@@ -153,6 +153,10 @@ class Fleet:
                     self._verdicts.begin(path)
         return change
 
+    def going(self, settings: Iterable[PeerSettings], replaced: Collection[str] = ()) -> list[Path]:
+        """Give the paths that `apply` would end."""
+        return self._roster.going({one.name: one for one in settings}, replaced)
+
     def restore(self, name: str, known: Restored) -> None:
         """Give a peer the state it had before the start, until its first verdict."""
         peer, clock = self.peers[name], self.clock

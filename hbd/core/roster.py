@@ -12,7 +12,7 @@ from hbd.core.told import ANYWHERE, Told
 from hbd.core.unwatched import Unwatched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable
+    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 
     from hbd.core.address import Address
     from hbd.core.clock import Clock
@@ -62,6 +62,9 @@ class Roster:
         others now.
         """
         wanted = {one.name: one for one in settings}
+        for path in self.going(wanted, replaced):
+            path.peer.paths.remove(path)
+            self._drop(path)
         removed = [name for name in self.peers if name not in wanted]
         added = [name for name in wanted if name not in self.peers]
         changed = [
@@ -71,11 +74,8 @@ class Roster:
             and (wanted[name] != peer.settings or wanted[name].key in renewed or name in replaced)
         ]
         for name in removed:
-            self._remove(self.peers.pop(name))
+            self.peers.pop(name).deadline = None
         for name in changed:
-            if name in replaced:
-                self._remove(self.peers[name])
-                self.peers[name].paths.clear()
             self._change(self.peers[name], wanted[name], renewed)
         for name in added:
             peer = self.peers[name] = Peer(wanted[name], self._clock.wall, self._clock.real)
@@ -84,10 +84,14 @@ class Roster:
         self._relate()
         return Change(added, removed, changed)
 
-    def _remove(self, peer: Peer) -> None:
-        peer.deadline = None
-        for path in peer.paths:
-            self._drop(path)
+    def going(self, wanted: Mapping[str, PeerSettings], replaced: Collection[str]) -> list[Path]:
+        """Give the paths that are no more, or are others, with these settings by name."""
+        return [
+            path
+            for name, peer in self.peers.items()
+            for path in peer.paths
+            if name in replaced or not _is_path_of(path, wanted.get(name))
+        ]
 
     def _drop(self, path: Path) -> None:
         path.deadline = None
@@ -101,13 +105,7 @@ class Roster:
         is_other_session = settings.key in renewed or any(
             getattr(before, part) != getattr(settings, part) for part in SESSION
         )
-        for path in list(peer.paths):
-            if not _is_same_path(before, settings) or path.address not in (
-                settings.addresses or (ANYWHERE,)
-            ):
-                peer.paths.remove(path)
-                self._drop(path)
-                continue
+        for path in peer.paths:
             path.adopt(settings, self._clock.now)
             self.aim(path, path.targets)
             if is_other_session:
@@ -117,11 +115,16 @@ class Roster:
     def _give_paths(self, peer: Peer) -> None:
         paths = {path.address: path for path in peer.paths}
         peer.paths = [
-            paths.get(address) or self._watch(address, peer)
-            for address in peer.settings.addresses or (ANYWHERE,)
+            paths.get(address) or self._watch(address, peer) for address in _places(peer.settings)
         ]
 
     def _watch(self, address: str, peer: Peer) -> Path:
+        path = self._new(address, peer)
+        if peer.pause is not None:
+            path.pause(self._clock.now, on=True)
+        return path
+
+    def _new(self, address: str, peer: Peer) -> Path:
         session = self._session(peer.settings, address)
         match peer.settings.way:
             case Way.TOLD | Way.AGREED:
@@ -156,9 +159,15 @@ class Roster:
                 del self._known_by[key]
 
 
-def _is_same_path(before: PeerSettings, after: PeerSettings) -> bool:
-    """Whether a path of the same address is the same: by its port, protocol and key."""
-    return _identity(before) == _identity(after)
+def _places(settings: PeerSettings) -> tuple[str, ...]:
+    return settings.addresses or (ANYWHERE,)
+
+
+def _is_path_of(path: Path, settings: PeerSettings | None) -> bool:
+    """Whether a path is one of these settings too: by its address, port, protocol and key."""
+    if settings is None or path.address not in _places(settings):
+        return False
+    return _identity(path.peer.settings) == _identity(settings)
 
 
 def _identity(settings: PeerSettings) -> tuple[Hashable, ...]:

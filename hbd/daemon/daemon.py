@@ -207,11 +207,9 @@ class Daemon:
         self.configuration = configuration
         self._take_name(configuration.node)
         self.fleet.start_grace = configuration.start_grace
-        stay = {one.name for one in configuration.peers}
-        self.monitor.farewell(p for name, p in self.fleet.peers.items() if name not in stay)
-        change = self.fleet.apply(
-            configuration.peers, renew(self._keys, read), self._sessions.renew(passwords)
-        )
+        replaced = self._sessions.renew(passwords)
+        self.monitor.farewell(self.fleet.going(configuration.peers, replaced))
+        change = self.fleet.apply(configuration.peers, renew(self._keys, read), replaced)
         self.teller.take_peers(change.removed)
         self.take_paths()
         _settle()
@@ -307,7 +305,7 @@ class Daemon:
         while not self.stopping:
             self._turn()
         self.notifier.stopping()
-        self.monitor.farewell(self.fleet.peers.values())
+        self.monitor.farewell(self._paths())
         self.monitor.streams.close()
         self.reloading.cancel()
         wall = self.clock.wall()

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from hbd.core.address import Address
     from hbd.core.events import Event
     from hbd.core.path import Path
-    from hbd.core.peer import Peer
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
     from hbd.net.icmp import IcmpError
@@ -109,9 +108,9 @@ class Monitor:
         self._drained = clock.now()
         self._drops_checked = 0
 
-    def farewell(self, peers: Iterable[Peer]) -> None:
-        """Tell those of these peers that keep a session with us that we go."""
-        for path in [path for peer in peers for path in peer.paths]:
+    def farewell(self, paths: Iterable[Path]) -> None:
+        """Tell those that keep a session with us that we go."""
+        for path in paths:
             if path.target is not None and path.pause(self.fleet.clock.now, on=True):
                 for _ in range(FAREWELLS):
                     self._send(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.bfd import BfdSession
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from hbd.core.stamp import Keys, Station
     from hbd.core.stream import StreamSession
 
-STRIDE: Final = 2_654_435_761
-"""Coprime to the number of discriminators: they come back only when all were given."""
-DISCRIMINATORS: Final = 2**32 - 1
-
 
 class Sessions:
     """Makes sessions, with the keys and passwords there are when it does."""
@@ -36,7 +33,8 @@ class Sessions:
         self.node = ""
         self._station: Final = station
         self._keys: Final = keys
-        self._discriminator = station.dice.getrandbits(32)
+        self._discriminators: set[int] = set()
+        """Those that were given; of removed peers too, as their routers may speak of them yet."""
 
     def __call__(self, settings: PeerSettings, address: str) -> Session | StreamSession | Beats:
         """Give a new session for the path of a peer to this address."""
@@ -65,6 +63,8 @@ class Sessions:
         }
 
     def _next_discriminator(self) -> int:
-        """Begun at random, and no other session's (RFC 5880 6.3)."""
-        self._discriminator = (self._discriminator + STRIDE) % DISCRIMINATORS
-        return 1 + self._discriminator
+        """Random, or others could guess it, and no other session's (RFC 5880 6.3, 9)."""
+        while (drawn := secrets.randbits(32)) == 0 or drawn in self._discriminators:
+            continue
+        self._discriminators.add(drawn)
+        return drawn
