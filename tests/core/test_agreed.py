@@ -75,6 +75,32 @@ def test_silence_is_detected_exactly_at_the_detection_time(seed, interval, multi
     assert failures(world) == [down]
 
 
+@seeds
+def test_silence_just_after_it_came_up_is_detected_as_fast(seed):
+    """The time that a greeting may take is over with it."""
+    world, *_ = world_of(seed=seed, span=MILLISECOND)
+    while world.state(A) is not State.UP:
+        world.run(10 * MILLISECOND)
+    world.run(500 * MILLISECOND)
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert failures(world)[0].detection == DETECTION
+
+
+def test_session_that_hears_but_is_not_up_goes_on():
+    """Our Detection Time is one without any packet: a router that stays Down has not expired."""
+    world = World(1)
+    router = watch_router(world, agreed(A))
+    router.hear = lambda *_: None
+    world.run(20 * SECOND)
+    assert world.state(A) is State.DOWN
+    states = set()
+    for _ in range(400):
+        world.run(50 * MILLISECOND)
+        states.add(world.path(A).session.state)
+    assert states == {bfd.State.INIT}
+
+
 def test_what_is_agreed_is_the_slower_of_both():
     """The router sends every 400 ms, five times: that is the detection time, not our own."""
     world = World(1)

@@ -14,7 +14,14 @@ from tests.simulation.world import Link, World, peer
 class Sender:
     """Beats every interval, up to a share of it sooner or later; nobody answers it."""
 
-    def __init__(self, world: World, host: str, interval: int, jitter: float = 0.0) -> None:
+    def __init__(
+        self,
+        world: World,
+        host: str,
+        interval: int,
+        jitter: float = 0.0,
+        first: int | None = None,
+    ) -> None:
         self.world, self.host = world, host
         self.interval, self.jitter = interval, jitter
         self.payload = b"heartbeat"
@@ -24,7 +31,10 @@ class Sender:
         self.heard: list[bytes] = []
         """What reached it of ours."""
         world.hosts.append(self)
-        self.left_alone(world.now, 0)
+        if first is None:
+            self.left_alone(world.now, 0)
+        else:
+            world.arrive(world.now + first, self._beat)
 
     def left_alone(self, at: int, _span: int) -> None:
         """Go on with some beat of many that nobody has heard."""
