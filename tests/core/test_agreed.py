@@ -1,12 +1,14 @@
 """BFD neighbours in the detector: what a session that comes and goes is to a verdict."""
 
+from dataclasses import replace
+
 import pytest
 
 from hbd.core.events import Storm
 from hbd.core.model import MILLISECOND, SECOND, Cause, State
 from hbd.core.peer import Pause
 from hbd.wire import bfd
-from tests.simulation.speakers import agreed, watch_router
+from tests.simulation.speakers import agreed, told, watch_router, watch_sender
 from tests.simulation.world import LAN, START, World, own_link
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -256,6 +258,23 @@ def test_new_timers_take_nobody_down(seed, before, after, who):
     assert failures(world)[0].detection == 3 * max(before, after) * FAST
 
 
+def test_a_poll_is_answered_at_once():
+    """The Final does not wait for the next packet."""
+    world, router, _ = world_of(interval=10 * FAST)
+    finals, hear = [], router.hear
+
+    def note(datagram, at):
+        if bfd.parse(datagram).final:
+            finals.append(at)
+        hear(datagram, at)
+
+    router.hear = note
+    world.after(SECOND, lambda: router.adopt(12 * FAST, 3))
+    world.run(5 * SECOND)
+    polls = [at for at, packet in router.sent if packet.poll and at > START + 10 * SECOND]
+    assert finals[0] == polls[0] + 2 * world.links[A].delay
+
+
 # -- suspect yourself first -----------------------------------------------------------------------
 
 
@@ -324,6 +343,22 @@ def test_own_uplink_is_never_a_down(seed, span):
     assert faults == [Cause.OWN_UPLINK] or span <= 350
 
 
+@seeds
+@pytest.mark.parametrize("ago", [3, 15, 40, 80])
+def test_cut_that_ends_just_before_the_verdict_is_no_down(seed, ago):
+    """Others are heard again just before it, and this router has given us up: no DOWN."""
+    world, router = world_of(A, seed=seed)
+    watch_sender(world, told(B, 10 * MILLISECOND, 100.0))
+    world.run(SECOND)
+    due = world.path(A).heard + DETECTION
+    world.cuts[LAN] = [(world.now, due - ago * MILLISECOND)]
+    world.links[A].lost_in_turn = 2  # no luck either
+    world.run(10 * SECOND)
+    assert failures(world) == []
+    assert world.state(A) is State.UP
+    assert router.session.state is bfd.State.UP
+
+
 def test_dead_router_is_down_after_our_uplink_is_back():
     """Who does not come back with the others is down, a greeting later."""
     world, *_ = world_of()
@@ -390,3 +425,29 @@ def test_resumed_and_silent_is_down():
     world.after(SECOND, lambda: world.fleet.resume(A))
     world.run(10 * SECOND)
     assert last_of(world).state is State.DOWN
+
+
+def test_new_path_of_a_paused_peer_is_paused():
+    """A session that a reload begins while the peer is paused says so, and ends with the pause."""
+    world, *_ = world_of()
+    one = world.fleet.peers[A].settings
+    world.fleet.pause(A, Pause(world.wall + 10 * SECOND, "", "root"))
+    world.fleet.apply([one], replaced=[A])
+    world.resolve(world.path(A), A)
+    assert world.path(A).session.state is bfd.State.ADMIN_DOWN
+    world.run(11 * SECOND)
+    assert world.fleet.peers[A].pause is None
+    assert world.path(A).session.state is not bfd.State.ADMIN_DOWN
+
+
+def test_paths_that_a_reload_ends_are_known_before():
+    """Whoever is removed, moved, or needs another session is told that we go; nobody else."""
+    world, *_ = world_of()
+    a, b = (world.fleet.peers[name].settings for name in (A, B))
+    fleet, paths = world.fleet, {name: world.path(name) for name in (A, B)}
+    slower = replace(b, timing=replace(b.timing, interval=SECOND))
+    assert fleet.going([a, slower]) == []
+    assert fleet.going([a]) == [paths[B]]
+    assert fleet.going([a, b], replaced=[A]) == [paths[A]]
+    assert fleet.going([a, replace(b, addresses=("10.0.0.9",))]) == [paths[B]]
+    assert fleet.going([a, replace(b, bfd=replace(b.bfd, multihop=True))]) == [paths[B]]
