@@ -172,6 +172,10 @@ class Faults:
             seat.hbd.told(since.hbds[seat.name], state="up")
             lan.note("hbd resume", seat, "up", since)
         assert lan.complaints(since) == [], lan.complaints(since)
+        lan.up()
+        since = lan.marks()
+        with lan.cut():
+            lan.seen("cable out after a resume", since, "down", "silent", formula=DETECTION)
 
     def test_we_stop(self, lan):
         """A stop is AdminDown to the router, at once; after a start the session is up again."""
