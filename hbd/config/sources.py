@@ -75,8 +75,9 @@ def _read_source(
         return None
     title = f"{section.title}{key}: {label}"
     source = Section(value, title, SOURCE_KEYS, section.report)
-    credential = source.one("credential", _credential, None)
-    file = source.one("file", _file(example), None)
+    hide = key == "password"
+    credential = source.one("credential", _unshown(_credential) if hide else _credential, None)
+    file = source.one("file", _unshown(_file(example)) if hide else _file(example), None)
     if source.wrong or source.has_unknown:
         section.wrong.add(key)
         return None
@@ -85,6 +86,18 @@ def _read_source(
         section.mistake(key, f"{label}{words}", value)
         return None
     return credential, file
+
+
+def _unshown(read: Callable[[Scalar], str]) -> Callable[[Scalar], str]:
+    """Leave out of a message what may be the password itself, in the wrong place."""
+
+    def read_unshown(scalar: Scalar) -> str:
+        try:
+            return read(scalar)
+        except Mistake as mistake:
+            raise Mistake(str(mistake).replace(shown(scalar.text), "this", 1)) from None
+
+    return read_unshown
 
 
 def _credential(scalar: Scalar) -> str:
