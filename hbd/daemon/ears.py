@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.config.model import Listen
 from hbd.core.address import host_of
-from hbd.core.model import Cause, Way
+from hbd.core.model import MILLISECOND, Cause, Way
 from hbd.core.reflector import REFUSED
 from hbd.core.session import Fact
 from hbd.daemon.binding import BindError, open_at
@@ -37,7 +37,12 @@ BATCHES: Final = 8
 """So many datagrams of a socket in a turn, about 20 ms: a flood leaves the rest of it its time."""
 
 LONGEST: Final = 512
-"""Octets of a plain datagram or of one read that are looked at; the rest is of no use."""
+"""Octets of a plain datagram that are looked at; the rest is of no use."""
+
+READ: Final = 1 << 20
+"""Octets taken from a client in a turn; who sends more"""
+REST: Final = 50 * MILLISECOND
+"""has to wait for so long: a flood of words says no more than one."""
 
 ACCEPTED: Final = 64
 """Clients taken in a turn, of each listener."""
@@ -72,6 +77,8 @@ class Ears:
         self._sockets: dict[Ear, ReflectorSocket] = {}
         self._listeners: dict[Listen, Listener] = {}
         self._clients: dict[Path, list[Connection]] = {}
+        self._resting: dict[Connection, int] = {}
+        """Clients that are not read at present, and since when."""
         self._refused: set[tuple[str, str]] = set()
         self._newly_refused: list[tuple[str, str]] = []
         self._descriptors: Final = claim() + RESERVED // 2
@@ -155,9 +162,9 @@ class Ears:
             self._forget(path)
 
     def _forget(self, path: Path) -> None:
-        for client in self._clients.pop(path, []):
-            self._poller.unwatch(client.fileno())
-            client.close()
+        for client in list(self._clients.get(path, ())):
+            self._end(path, client)
+        self._clients.pop(path, None)
 
     def drops(self) -> int:
         """Count what the kernel has dropped for want of room."""
@@ -183,6 +190,7 @@ class Ears:
                     break
             else:
                 empty = False
+        self._wake(now)
         return empty
 
     def _hear(self, ear: Ear, request: Request, real: int) -> None:
@@ -226,11 +234,22 @@ class Ears:
             clients.append(client)
             if len(clients) > CONNECTIONS:
                 self._end(path, clients[0])
-            read = partial(self._read, path, client)
-            self._poller.watch(client.fileno(), read, first=True)
+            self._watch_client(path, client)
+
+    def _watch_client(self, path: Path, client: Connection) -> None:
+        read = partial(self._read, path, client)
+        self._poller.watch(client.fileno(), read, first=True)
+
+    def _wake(self, now: int) -> None:
+        """Read on where it was enough for a while; a silence wakes us, if nothing else does."""
+        for path in self._clients if self._resting else ():
+            for client in self._clients[path]:
+                if now - self._resting.get(client, now) >= REST:
+                    del self._resting[client]
+                    self._watch_client(path, client)
 
     def _read(self, path: Path, client: Connection) -> None:
-        taken = client.read(LONGEST)
+        taken = client.read(READ)
         if taken is None:
             return
         if isinstance(taken, End):
@@ -241,9 +260,13 @@ class Ears:
             return
         for one in self._fleet.known_by(("tcp", None, host_of(client.source))):
             self._fleet.heard(one, taken, self._clock.now())
+        if len(taken) == READ:
+            self._poller.unwatch(client.fileno())
+            self._resting[client] = self._clock.now()
 
     def _end(self, path: Path, client: Connection) -> None:
         self._clients[path].remove(client)
+        self._resting.pop(client, None)
         self._poller.unwatch(client.fileno())
         client.close()
 

@@ -369,6 +369,31 @@ def test_strangers_and_too_many(pair):
         assert monitor.status("one")["received"] > 10
 
 
+def test_a_client_that_floods(pair):
+    """A client that sends without end is up and costs little; its text is found in the flood."""
+    peers = [client("one", payload="I am 7")]
+    monitor = pair.run(pair.here, peers=peers, **LISTENS).ready()
+    flood = (b"x" * 1000 + b"I am 7") * 64
+    with contextlib.closing(connected(pair)) as connection:
+        connection.settimeout(0)
+
+        def flooded(seconds):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                with contextlib.suppress(BlockingIOError):
+                    connection.send(flood)
+                time.sleep(0.001)
+
+        flooded(1)
+        seen.rises(monitor, "one")
+        since, used = monitor.count(), cpu(monitor)
+        flooded(3)
+        assert cpu(monitor) - used < 0.6
+        assert monitor.changes("one", since) == []
+        connection.close()
+        seen.falls(monitor, "one", "closed", "tcp: client floods and goes", SILENCE, since=since)
+
+
 # -- reload ------------------------------------------------------------------------------------
 
 
