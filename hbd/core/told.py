@@ -178,8 +178,7 @@ class Told(Path):
 
     def compose(self, _now: int, real: int, _wall: int) -> bytes:
         self.figures.sent += 1
-        if self.send_error is not None and self.send_error.cause not in OURS:
-            self.send_error = None
+        self.send_error = None
         return self.session.compose(real)
 
     # -- being told ---------------------------------------------------------------------------
@@ -211,14 +210,17 @@ class Told(Path):
 
     def _say(self, fault: Fact, now: int) -> Reception:
         """The peer says that it is not up: the end of what was, or how most sessions begin."""
-        if fault.cause is Cause.BFD_SIGNALED_DOWN:
-            return self._echo(fault)
+        if fault.cause is Cause.BFD_SIGNALED_DOWN:  # as we said before: it only begins anew
+            if self.state is State.UP:
+                self.bad = fault
+            return Reception.THERE
         if fault.cause is Cause.BFD_EXPIRED and self._was_deaf(now):
             fault = Fact(Cause.OWN_UPLINK, f"{fault.text}; we heard nobody either")
         if fault.cause in OURS:
             self.send_error = fault
         else:
-            if self._is_coming_back(fault):
+            if self.bad is not None and self.bad.cause is Cause.BFD_ADMIN_DOWN:
+                # Down on purpose until now: no failure before it had its greeting.
                 self.look_at = now + self.session.greeting
             self.bad = fault
         if self.state is not State.UP and fault.cause is not Cause.BFD_ADMIN_DOWN:
@@ -229,18 +231,6 @@ class Told(Path):
             self.look_at = now + max(self.session.patience, PROBE_SPACING)
         self.witnessed = True  # by its own word
         return Reception.SAID
-
-    def _is_coming_back(self, fault: Fact) -> bool:
-        """Whether it was down on purpose until now: no failure before it had its greeting."""
-        had_left = self.bad is not None and self.bad.cause is Cause.BFD_ADMIN_DOWN
-        return had_left and fault.cause is not Cause.BFD_ADMIN_DOWN
-
-    def _echo(self, fault: Fact) -> Reception:
-        """It says what we said before: that the session is down. So it begins anew, no more."""
-        self.bad = self.bad or fault
-        if self.state is State.UP:
-            self.judge_from = max(self.judge_from, self.heard + self.session.greeting)
-        return Reception.THERE
 
     @property
     def _is_deaf(self) -> bool:
