@@ -359,6 +359,43 @@ def test_cut_that_ends_just_before_the_verdict_is_no_down(seed, ago):
     assert router.session.state is bfd.State.UP
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_router_that_loses_us_as_we_come_back_is_no_down(seed):
+    """Its packets reach us first, then its word that ours did not: that was our uplink, too."""
+    world, *_ = world_of(A, B, "10.0.0.3", seed=seed, interval=SECOND, span=20 * SECOND)
+    for link in world.links.values():
+        link.spread = 5 * MILLISECOND
+    world.run(world.dice.randrange(SECOND))
+    cut(world, 2 * SECOND + world.dice.randrange(1_500) * MILLISECOND)
+    world.run(20 * SECOND)
+    assert failures(world) == []
+
+
+def test_router_that_was_dead_and_is_administratively_down_has_left():
+    """Its first word after a silence is that it is down on purpose: so it is, at once."""
+    world, router, _ = world_of()
+    kill(world, A, span=20 * SECOND)
+    world.run(10 * SECOND)
+    assert world.state(A) is State.DOWN
+    world.after(SECOND, lambda: router.admin_down(on=True))
+    world.run(20 * SECOND)
+    back = min(at for at, _ in router.sent if at >= START + 30 * SECOND)
+    assert (last_of(world).state, last_of(world).at) == (State.LEFT, back + world.links[A].delay)
+
+
+def test_our_own_word_that_comes_back_is_no_cause():
+    """Silent it was; that the router then repeats our Down explains nothing."""
+    world, router, _ = world_of()
+    world.links[A].lost_in_turn = 5
+    world.run(600 * MILLISECOND)
+    router.hear = lambda *_: None
+    world.run(20 * SECOND)
+    assert router.session.diag == bfd.Diag.SIGNALED_DOWN
+    assert {event.cause for event in world.changes_of(A) if event.state is State.DOWN} == {
+        Cause.SILENT
+    }
+
+
 def test_dead_router_is_down_after_our_uplink_is_back():
     """Who does not come back with the others is down, a greeting later."""
     world, *_ = world_of()
