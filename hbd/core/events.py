@@ -82,6 +82,8 @@ class Stalled:
     at: int
     since: int
     duration: int
+    in_pieces: bool = False
+    """The sum of many turns that were a little late: we were overloaded."""
 
 
 @dataclass(frozen=True, slots=True)

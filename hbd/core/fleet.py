@@ -203,7 +203,7 @@ class Fleet:
         if late >= STALL:
             self._outputs.append(Stalled(real, wall, late))
         if lost:
-            self._outputs.append(Stalled(real, wall, lost))
+            self._outputs.append(Stalled(real, wall, lost, in_pieces=True))
 
     def lag_share(self) -> float:
         """Give the share of the last seconds in which we were late, 0 to 1."""

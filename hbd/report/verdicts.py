@@ -230,9 +230,12 @@ def _state_of_many(state: State) -> str:
 
 
 def stalled(event: Stalled, event_id: str) -> Entry:
-    """We did not run."""
+    """We did not run, or not as often as we should."""
     long = duration(event.duration)
-    message = f"hbd did not run for {long}: deadlines were moved, no peer is judged by it"
+    what = f"did not run for {long}"
+    if event.in_pieces:
+        what = f"was late by {long} in all, a little in many turns"
+    message = f"hbd {what}: deadlines were moved, no peer is judged by it"
     fields: Fields = (("HBD_DURATION_USEC", usec(event.duration)),)
     return compose(
         Kind.STALL, Priority.INFO, message, event_id=event_id, since=event.since, fields=fields

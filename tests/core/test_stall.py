@@ -257,6 +257,7 @@ def test_a_busy_monitor_sends_as_often(interval):
     assert world.fleet.lag_share() > 0.1
     (told,) = world.of_kind(Stalled)
     assert told.duration > SECOND
+    assert told.in_pieces
 
 
 def test_a_late_loop_owes_no_burst():

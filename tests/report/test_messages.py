@@ -227,6 +227,12 @@ def test_every_kind_has_an_id_of_its_own():
             6,
         ),
         (
+            Stalled(0, TEN, 1_200_000_000, in_pieces=True),
+            "hbd was late by 1s 200ms in all, a little in many turns: deadlines were moved,"
+            " no peer is judged by it",
+            6,
+        ),
+        (
             Woke(0, TEN, 3600 * SECOND),
             "this machine was suspended for 1h: start_grace begins anew",
             6,
