@@ -1,4 +1,4 @@
-"""What the sender's and the reflector's sockets have in common."""
+"""What our sockets have in common, above all the sender's and the reflector's."""
 
 from __future__ import annotations
 
@@ -34,6 +34,14 @@ def open_socket(family: socket.AddressFamily) -> socket.socket:
     if family == socket.AF_INET6:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     return opened
+
+
+def mark(opened: socket.socket, dscp: int) -> None:
+    """Send with this DSCP, whatever is sent."""
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+    else:
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
 
 
 def measure(opened: socket.socket) -> None:

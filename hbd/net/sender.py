@@ -8,7 +8,16 @@ import socket
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.net import icmp, linux
-from hbd.net.datagrams import LARGEST, Address, drops, integer, measure, nanoseconds, open_socket
+from hbd.net.datagrams import (
+    LARGEST,
+    Address,
+    drops,
+    integer,
+    mark,
+    measure,
+    nanoseconds,
+    open_socket,
+)
 from hbd.net.resolver import numeric
 
 if TYPE_CHECKING:
@@ -61,7 +70,7 @@ class SenderSocket:
         measure(self._socket)
         _hear_errors(self._socket)
         if dscp is not None:
-            _mark(self._socket, dscp)
+            mark(self._socket, dscp)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -184,13 +193,6 @@ def _hear_errors(opened: socket.socket) -> None:
     else:
         opened.setsockopt(socket.IPPROTO_IP, linux.IP_RECVERR, 1)
         opened.setsockopt(socket.IPPROTO_IP, linux.IP_MTU_DISCOVER, linux.PMTUDISC_DO)
-
-
-def _mark(opened: socket.socket, dscp: int) -> None:
-    if opened.family == socket.AF_INET6:
-        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
-    else:
-        opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
 
 
 def _received(
