@@ -13,9 +13,6 @@ from hbd.wire.errors import WireError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PORT: Final = 1883
-TLS_PORT: Final = 8883
-
 CONNECT: Final = 1
 CONNACK: Final = 2
 PINGREQ: Final = 12
