@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Final
 from hbd.core.asked import THAW
 from hbd.core.model import SECOND, Cause
 from hbd.core.session import Fact
-from hbd.core.stream import SHOWN, Outstanding, Step, shown
+from hbd.core.stream import Outstanding, Reading, shown
 from hbd.wire import mqtt
 from hbd.wire.errors import WireError
 
 if TYPE_CHECKING:
     from hbd.core.model import PeerSettings, Timing, Will
     from hbd.core.session import Answer
+
+SHOWN: Final = 8
+"""Octets of what is no broker that become evidence: enough for `HTTP/1.1` or `SSH-2.0-`, and too
+few for the password of a CONNECT that comes back to us."""
 
 REFUSALS: Final = {
     1: Fact(Cause.MQTT_VERSION, "CONNACK 1: unacceptable protocol version"),
@@ -33,7 +37,6 @@ class MqttSession:
     """
 
     __slots__ = (
-        "_connect",
         "_identity",
         "_is_accepted",
         "_outstanding",
@@ -41,6 +44,7 @@ class MqttSession:
         "_password",
         "_said",
         "_waiting",
+        "greeting",
     )
 
     def __init__(
@@ -48,30 +52,26 @@ class MqttSession:
     ) -> None:
         self._identity: Final = _client_id(node, settings.name, address)
         self._password: Final = password
-        self._connect = b""
         self.adopt(settings)
         self.opened()
 
-    def adopt(self, settings: PeerSettings) -> bool:
-        """Take over new settings; tell whether they wait for the next CONNECT to apply."""
-        before, options = self._connect, settings.mqtt
-        self._connect = mqtt.pack_connect(
+    def adopt(self, settings: PeerSettings) -> None:
+        options = settings.mqtt
+        self.greeting = mqtt.pack_connect(
             options.client_id or self._identity,
             keep_alive(settings.timing),
             username=options.username,
             password=self._password,
             will=_will(options.will),
         )
-        return self._connect != before
 
-    def opened(self) -> bytes:
+    def opened(self) -> None:
         self._parser = mqtt.Parser()
         self._outstanding = Outstanding()
         self._waiting: list[int] = []
         self._is_accepted = False
         self._said = b""
         """The first octets that the broker sent."""
-        return self._connect
 
     def compose(self, sequence: int) -> bytes:
         """Give a PINGREQ; before the broker's CONNACK none, it follows from `feed`."""
@@ -82,7 +82,7 @@ class MqttSession:
         del self._waiting[:-THAW]
         return b""
 
-    def feed(self, octets: bytes) -> Step:
+    def feed(self, octets: bytes) -> Reading:
         """Take what the broker sent; each PINGRESP answers the oldest heartbeat without one."""
         self._said += octets[: SHOWN - len(self._said)]
         answers: list[Answer] = []
@@ -98,8 +98,8 @@ class MqttSession:
                 if fault is not None:
                     break
         except WireError as error:
-            fault = _bad(f"no MQTT 3.1.1 ({error.reason}); it began with `{shown(self._said)}`")
-        return Step(answers, b"" if fault else write, fault)
+            fault = self._no_broker(error)
+        return Reading(answers, b"" if fault else write, fault)
 
     def _connected(self, code: int) -> tuple[bytes, Fact | None]:
         if self._is_accepted:
@@ -109,6 +109,12 @@ class MqttSession:
         self._is_accepted = True
         waiting, self._waiting = self._waiting, []
         return b"".join(map(self.compose, waiting)), None
+
+    def _no_broker(self, error: WireError) -> Fact:
+        if self.greeting.startswith(self._said):
+            return _bad("it sends back what we send: no broker, but an echo service")
+        words = shown(self._said, SHOWN)
+        return _bad(f"no MQTT 3.1.1 ({error.reason}); it began with `{words}`")
 
     def closing(self) -> bytes:
         """Give a DISCONNECT, upon which the broker drops our will (3.14.4)."""

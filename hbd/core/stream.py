@@ -19,7 +19,7 @@ SHOWN: Final = 40
 """Octets of a stranger's words that become evidence."""
 
 
-class Step(NamedTuple):
+class Reading(NamedTuple):
     """What octets from the peer lead to."""
 
     answers: list[Answer]
@@ -34,16 +34,20 @@ class Step(NamedTuple):
 class StreamSession(Protocol):
     """A protocol's part of a connection: heartbeats and replies as octets."""
 
-    def adopt(self, settings: PeerSettings) -> bool:
-        """Take over new settings; tell whether they wait for the next connection to apply."""
+    @property
+    def greeting(self) -> bytes:
+        """The octets that a new connection begins with; where they are others, it takes one."""
 
-    def opened(self) -> bytes:
-        """Begin a new connection; give the first octets."""
+    def adopt(self, settings: PeerSettings) -> None:
+        """Take over new settings; they apply from the next heartbeat, or the next connection."""
+
+    def opened(self) -> None:
+        """Begin a new connection."""
 
     def compose(self, sequence: int) -> bytes:
         """Give the octets of a heartbeat; none where it has to wait, or is none of ours to send."""
 
-    def feed(self, octets: bytes) -> Step:
+    def feed(self, octets: bytes) -> Reading:
         """Take octets that came from the peer, in whatever pieces."""
 
     def closing(self) -> bytes:
@@ -96,39 +100,39 @@ class TcpSession:
 
     __slots__ = ("_expected", "_heartbeat", "_outstanding", "_stray", "_tail")
 
+    greeting: Final = b""
+
     def __init__(self, settings: PeerSettings) -> None:
         self.adopt(settings)
         self.opened()
 
-    def adopt(self, settings: PeerSettings) -> bool:
+    def adopt(self, settings: PeerSettings) -> None:
         self._heartbeat = settings.send or b""
         self._expected = settings.expect_reply or b""
-        return False
 
-    def opened(self) -> bytes:
+    def opened(self) -> None:
         self._outstanding = Outstanding()
         self._tail = b""
         """The last octets, as many as may begin what is expected."""
         self._stray = b""
         """The first octets that came where an answer was due."""
-        return b""
 
     def compose(self, sequence: int) -> bytes:
         self._outstanding.add(sequence)
         return self._heartbeat
 
-    def feed(self, octets: bytes) -> Step:
+    def feed(self, octets: bytes) -> Reading:
         expected = self._expected
         if not expected:
-            return Step(self._outstanding.all())
+            return Reading(self._outstanding.all())
         unread = self._tail + octets
         answered = unread.rfind(expected)
         if answered >= 0:
             self._stray = b""
             self._keep(unread[answered + len(expected) :])
-            return Step(self._outstanding.all())
+            return Reading(self._outstanding.all())
         self._keep(unread)
-        return Step([], stray=self._not_expected(octets) if self._outstanding else None)
+        return Reading([], stray=self._not_expected(octets) if self._outstanding else None)
 
     def _not_expected(self, octets: bytes) -> Fact:
         self._stray += octets[: SHOWN - len(self._stray)]
@@ -148,15 +152,16 @@ class KeepAliveSession:
 
     __slots__ = ("_outstanding",)
 
+    greeting: Final = b""
+
     def __init__(self) -> None:
         self._outstanding = Outstanding()
 
-    def adopt(self, settings: PeerSettings) -> bool:  # noqa: ARG002 - they are all the kernel's
-        return False
+    def adopt(self, settings: PeerSettings) -> None:
+        """Leave all of them to the kernel."""
 
-    def opened(self) -> bytes:
+    def opened(self) -> None:
         self._outstanding = Outstanding()
-        return b""
 
     def compose(self, sequence: int) -> bytes:
         self._outstanding.add(sequence)
@@ -166,13 +171,13 @@ class KeepAliveSession:
         """The peer's kernel has acknowledged something since the last heartbeat."""
         return self._outstanding.all()
 
-    def feed(self, octets: bytes) -> Step:  # noqa: ARG002 - whatever it says, it is alive
-        return Step(self._outstanding.all())
+    def feed(self, octets: bytes) -> Reading:  # noqa: ARG002 - whatever it says, it is alive
+        return Reading(self._outstanding.all())
 
     def closing(self) -> bytes:
         return b""
 
 
-def shown(octets: bytes) -> str:
+def shown(octets: bytes, limit: int = SHOWN) -> str:
     """Write a stranger's octets as printable ASCII, in short."""
-    return repr(octets[:SHOWN])[2:-1]
+    return repr(octets[:limit])[2:-1]

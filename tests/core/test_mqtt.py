@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hbd.core.model import MILLISECOND, SECOND, Cause, MqttOptions, PeerSettings, Timing, Will
 from hbd.core.mqtt import MqttSession, keep_alive
-from hbd.core.stream import Step
+from hbd.core.stream import Reading
 
 BROKER = PeerSettings("broker", ("10.0.0.1",), port=1883, protocol="mqtt")
 PING, PONG = b"\xc0\0", b"\xd0\0"
@@ -22,7 +22,7 @@ def session_for(settings=BROKER, node="monitor", password=None, **where):
 def connected(settings=BROKER):
     session = session_for(settings)
     session.opened()
-    assert session.feed(ACCEPTED) == Step([])
+    assert session.feed(ACCEPTED) == Reading([])
     return session
 
 
@@ -31,7 +31,7 @@ def sequences(step):
 
 
 def client_id(session):
-    octets = session.opened()
+    octets = session.greeting
     return octets[14 : 14 + octets[13]].decode()
 
 
@@ -40,7 +40,7 @@ def test_a_connection_begins_with_connect_and_ends_with_disconnect():
     will = Will("hosts/monitor", b"dead", qos=1, retain=True)
     options = MqttOptions(username="user", client_id="me", will=will)
     session = session_for(replace(BROKER, mqtt=options), password=b"secret")
-    assert session.opened() == (
+    assert session.greeting == (
         bytes.fromhex("1031 00044d515454 04 ee 0003")
         + b"\0\2me\0\x0dhosts/monitor\0\4dead\0\4user\0\6secret"
     )
@@ -52,8 +52,8 @@ def test_heartbeats_wait_for_connack():
     session = session_for()
     session.opened()
     assert session.compose(1) == session.compose(2) == b""
-    assert session.feed(ACCEPTED[:3]) == Step([])
-    assert session.feed(ACCEPTED[3:]) == Step([], write=PING + PING)
+    assert session.feed(ACCEPTED[:3]) == Reading([])
+    assert session.feed(ACCEPTED[3:]) == Reading([], write=PING + PING)
     assert session.compose(3) == PING
     assert sequences(session.feed(PONG + PONG + PONG)) == [1, 2, 3]
 
@@ -83,13 +83,13 @@ def test_a_refusal_is_a_cause_of_its_own(code, cause, words):
     session = session_for()
     session.opened()
     session.compose(1)
-    assert session.feed(bytes([0x20, 2, 0, code])) == Step([], fault=(cause, words))
+    assert session.feed(bytes([0x20, 2, 0, code])) == Reading([], fault=(cause, words))
 
 
 @pytest.mark.parametrize(
     ("octets", "words"),
     [
-        (b"SSH-2.0-x\r\n", r"no MQTT 3.1.1 (type); it began with `SSH-2.0-x\r\n`"),
+        (b"SSH-2.0-x\r\n", "no MQTT 3.1.1 (type); it began with `SSH-2.0-`"),
         (PONG, "a PINGRESP that nobody asked for"),
         (ACCEPTED + ACCEPTED, "a second CONNACK"),
         (ACCEPTED + PONG, "a PINGRESP that nobody asked for"),
@@ -101,7 +101,27 @@ def test_what_no_broker_says_is_a_bad_reply(octets, words):
     """A program that is no broker is told by what it said first."""
     session = session_for()
     session.opened()
-    assert session.feed(octets) == Step([], fault=(Cause.BAD_REPLY, words))
+    assert session.feed(octets) == Reading([], fault=(Cause.BAD_REPLY, words))
+
+
+@pytest.mark.parametrize("size", [1, 7, 40, 1000])
+def test_nothing_of_our_own_is_shown(size):
+    """A service that sends our CONNECT back, however much at once, is told without its octets."""
+    settings = replace(BROKER, mqtt=MqttOptions(username="u", client_id="h"))
+    session = session_for(settings, password=b"secret")
+    session.opened()
+    words = "it sends back what we send: no broker, but an echo service"
+    fault = session.feed(session.greeting[:size]).fault
+    assert fault == (Cause.BAD_REPLY, words)
+
+
+def test_few_words_of_a_stranger_are_shown():
+    """What stands before our own CONNECT hides none of it: eight octets are shown."""
+    settings = replace(BROKER, mqtt=MqttOptions(username="u", client_id="h"))
+    session = session_for(settings, password=b"secret")
+    session.opened()
+    fault = session.feed(b">" + session.greeting).fault
+    assert fault.text == r"no MQTT 3.1.1 (type); it began with `>\x10\x18\x00\x04MQT`"
 
 
 def test_nothing_follows_a_fault():
@@ -121,7 +141,7 @@ def test_a_broker_is_not_remembered_word_by_word():
     for sequence in range(100):
         session.compose(sequence)
         session.feed(PONG)
-    assert len(session._said) == 40
+    assert len(session._said) == 8
 
 
 def test_answers_before_a_fault_count():
@@ -186,16 +206,18 @@ def test_client_id_is_one_of_each_connection():
 def test_the_broker_gives_us_up_no_sooner_than_we_it(timing, seconds):
     """Keep Alive is the detection time in whole seconds, and not less than probes are apart."""
     assert keep_alive(timing) == seconds
-    assert session_for(replace(BROKER, timing=timing)).opened()[10:12] == seconds.to_bytes(2, "big")
+    assert session_for(replace(BROKER, timing=timing)).greeting[10:12] == seconds.to_bytes(2, "big")
 
 
 def test_new_settings_that_connect_says_wait_for_the_next_one():
-    """It is told whether new settings need a new connection; the one that is goes on."""
+    """Settings that CONNECT says make another greeting; the connection that is goes on."""
     session = connected()
-    assert session.adopt(replace(BROKER, labels=(("rack", "b"),))) is False
-    assert session.adopt(replace(BROKER, mqtt=MqttOptions(username="user"))) is True
+    before = session.greeting
+    session.adopt(replace(BROKER, labels=(("rack", "b"),)))
+    assert session.greeting == before
+    session.adopt(replace(BROKER, mqtt=MqttOptions(username="user")))
     assert session.compose(1) == PING
-    assert b"user" in session.opened()
+    assert b"user" in session.greeting
 
 
 @given(st.lists(st.one_of(st.binary(max_size=9), st.sampled_from([ACCEPTED, PONG])), max_size=9))

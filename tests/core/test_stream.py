@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hbd.core.model import Cause, PeerSettings
-from hbd.core.stream import SHOWN, KeepAliveSession, Step, TcpSession, shown
+from hbd.core.stream import SHOWN, KeepAliveSession, Reading, TcpSession, shown
 
-NOTHING = Step([])
+NOTHING = Reading([])
 
 
 def session_with(**options):
@@ -21,7 +21,7 @@ def sequences(step):
 def test_a_heartbeat_is_what_is_to_be_sent():
     """`send` goes out with each heartbeat, and nothing before or after."""
     session = session_with()
-    assert session.opened() == b""
+    assert session.greeting == b""
     assert session.compose(7) == session.compose(8) == b"PING"
     assert session.closing() == b""
 
@@ -106,7 +106,8 @@ def test_new_settings_apply_from_the_next_heartbeat():
     session = session_with(expect_reply=b"PONG")
     session.compose(1)
     settings = PeerSettings("db", ("10.0.0.1",), protocol="tcp", send=b"?", expect_reply=b"!")
-    assert session.adopt(settings) is False
+    session.adopt(settings)
+    assert session.greeting == b""
     assert session.compose(2) == b"?"
     assert sequences(session.feed(b"!")) == [1, 2]
 
@@ -146,7 +147,7 @@ def test_sequence_wraps_at_32_bits():
 def test_keep_alive_sends_nothing():
     """The kernel's keep-alive needs no octets; its acknowledgement answers what waits for one."""
     session = KeepAliveSession()
-    assert session.opened() == session.compose(1) == session.compose(2) == session.closing() == b""
+    assert session.greeting == session.compose(1) == session.compose(2) == session.closing() == b""
     assert [answer.sequence for answer in session.acknowledged()] == [1, 2]
     assert session.acknowledged() == []
 
