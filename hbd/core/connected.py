@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hbd.core.asked import Asked, Heartbeat
+from hbd.core.model import SECOND
 from hbd.core.stream import KeepAliveSession
 
 if TYPE_CHECKING:
@@ -14,29 +15,38 @@ if TYPE_CHECKING:
     from hbd.core.stream import StreamSession
 
 
+KERNEL_SPACING: Final = 1 * SECOND
+"""A kernel asks only on a connection on which nothing has come for so long."""
+
+
 class Connected(Asked):
     """A path that is asked over a connection that is held."""
 
-    __slots__ = ("is_stale", "needs_another", "stream")
+    __slots__ = ("stream",)
 
     def __init__(self, address: str, peer: Peer, session: StreamSession) -> None:
         super().__init__(address, peer, session)  # type: ignore[arg-type]  # used by no round
         self.stream = session
-        self.is_stale = False
-        """Whether settings are new to the connection, where there is one;"""
-        self.needs_another = False
-        """and whether they wait for the next."""
 
     @property
     def is_askable(self) -> bool:  # type: ignore[override]
-        return not isinstance(self.stream, KeepAliveSession)  # that the kernel asks when it will
+        return not isinstance(self.stream, KeepAliveSession)  # the kernel may have to wait first
 
     def speaks(self, reach: int, by: int) -> bool:
         return self.is_askable and super().speaks(reach, by)
 
+    def ask_early(self, now: int) -> bool:
+        if not self.is_askable and now - self.last_life < KERNEL_SPACING:
+            return True
+        return super().ask_early(now)
+
+    def go_on(self, now: int, dice: float) -> None:
+        super().go_on(now, dice)
+        if not self.is_askable and self.deadline is not None:
+            self.deadline = max(self.deadline, now + KERNEL_SPACING)
+
     def _adopt_session(self, settings: PeerSettings) -> None:
-        self.is_stale = True
-        self.needs_another |= self.stream.adopt(settings)
+        self.stream.adopt(settings)
 
     def _write(self, sequence: int, _wall: int) -> tuple[bytes, int]:
         return self.stream.compose(sequence), 0

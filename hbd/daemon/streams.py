@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.connected import Connected
+from hbd.config.octets import read_regular
+from hbd.core.connected import KERNEL_SPACING, Connected
 from hbd.core.model import SECOND, Cause
 from hbd.core.session import Fact
 from hbd.core.stream import KeepAliveSession
 from hbd.net.descriptors import claim
 from hbd.net.stream import Stream
-from hbd.net.tcp import KeepAlive, spelled
+from hbd.net.tcp import COARSE, KeepAlive, spelled
 from hbd.report.words import moment
 
 if TYPE_CHECKING:
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
     from hbd.core.fleet import Fleet
     from hbd.core.model import PeerSettings, Timing, TlsOptions
     from hbd.core.path import Path
+    from hbd.core.session import Answer
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
-    from hbd.net.tcp import End
+    from hbd.net.tcp import End, TcpInfo
 
 SYN_PATIENCE: Final = 1 * SECOND
 """A connection that is not there by then is begun anew: the kernel would repeat its SYN only now,
@@ -33,6 +36,9 @@ and with twice the patience each time."""
 
 READ_LIMIT: Final = 1 << 20
 """Octets read for each heartbeat: who sends without end has to wait, not we to work."""
+
+LARGEST_CA: Final = 4 << 20
+"""Octets; all authorities of a system take a quarter of one million."""
 
 NO_WITNESS: Final = {
     Cause.CONNECT_TIMEOUT,
@@ -61,17 +67,24 @@ class Link:
     path: Connected
     stream: Stream
     wiring: Wiring
+    timing: Timing
+    """What the kernel's times are made of."""
+    greeting: bytes
     begun: int
-    """Monotonic."""
+    """Monotonic, as all that follows."""
+    sent: int
+    """When the last heartbeat was."""
     unread: int = READ_LIMIT
     """How many octets are read before the next heartbeat."""
     watched: tuple[bool, bool] | None = None
     """For what the poller watches it: to read, to write."""
     opened: int | None = None
-    has_spoken: bool = False
-    """Whether any octets have come."""
+    heard: int | None = None
+    """When octets last came."""
+    asked: int | None = None
+    """Since when our kernel asks, without octets of ours."""
     acknowledged: int = 0
-    """When the peer's kernel had last acknowledged something, as told of."""
+    """When the peer's kernel had last acknowledged something, before it was asked."""
 
 
 class Streams:
@@ -95,14 +108,16 @@ class Streams:
         link = self._links.get(path)
         if link is not None:
             self.notice(path)
-            if self._is_usable(link):
-                link.unread = READ_LIMIT
-            else:
+            if not self._is_usable(link):
                 self._drop(link)
                 link = None
         if link is None:
             return self._open(path)
-        self._write(link, self._compose(path))
+        octets = self._compose(path)
+        link.sent, link.unread = self._clock.now(), READ_LIMIT
+        if not (octets and link.stream.is_open):
+            self._ask_kernel(link)
+        self._write(link, octets)
         return None
 
     def _compose(self, path: Connected) -> bytes:
@@ -116,6 +131,23 @@ class Streams:
             return False
         return stream.is_connected or self._clock.now() - link.begun < SYN_PATIENCE
 
+    def _ask_kernel(self, link: Link) -> None:
+        """Let the kernel ask where nothing of ours leaves, at the moment when we would."""
+        info, now = link.stream.acknowledged(), self._clock.now()
+        if info is None:
+            return
+        if link.asked is None:
+            link.asked = now
+        if link.acknowledged:
+            link.acknowledged = now - info.last_ack_age_ns
+        link.stream.ask()
+        session, heard = link.path.stream, link.heard
+        if heard is None or now - heard >= KERNEL_SPACING:
+            return
+        if isinstance(session, KeepAliveSession):
+            # The kernel may not ask in time one that has just spoken; nor need it.
+            self._answered(link, session.acknowledged(), info.rtt_ns, heard)
+
     def notice(self, path: Connected) -> None:
         """Say what a connection on which an answer was missed shows of the peer."""
         link = self._links.get(path)
@@ -124,15 +156,28 @@ class Streams:
         info, where = link.stream.acknowledged(), spelled(link.wiring.target)
         if info is None:
             path.bad = Fact(Cause.CONNECT_TIMEOUT, f"no answer to SYN from {where}")
-        elif path.is_askable and info.unacked == 0:
+        elif self._is_hung(link, info):
             if path.bad is None or path.bad.cause is not Cause.BAD_REPLY:
                 rest = "answers nothing" if link.stream.is_open else "completes no TLS handshake"
-                words = f"{where} acknowledges what we send and {rest}"
-                self._fleet.broken(path, Fact(Cause.HUNG, words), witness=True)
+                fact = Fact(Cause.HUNG, f"{where} acknowledges what we send and {rest}")
+                # What it acknowledged before the last heartbeat says nothing of our uplink now.
+                is_fresh = self._acknowledged_at(info) >= link.sent - COARSE
+                self._fleet.broken(path, fact, witness=is_fresh)
         elif info.last_ack_age_ns >= path.timing.timeout:
             age = info.last_ack_age_ns / SECOND
             words = f"{where} has acknowledged nothing for {age:.1f} s"
             path.bad = Fact(Cause.KEEPALIVE_FAILED, words)
+
+    def _is_hung(self, link: Link, info: TcpInfo) -> bool:
+        """Whether its kernel has taken all, and its program was to answer."""
+        if info.unacked or (link.stream.is_open and not link.path.is_askable):
+            return False
+        patience = KERNEL_SPACING + link.timing.timeout
+        is_ignored = link.asked is not None and self._acknowledged_at(info) < link.asked - COARSE
+        return not (is_ignored and info.last_ack_age_ns >= patience)
+
+    def _acknowledged_at(self, info: TcpInfo) -> int:
+        return self._clock.now() - info.last_ack_age_ns
 
     def _open(self, path: Connected) -> int | None:
         settings = path.peer.settings
@@ -140,7 +185,7 @@ class Streams:
             tls = self._context(settings.tls)
         except OSError as error:
             self._compose(path)
-            path.bad = Fact(Cause.TLS, f"ca: {settings.tls and settings.tls.ca}: {error}")
+            self._fleet.send_failed(path, _unreadable(error, settings.tls))
             return None
         wiring = _wiring(path)
         stream = Stream(
@@ -154,14 +199,17 @@ class Streams:
             user_timeout_ms=_user_timeout_ms(settings.timing),
         )
         refusal = stream.start()
-        first = path.stream.opened()
-        octets = first + self._compose(path)
+        path.stream.opened()
+        greeting = path.stream.greeting
+        octets = greeting + self._compose(path)
         if stream.fileno() >= self._descriptors:
             refusal = errno.EMFILE
         if refusal is not None:
             stream.close()
             return refusal
-        link = self._links[path] = Link(path, stream, wiring, self._clock.now())
+        now = self._clock.now()
+        link = Link(path, stream, wiring, settings.timing, greeting, begun=now, sent=now)
+        self._links[path] = link
         self._write(link, octets)
         return None
 
@@ -172,7 +220,8 @@ class Streams:
             # OpenSSL and its Python take five megabytes: only who uses TLS pays for it.
             from hbd.net.tls import tls_context  # noqa: PLC0415
 
-            self._contexts[options.ca] = tls_context(options.ca)
+            trusted = None if options.ca is None else _certificates(options.ca)
+            self._contexts[options.ca] = tls_context(trusted)
         return self._contexts[options.ca]
 
     def _write(self, link: Link, octets: bytes) -> None:
@@ -200,25 +249,35 @@ class Streams:
             link.opened = now
             path.left(now)
         if progress.octets:
-            link.has_spoken = True
-            link.unread -= len(progress.octets)
-            step = path.stream.feed(progress.octets)
-            for answer in step.answers:
-                self._fleet.answered(path, answer, now)
-            if step.stray is not None:
-                path.bad = step.stray
-            if step.fault is not None:
-                self._lose(link, step.fault)
-                return
-            if step.write:
-                path.left(now)
-                self._write(link, step.write)
+            self._read(link, progress.octets, now)
         if self._links.get(path) is not link:
             return
         if progress.end is not None:
             self._end(link, progress.end)
         else:
             self._watch(link)
+
+    def _read(self, link: Link, octets: bytes, now: int) -> None:
+        path = link.path
+        link.heard = now
+        link.unread -= len(octets)
+        reading = path.stream.feed(octets)
+        info = None if path.is_askable else link.stream.acknowledged()
+        self._answered(link, reading.answers, info and info.rtt_ns, now)
+        if reading.stray is not None:
+            path.bad = reading.stray
+        if reading.fault is not None:
+            self._lose(link, reading.fault)
+        elif reading.write:
+            path.left(now)
+            self._write(link, reading.write)
+
+    def _answered(self, link: Link, answers: list[Answer], rtt: int | None, at: int) -> None:
+        if link.asked is not None:
+            link.asked = None
+            link.stream.rest()
+        for answer in answers:
+            self._fleet.answered(link.path, answer._replace(rtt=rtt), at)
 
     def look(self) -> None:
         """Look whether those were acknowledged that are asked by our kernel alone."""
@@ -235,14 +294,14 @@ class Streams:
         held_by = opened + path.timing.timeout // 2
         if info is None or now < held_by or not isinstance(path.stream, KeepAliveSession):
             return  # one that is closed as soon as it is open is not held
-        # To the millisecond: the same moment must not look like a later one.
-        at = now - info.last_ack_age_ns
-        if at - link.acknowledged <= path.timing.timeout // 2 and link.acknowledged:
-            return
+        at, before = now - info.last_ack_age_ns, link.acknowledged
+        if before and at - before <= COARSE:
+            return  # nothing was acknowledged since it was asked
+        left = max(link.sent, before + KERNEL_SPACING)
+        rtt = _finer(info.rtt_ns, at - left) if before else info.rtt_ns
         link.acknowledged = at
         del self._in_question[path]
-        for answer in path.stream.acknowledged():
-            self._fleet.answered(path, answer._replace(rtt=info.rtt_ns), max(at, held_by))
+        self._answered(link, path.stream.acknowledged(), rtt, max(at, held_by, link.sent))
 
     # -- ends ---------------------------------------------------------------------------------
 
@@ -250,7 +309,7 @@ class Streams:
         words = end.words
         if end.cause in (Cause.CLOSED, Cause.RESET):
             words += f" at {moment(self._clock.wall())}"
-            if not link.has_spoken and link.path.is_askable:
+            if link.heard is None and link.path.is_askable:
                 words += ", before it had said anything"
         self._lose(link, Fact(end.cause, words))
 
@@ -277,19 +336,18 @@ class Streams:
     def keep_only(self, paths: Collection[Path]) -> None:
         """Close the connections of paths that are no more, and those whose settings are others."""
         kept = set(paths)
-        self._contexts.clear()  # their files may be others by now
+        self._contexts.clear()  # the files may be others by now
         for path, link in list(self._links.items()):
-            if path not in kept or (path.is_stale and self._needs_another(link)):
+            if path not in kept or self._needs_another(link):
                 self._drop(link, orderly=True)
-        for one in kept:
-            if isinstance(one, Connected):
-                one.is_stale = one.needs_another = False
 
     def _needs_another(self, link: Link) -> bool:
         path = link.path
         timing = path.peer.settings.timing
-        link.stream.adopt(_keep_alive(timing), _user_timeout_ms(timing))
-        return path.needs_another or link.wiring != _wiring(path)
+        if timing != link.timing:
+            link.timing = timing
+            link.stream.adopt(_keep_alive(timing), _user_timeout_ms(timing))
+        return path.stream.greeting != link.greeting or link.wiring != _wiring(path)
 
     def close(self) -> None:
         """Say goodbye where there is a word for it."""
@@ -301,6 +359,27 @@ def _wiring(path: Connected) -> Wiring:
     settings: PeerSettings = path.peer.settings
     assert path.target is not None  # noqa: S101 - nothing is asked without
     return Wiring(path.target, settings.interface, settings.source, settings.dscp, settings.tls)
+
+
+def _certificates(file: str) -> bytes:
+    _, octets = read_regular(file, LARGEST_CA)
+    if len(octets) == LARGEST_CA:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), file)
+    return octets
+
+
+def _unreadable(error: OSError, options: TlsOptions | None) -> Fact:
+    file = options and options.ca
+    words = f"ca: {file}: {error.strerror}; put the authority's certificate there, in PEM,"
+    return Fact(Cause.SEND_BLOCKED, f"{words} where hbd may read it, or correct ca:")
+
+
+def _finer(handshake: int, probe: int) -> int:
+    """Give the RTT: of the handshake, to the microsecond, while a later one may be the same.
+
+    A probe's is known in ticks of the kernel only.
+    """
+    return handshake if abs(probe - handshake) <= COARSE else max(probe, 0)
 
 
 def _keep_alive(timing: Timing) -> KeepAlive:

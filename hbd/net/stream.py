@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from hbd.core.model import Cause
 from hbd.net import linux, tcp
+from hbd.net.datagrams import mark
 from hbd.net.resolver import numeric
 from hbd.net.tcp import End, KeepAlive, TcpInfo
 
@@ -119,7 +120,7 @@ class Stream:
                 raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL), self._source)
             opened.bind(local)
         if self._dscp is not None:
-            tcp.mark(opened, self._dscp)
+            mark(opened, self._dscp)
         self._patience(opened)
 
     def _patience(self, opened: socket.socket) -> None:
@@ -183,6 +184,16 @@ class Stream:
         if self._socket is None or not self.is_connected:
             return None
         return tcp.info(self._socket)
+
+    def ask(self) -> None:
+        """Let our kernel ask the peer's, now or when nothing has come for a second."""
+        if self._socket is not None and self.is_connected:
+            tcp.ask(self._socket)
+
+    def rest(self) -> None:
+        """Let our kernel ask only in its own time again."""
+        if self._socket is not None and self._keepalive is not None:
+            tcp.keep_alive(self._socket, self._keepalive)
 
     def close(self) -> None:
         """End it in an orderly way; what the kernel has taken is still sent."""

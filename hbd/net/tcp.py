@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
     from hbd.net.datagrams import Address
 
-ESTABLISHED: Final = 1
-SYN_SENT: Final = 2
-"""States of `TcpInfo`, from net/tcp_states.h."""
+COARSE: Final = 20 * MILLISECOND
+"""The kernel keeps its times of TCP in ticks, of ten milliseconds at the most: two may differ by
+this and be the same."""
+
+ASKED_AFTER_S: Final = 1
+"""The kernel asks no connection on which something has come within so many seconds."""
 
 # linux/tcp.h, struct tcp_info: new fields are only ever added at its end.
-_STATE_AT: Final = 0  # __u8 tcpi_state
 _UNACKED_AT: Final = 24  # __u32 tcpi_unacked, in segments
 _LAST_ACK_AT: Final = 56  # __u32 tcpi_last_ack_recv, in milliseconds
 _RTT_AT: Final = 68  # __u32 tcpi_rtt, in microseconds
 _INFO_SIZE: Final = 72
-_STATE: Final = Struct("=B")
 _FIELD: Final = Struct("=I")
 
 _BY_ICMP: Final = "no {} to {}: so says ICMP, or nobody answers ARP or ND"
@@ -74,7 +75,6 @@ class TcpInfo(NamedTuple):
     """Smoothed, of data and of the handshake."""
     unacked: int
     """Segments on their way or lost; those of keep-alive are not counted."""
-    state: int
 
 
 class KeepAlive(NamedTuple):
@@ -103,12 +103,13 @@ def keep_alive(opened: socket.socket, times: KeepAlive) -> None:
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, times.probes)
 
 
-def mark(opened: socket.socket, dscp: int) -> None:
-    """Send with this DSCP."""
-    if opened.family == socket.AF_INET6:
-        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
-    else:
-        opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+def ask(opened: socket.socket) -> None:
+    """Let the kernel probe an idle connection, with keep-alive, now.
+
+    At once, where nothing has come for a second; else as soon as that is so. It goes on until
+    `keep_alive` is called again: the option rearms its timer (tcp_sock_set_keepidle).
+    """
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, ASKED_AFTER_S)
 
 
 def info(opened: socket.socket) -> TcpInfo:
@@ -117,8 +118,7 @@ def info(opened: socket.socket) -> TcpInfo:
     unacked, last_ack, rtt = (
         int(_FIELD.unpack_from(octets, at)[0]) for at in (_UNACKED_AT, _LAST_ACK_AT, _RTT_AT)
     )
-    (state,) = _STATE.unpack_from(octets, _STATE_AT)
-    return TcpInfo(last_ack * MILLISECOND, rtt * 1_000, unacked, state)
+    return TcpInfo(last_ack * MILLISECOND, rtt * 1_000, unacked)
 
 
 def take(recv: Callable[[int], bytes], limit: int, address: Address) -> bytes | End | None:

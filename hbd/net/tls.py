@@ -6,6 +6,7 @@ who has peers with `tls: on` is to do so.
 
 from __future__ import annotations
 
+import errno
 import re
 import ssl
 from contextlib import contextmanager, suppress
@@ -17,16 +18,25 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
+NO_CERTIFICATE: Final = "it has no certificate"
+
 _OF_PYTHON: Final = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
 """What Python puts around OpenSSL's words."""
 
 
-def tls_context(ca: str | None) -> ssl.SSLContext:
-    """Trust the certificates in this file, or those of the system; any number of connections.
+def tls_context(ca: bytes | None) -> ssl.SSLContext:
+    """Trust these certificates (PEM), or those of the system; any number of connections.
 
-    The certificate and its name are always verified. OSError for a file without certificates.
+    The certificate and its name are always verified. OSError where there is no certificate.
     """
-    context = ssl.create_default_context(cafile=ca)
+    # Words beside the certificates may be of any language.
+    trusted = None if ca is None else ca.decode("ascii", "ignore")
+    if trusted == "":
+        raise OSError(errno.EINVAL, NO_CERTIFICATE)  # Python would trust the system's
+    try:
+        context = ssl.create_default_context(cadata=trusted)
+    except ssl.SSLError as error:
+        raise OSError(errno.EINVAL, NO_CERTIFICATE) from error
     # In TLS 1.2 a peer could make us wait for it while we write.
     context.options |= ssl.OP_NO_RENEGOTIATION
     return context

@@ -90,9 +90,22 @@ def test_one_connection_is_held(send):
     world, server = world_of(send=send, span=60 * SECOND)
     assert (world.states_of(A), len(server.opened)) == ([State.UP], 1)
     gaps = [after - before for before, after in pairwise(server.asked)]
-    assert 0.9 * SECOND <= min(gaps) <= max(gaps) <= SECOND
+    # A kernel asks no connection on which something has come within a second.
+    shortest, longest = (0.9 * SECOND, SECOND) if send else (SECOND, SECOND + 10 * DELAY)
+    assert shortest <= min(gaps) <= max(gaps) <= longest
     rtt = world.path(A).last_rtt
     assert rtt == (2 * DELAY if send else DELAY)
+
+
+def test_kernel_is_not_asked_before_it_can_ask():
+    """A parent that is only held and has just answered is not asked for its child's sake."""
+    world, server = world_of(send=b"", timing=Timing(5 * SECOND, SECOND, 0, 2))
+    path = world.path(A)
+    assert path.ask_early(path.last_life + SECOND - 1)
+    assert path.deadline > path.last_life + SECOND
+    path.ask_early(path.last_life + SECOND)
+    assert path.deadline == path.last_life + SECOND
+    assert len(server.opened) == 1
 
 
 @pytest.mark.parametrize("mode", ["refuses", "closes", "hangs", "drops"])

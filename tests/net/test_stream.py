@@ -284,7 +284,7 @@ def test_the_kernel_tells_of_acknowledgements(server, stream_to):
     with accept(server):
         stream.write(b"heartbeat")
         info = stream.acknowledged()
-        assert (info.state, info.unacked) == (tcp.ESTABLISHED, 0)
+        assert info.unacked == 0
         assert 0 < info.rtt_ns < 1_000_000_000
         assert 0 <= info.last_ack_age_ns < 1_000_000_000
         port = stream._socket.getsockname()[1]
@@ -312,6 +312,26 @@ def test_keep_alive_is_acknowledged_by_the_peers_kernel(server, stream_to):
             assert select.select([stream], [], [], 0.05) == ([], [], [])
     assert 900_000_000 < max(ages) < 1_500_000_000
     assert ages[-1] < 200_000_000
+
+
+@pytest.mark.slow
+def test_the_kernel_asks_at_once_when_we_want(server, stream_to):
+    """After a second of silence the peer's kernel is asked at once, and then no more."""
+    stream = opened(stream_to(server.getsockname(), keepalive=KeepAlive(30, 1, 2)))
+    stream.ask()
+    with accept(server):
+        ages = []
+        for wait in (1.2, 0.5):
+            time.sleep(wait)
+            ages.append(stream.acknowledged().last_ack_age_ns / 1e9)
+            stream.rest()
+        time.sleep(0.8)
+        stream.ask()
+        time.sleep(0.1)
+        ages.append(stream.acknowledged().last_ack_age_ns / 1e9)
+    assert 0.15 < ages[0] < 0.3, "asked when it had been silent for a second"
+    assert 0.6 < ages[1] < 0.9, "not asked again"
+    assert ages[2] < 0.15, "asked at once"
 
 
 @pytest.mark.parametrize(

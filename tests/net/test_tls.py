@@ -60,7 +60,7 @@ def server_tls(authority):
 
 @pytest.fixture(scope="module")
 def trust(authority):
-    return tls_context(str(authority.certificate))
+    return tls_context(authority.certificate.read_bytes())
 
 
 @pytest.fixture
@@ -195,8 +195,8 @@ def test_the_address_is_the_name_where_none_is_given(pair, server_tls):
 @pytest.mark.parametrize("ca", ["system", "other"])
 def test_a_certificate_of_another_authority_is_refused(pair, server_tls, tmp_path, ca):
     """Neither the system's authorities nor another of our own vouch for the server's."""
-    file = None if ca == "system" else str(Authority(tmp_path, "other").certificate)
-    stream, peer = pair(context=tls_context(file))
+    trusted = None if ca == "system" else Authority(tmp_path, "other").certificate.read_bytes()
+    stream, peer = pair(context=tls_context(trusted))
     with encrypted(peer, server_tls) as server:
         opened, _, end = go_on(stream, server, never)
     words = "certificate verify failed: unable to get local issuer certificate"
@@ -261,10 +261,15 @@ def test_what_a_context_insists_on(trust):
     assert trust.options & ssl.OP_NO_RENEGOTIATION
 
 
-def test_a_file_without_certificates_is_an_oserror(tmp_path):
-    """What cannot be trusted is known before any connection."""
-    empty = tmp_path / "empty.crt"
-    empty.write_text("")
-    for path in (empty, tmp_path / "none.crt"):
-        with pytest.raises(OSError, match=r"no certificate|No such file"):
-            tls_context(str(path))
+@pytest.mark.parametrize(
+    "octets", [b"", b"\xff\xfe", b"a word\n", b"-----BEGIN CERTIFICATE-----\n"]
+)
+def test_no_certificate_is_an_oserror(octets):
+    """What cannot be trusted is known before any connection, and nothing else is trusted for it."""
+    with pytest.raises(OSError, match="it has no certificate"):
+        tls_context(octets)
+
+
+def test_words_of_any_language_may_stand_beside_certificates(authority):
+    """A comment in UTF-8 is no mistake."""
+    tls_context("# Autorité\n".encode() + authority.certificate.read_bytes())
