@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 ROWS: Final[list[Row]] = []
 
-MARGIN: Final = 0.25
-"""What two busy cores may add to a detection time, seconds."""
+MARGIN: Final = 0.5
+"""What two busy cores may add to a detection time, seconds: our own lateness moves deadlines."""
 
 
 class Row(NamedTuple):
