@@ -138,15 +138,15 @@ class Streams:
             return
         if link.asked is None:
             link.asked = now
-        if link.acknowledged:
-            link.acknowledged = now - info.last_ack_age_ns
         link.stream.ask()
-        session, heard = link.path.stream, link.heard
-        if heard is None or now - heard >= KERNEL_SPACING:
+        if not link.acknowledged or not isinstance(link.path.stream, KeepAliveSession):
             return
-        if isinstance(session, KeepAliveSession):
-            # The kernel may not ask in time one that has just spoken; nor need it.
-            self._answered(link, session.acknowledged(), info.rtt_ns, heard)
+        at, before = now - info.last_ack_age_ns, link.acknowledged
+        link.acknowledged = at
+        spoke = max(link.heard or 0, at if at - before > COARSE else 0)
+        if now - spoke < KERNEL_SPACING:
+            # The kernel may not ask in time one that has just spoken, unasked; nor need it.
+            self._answered(link, link.path.stream.acknowledged(), info.rtt_ns, spoke)
 
     def notice(self, path: Connected) -> None:
         """Say what a connection on which an answer was missed shows of the peer."""
@@ -297,8 +297,8 @@ class Streams:
         at, before = now - info.last_ack_age_ns, link.acknowledged
         if before and at - before <= COARSE:
             return  # nothing was acknowledged since it was asked
-        left = max(link.sent, before + KERNEL_SPACING)
-        rtt = _finer(info.rtt_ns, at - left) if before else info.rtt_ns
+        asked_at_once = before and link.sent - before >= KERNEL_SPACING
+        rtt = _finer(info.rtt_ns, at - link.sent) if asked_at_once else info.rtt_ns
         link.acknowledged = at
         del self._in_question[path]
         self._answered(link, path.stream.acknowledged(), rtt, max(at, held_by, link.sent))
@@ -383,8 +383,12 @@ def _finer(handshake: int, probe: int) -> int:
 
 
 def _keep_alive(timing: Timing) -> KeepAlive:
-    """The kernel asks as we would: in whole seconds."""
-    return KeepAlive(_seconds(timing.interval), _seconds(timing.timeout), timing.retries + 1)
+    """The kernel asks by itself, in whole seconds, where we have not: else it would anticipate us.
+
+    Then we would have to wait for a second until it asks again.
+    """
+    idle = timing.interval + timing.timeout
+    return KeepAlive(_seconds(idle), _seconds(timing.timeout), timing.retries + 1)
 
 
 def _seconds(span: int) -> int:

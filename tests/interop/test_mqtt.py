@@ -173,7 +173,6 @@ def test_tls(pair, tmp_path):
         )
         for name, words in (
             ("ca", "unable to get local issuer certificate"),
-            ("later", "later.pem"),
             ("system", ""),
             ("name", "Hostname mismatch"),
             ("expired", "certificate has expired"),
@@ -190,6 +189,8 @@ def test_tls(pair, tmp_path):
         for name in ("good", "named"):
             seen.rises(monitor, name)
             assert monitor.changes(name) == [("up", "")]
+        ours = monitor.told("later", state="unknown", cause="send-blocked")
+        assert "later.pem: No such file" in ours["HBD_EVIDENCE"]
         # A reload reads the files again, though the configuration is the same.
         (tmp_path / "later.pem").write_bytes(authority.ca.read_bytes())
         other.ca.write_bytes(authority.ca.read_bytes())
