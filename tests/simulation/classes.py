@@ -45,7 +45,7 @@ class Tally:
     def line(self) -> str:
         """The published figures."""
         return (
-            f"{self.name:<12} seed {self.seed:<4} {self.hours:>10,.0f} peer-hours"
+            f"{self.name:<15} seed {self.seed:<4} {self.hours:>10,.0f} peer-hours"
             f" {self.heartbeats:>12,} heartbeats   false DOWN {self.expected:>6.1f} expected"
             f" {self.false:>5} seen   {_spread('detection', self.detections)}"
             f"   {_spread('recovery', self.recoveries)}"

@@ -83,7 +83,7 @@ class Speaking(Referee):
 class Company(Scenario):
     """Twelve peers that speak, behind two egresses, and two that are asked behind each."""
 
-    peace = 2 * HOUR
+    peace = 4 * HOUR
 
     def __init__(self, name: str, seed: int, watch, kinds, **options) -> None:
         self.world = quick_world(seed, **options)
