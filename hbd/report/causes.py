@@ -215,9 +215,10 @@ CAUSES: Final = {
         "Repair the peer named in via: first; this one gets a verdict of its own then.",
     ),
     Cause.SEND_BLOCKED: Explanation(
-        "sending{on} is blocked by this machine's own firewall",
-        "Our own firewall (or IPAddressDeny= of the unit) refuses to let heartbeats out.",
-        "Allow the port outwards here; see nft list ruleset and systemctl cat hbd.",
+        "this machine refuses to send{fact}",
+        "The fault is on this machine: its own firewall, IPAddressDeny= of the unit, a file that"
+        " cannot be read or want of memory or descriptors keeps heartbeats from being sent.",
+        "The evidence says which; for a firewall see nft list ruleset and systemctl cat hbd.",
     ),
     Cause.OWN_LINK: Explanation(
         "our own interface cannot send{fact}",
