@@ -576,10 +576,11 @@ def test_our_own_beats_are_no_look_at_others():
 
 def test_one_beat_that_did_not_leave_is_no_fault_later():
     """What our firewall kept back once explains nothing after a beat that left."""
-    world, sender = world_of(told(A, send=b"ping"))
-    world.fleet.send_failed(world.path(A), Fact(Cause.SEND_BLOCKED, "EPERM"))
-    world.run(SECOND)
+    timing = Timing(200 * MILLISECOND, 100 * MILLISECOND, 0, 1)
+    world, sender = world_of(told(A, send=b"ping", timing=timing))
     kill(world, A)
+    world.run(100 * MILLISECOND)
+    world.fleet.send_failed(world.path(A), Fact(Cause.SEND_BLOCKED, "EPERM"))
     world.run(20 * SECOND)
     down = last_of(world)
     assert (down.state, down.at) == (State.DOWN, sender.heard_at[-1] + 1500 * MILLISECOND)
