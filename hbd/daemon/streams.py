@@ -97,6 +97,8 @@ class Streams:
         self._links: dict[Connected, Link] = {}
         self._in_question: dict[Connected, None] = {}
         """Those whose kernel we are about to ask again."""
+        self._hung: dict[Connected, None] = {}
+        """Those that take what we send, but have not yet shown that our uplink is sound."""
         self._contexts: dict[str | None, SSLContext] = {}
         self._descriptors: Final = claim()
         """From this one on they are not for us."""
@@ -155,26 +157,41 @@ class Streams:
             return
         info, where = link.stream.acknowledged(), spelled(link.wiring.target)
         if info is None:
-            path.bad = Fact(Cause.CONNECT_TIMEOUT, f"no answer to SYN from {where}")
+            if self._clock.now() - link.begun >= path.timing.timeout // 2:  # not for another's sake
+                path.bad = Fact(Cause.CONNECT_TIMEOUT, f"no answer to SYN from {where}")
         elif self._is_hung(link, info):
             if path.bad is None or path.bad.cause is not Cause.BAD_REPLY:
                 rest = "answers nothing" if link.stream.is_open else "completes no TLS handshake"
                 fact = Fact(Cause.HUNG, f"{where} acknowledges what we send and {rest}")
-                # What it acknowledged before the last heartbeat says nothing of our uplink now.
-                is_fresh = self._acknowledged_at(info) >= link.sent - COARSE
-                self._fleet.broken(path, fact, witness=is_fresh)
+                is_witness = self._is_witness(link, info)
+                if not is_witness:
+                    self._hung[path] = None
+                self._fleet.broken(path, fact, witness=is_witness)
         elif info.last_ack_age_ns >= path.timing.timeout:
             age = info.last_ack_age_ns / SECOND
             words = f"{where} has acknowledged nothing for {age:.1f} s"
             path.bad = Fact(Cause.KEEPALIVE_FAILED, words)
 
     def _is_hung(self, link: Link, info: TcpInfo) -> bool:
-        """Whether its kernel has taken all, and its program was to answer."""
-        if info.unacked or (link.stream.is_open and not link.path.is_askable):
+        """Whether its kernel takes what we send, and its program was to answer."""
+        # What was sent just now, for another's sake, is not acknowledged yet.
+        is_taken = info.unacked == 0 or info.last_ack_age_ns < link.timing.timeout
+        if not is_taken or (link.stream.is_open and not link.path.is_askable):
             return False
         patience = KERNEL_SPACING + link.timing.timeout
         is_ignored = link.asked is not None and self._acknowledged_at(info) < link.asked - COARSE
         return not (is_ignored and info.last_ack_age_ns >= patience)
+
+    def _is_witness(self, link: Link, info: TcpInfo) -> bool:
+        """Whether it has acknowledged our last heartbeat, and that after one was missed.
+
+        What it acknowledged before says nothing of our uplink since.
+        """
+        path, clock = link.path, self._fleet.clock
+        missed = self._clock.now() - (clock.now - path.first_missed)
+        if path.timing.retries and link.sent < missed - COARSE:
+            return False
+        return self._acknowledged_at(info) >= link.sent - COARSE
 
     def _acknowledged_at(self, info: TcpInfo) -> int:
         return self._clock.now() - info.last_ack_age_ns
@@ -280,13 +297,21 @@ class Streams:
             self._fleet.answered(link.path, answer._replace(rtt=rtt), at)
 
     def look(self) -> None:
-        """Look whether those were acknowledged that are asked by our kernel alone."""
+        """Look whether our kernel was answered, where it asks or where nobody else answers."""
         for path in list(self._in_question):
             link = self._links.get(path)
             if path.asked is None or link is None:
                 del self._in_question[path]
             elif link.opened is not None:
                 self._look(link, link.opened)
+        for path in list(self._hung):
+            link = self._links.get(path)
+            info = None if link is None or not path.is_missing else link.stream.acknowledged()
+            if link is None or info is None or path.bad is None:
+                del self._hung[path]
+            elif self._is_hung(link, info) and self._is_witness(link, info):
+                del self._hung[path]
+                self._fleet.broken(path, path.bad, witness=True)
 
     def _look(self, link: Link, opened: int) -> None:
         path, now = link.path, self._clock.now()
@@ -324,6 +349,7 @@ class Streams:
     def _drop(self, link: Link, *, orderly: bool = False) -> None:
         self._links.pop(link.path, None)
         self._in_question.pop(link.path, None)
+        self._hung.pop(link.path, None)
         self._poller.unwatch(link.stream.fileno())
         if link.stream.is_open:
             # Also to who hangs: it may read on one day, and is not to take us for dead.

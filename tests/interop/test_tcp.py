@@ -156,6 +156,30 @@ def test_all_that_hang_are_to_blame(pair):
             seen.falls(monitor, name, "hung", fault, 0.2 + (retries + 1) * 0.1, since=since)
 
 
+def test_what_was_acknowledged_before_is_no_witness(pair):
+    """A server froze and our uplink died after it: what it had acknowledged proves no uplink."""
+    with (
+        toys.replying(pair.there, THERE, 7001, b"PONG") as frozen,
+        toys.replying(pair.there, THERE, 7002, b"PONG"),
+    ):
+        slow = {"interval": "1s", "timeout": "1s"}
+        monitor = pair.run(
+            pair.here,
+            peers=[
+                peer("frozen", 7001, **ASKS, **slow, retries=2),
+                peer("other", 7002, **ASKS, **slow),
+            ],
+        ).all_up()
+        since = monitor.count()
+        frozen.freeze()
+        before = monitor.status("frozen")["sent"]
+        until(lambda: monitor.status("frozen")["sent"] > before)
+        pair.there.block("input", f"ip saddr {HERE} drop")
+        for name in ("frozen", "other"):
+            monitor.told(name, since, state="unknown", cause="own-uplink")
+        assert "down" not in dict(monitor.changes("frozen") + monitor.changes("other"))
+
+
 def test_no_retransmission_no_silence(pair):
     """Without retransmissions, too, the cause is that there is no connection, or none any more."""
     with contextlib.ExitStack() as stack:
