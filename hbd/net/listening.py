@@ -78,8 +78,6 @@ class Listener:
         except OSError:
             self._socket.close()
             raise
-        self.turned_away = 0
-        """Clients for whom this process or machine had no file descriptor or memory left."""
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -110,7 +108,6 @@ class Listener:
         self._drop_spare()
         try:
             self._socket.accept()[0].close()
-            self.turned_away += 1
         except OSError as error:
             if error.errno not in _OURS | _THEIRS | {errno.EAGAIN}:
                 raise
