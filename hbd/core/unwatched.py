@@ -78,7 +78,6 @@ class Unwatched(Path):
                 return Step.EXHAUSTED if self.is_exhausted else Step.DOUBT
             self.missed = 0
             self.repeated = False
-            self.icmp = None
             return Step.WAIT if self.fault == UNWATCHED else Step.UNWATCHED
         self.deadline = max((self.deadline or now) + (self.session.spacing() or 0), now + 1)
         return Step.BEAT
