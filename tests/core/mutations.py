@@ -217,7 +217,6 @@ MUTATIONS = [
     ("unwatched.py", "self.first_missed = self.sent_at", "self.first_missed = now"),
     ("unwatched.py", "else Step.DOUBT", "else Step.WAIT"),
     ("unwatched.py", "            self.missed = 0\n            self.repeated", "            self.repeated"),
-    ("unwatched.py", "            self.icmp = None\n", ""),
     ("unwatched.py", "return Step.WAIT if self.fault == UNWATCHED else Step.UNWATCHED", "return Step.WAIT"),
     ("unwatched.py", "self.is_refused = self.is_weighed = False", "self.is_weighed = False"),
     ("unwatched.py", "        self.send_error = None\n", ""),

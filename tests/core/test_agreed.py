@@ -7,6 +7,7 @@ import pytest
 from hbd.core.events import Storm
 from hbd.core.model import MILLISECOND, SECOND, Cause, State
 from hbd.core.peer import Pause
+from hbd.core.session import Fact
 from hbd.wire import bfd
 from tests.simulation.speakers import agreed, told, watch_router, watch_sender
 from tests.simulation.world import LAN, START, World, own_link
@@ -394,6 +395,24 @@ def test_our_own_word_that_comes_back_is_no_cause():
     assert {event.cause for event in world.changes_of(A) if event.state is State.DOWN} == {
         Cause.SILENT
     }
+
+
+def test_fault_of_our_uplink_is_no_excuse_for_long():
+    """A router that does not hear us long after it is down for that."""
+    world, router, _ = world_of()
+    cut(world, 5 * SECOND)
+    world.run(15 * SECOND)
+    router.hear = lambda *_: None
+    world.run(5 * SECOND)
+    assert [event.cause for event in failures(world)] == [Cause.BFD_EXPIRED]
+
+
+def test_the_routers_own_word_tells_more_than_an_icmp_error():
+    """What it says of itself is the cause, whatever the way says."""
+    path = world_of()[0].path(A)
+    path.bad = Fact(Cause.BFD_PATH_DOWN, "it says so")
+    path.icmp = Fact(Cause.HOST_UNREACHABLE, "a router says so")
+    assert path.failure() == path.bad
 
 
 def test_dead_router_is_down_after_our_uplink_is_back():

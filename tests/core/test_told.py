@@ -1,5 +1,7 @@
 """Being told: when silence is a verdict, and whose fault it is."""
 
+from itertools import pairwise
+
 import pytest
 
 from hbd.core.clock import STALL
@@ -228,6 +230,31 @@ def test_drops_of_our_own_are_one_patience_more():
             world.after(n * 50 * MILLISECOND, world.fleet.unheard_some)
         world.run(20 * SECOND)
         assert last_of(world).at == sender.heard_at[-1] + times * 1500 * MILLISECOND
+
+
+def test_each_silence_is_waited_for_once_more():
+    """Drops in another silence, after it was heard again, count as the first did."""
+    world, sender = world_of()
+    for _ in range(2):
+        world.run(sender.heard_at[-1] + SECOND + 1 - world.now)
+        kill(world, A, span=1600 * MILLISECOND)
+        world.after(SECOND, world.fleet.lost_some)
+        world.run(10 * SECOND)
+    assert world.states_of(A) == [State.UP]
+
+
+def test_what_we_lost_is_no_excuse_once_it_was_heard():
+    """Unknown by our own fault, then heard, then dead: down when it is due."""
+    world, sender = world_of()
+    kill(world, A, span=9 * SECOND)
+    for n in range(180):
+        world.after(n * 50 * MILLISECOND, world.fleet.unheard_some)
+    world.run(20 * SECOND)
+    assert world.states_of(A) == [State.UP, State.UNKNOWN, State.UP]
+    kill(world, A)
+    world.run(20 * SECOND)
+    down = last_of(world)
+    assert (down.state, down.at) == (State.DOWN, sender.heard_at[-1] + 1500 * MILLISECOND)
 
 
 def test_who_cannot_be_asked_is_not_judged_while_we_lose_what_comes():
@@ -672,6 +699,7 @@ class Refusing:
         timing = Timing(SECOND, 500 * MILLISECOND, retries, 2)
         world.watch(peer(ASKED, timing=Timing(10 * SECOND, 100 * MILLISECOND, 3, 2)))
         self.refuses = False
+        self.is_witness = True
         self.fault = None
         self.sent = []
         world.links[A] = Link(host=self)
@@ -690,7 +718,7 @@ class Refusing:
         assert datagram == b"heartbeat"
         if self.refuses:
             fact = Fact(Cause.PORT_CLOSED, f"ICMP port unreachable from {A}")
-            assert self.world.fleet.icmp((A, 12345), datagram, fact, witness=True)
+            assert self.world.fleet.icmp((A, 12345), datagram, fact, witness=self.is_witness)
 
 
 def test_who_never_answers_is_unknown_and_unwatched():
@@ -700,6 +728,9 @@ def test_who_never_answers_is_unknown_and_unwatched():
     (change,) = one.world.changes_of(A)
     assert (change.state, change.cause) == (State.UNKNOWN, Cause.UNWATCHED)
     assert 99 <= len(one.sent) <= 112
+    gaps = [after - before for before, after in pairwise(one.sent)]
+    assert 0.9 * SECOND <= min(gaps) < 0.92 * SECOND
+    assert 0.98 * SECOND < max(gaps) <= SECOND
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
@@ -719,6 +750,20 @@ def test_refused_often_enough_it_is_down(retries):
     one.refuses = False
     one.world.run(3 * SECOND)
     assert one.world.fleet.peers[A].cause is Cause.UNWATCHED
+
+
+def test_others_are_asked_at_the_first_refusal():
+    """Who refuses may be our own side: somebody beyond it has answered by the verdict."""
+    one = Refusing()
+    one.world.watch(peer(B, timing=Timing(HOUR, 100 * MILLISECOND, 3, 2)))
+    one.world.run(HOUR)
+    one.world.links[ASKED].dead.append((one.world.now, 10**18))
+    one.refuses, one.is_witness = True, False
+    asked = len(one.world.sent_to(B))
+    one.world.run(10 * SECOND)
+    assert len(one.world.sent_to(B)) > asked
+    down = last_of(one.world)
+    assert (down.state, len(down.evidence)) == (State.DOWN, 1)
 
 
 def test_one_refusal_in_between_is_none():
