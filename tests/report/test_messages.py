@@ -228,8 +228,10 @@ def test_every_kind_has_an_id_of_its_own():
         ),
         (
             Stalled(0, TEN, 1_200_000_000, in_pieces=True),
-            "hbd was late by 1s 200ms in all, a little in many turns: deadlines were moved,"
-            " no peer is judged by it",
+            (
+                "hbd was late by 1s 200ms in all, a little in many turns: deadlines were moved,"
+                " no peer is judged by it"
+            ),
             6,
         ),
         (
