@@ -10,7 +10,7 @@ from hbd.core.peer import Pause
 from hbd.core.session import Fact
 from hbd.wire import bfd
 from tests.simulation.speakers import agreed, told, watch_router, watch_sender
-from tests.simulation.world import LAN, START, World, own_link
+from tests.simulation.world import LAN, START, World, own_link, peer
 
 A, B = "10.0.0.1", "10.0.0.2"
 FAST = 100 * MILLISECOND
@@ -274,6 +274,19 @@ def test_a_poll_is_answered_at_once():
     world.run(5 * SECOND)
     polls = [at for at, packet in router.sent if packet.poll and at > START + 10 * SECOND]
     assert finals[0] == polls[0] + 2 * world.links[A].delay
+
+
+def test_a_router_that_is_not_up_is_a_witness():
+    """Whatever it says, something came from beyond our own side."""
+    world = World(1)
+    router = watch_router(world, agreed(A))
+    router.hear = lambda *_: None
+    world.watch(peer(B))
+    world.run(10 * SECOND)
+    kill(world, B)
+    world.run(10 * SECOND)
+    down = last_of(world, B)
+    assert (down.state, len(down.evidence)) == (State.DOWN, 1)
 
 
 # -- suspect yourself first -----------------------------------------------------------------------

@@ -230,6 +230,14 @@ def test_moment_of_a_reply_is_never_later_than_now():
     assert clock.at(4_000) == 2_000
 
 
+def test_moment_after_this_turn_began_counts_as_of_it():
+    """What comes while we work is of this turn's moment: own time goes on with the next."""
+    clock = Clock(1_000, 0)
+    clock.promise(2_000)
+    clock.turn(2_000, 0)
+    assert clock.at(2_005) == clock.now == 2_000
+
+
 def test_lateness_before_the_last_turn_is_counted_once():
     """Moments since the last turn are told by the lag before this one's lateness."""
     clock = Clock(1_000, 0)

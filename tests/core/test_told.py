@@ -694,10 +694,10 @@ def test_one_that_never_came_from_anywhere_is_judged():
 class Refusing:
     """A world with one peer that is only sent to, and whose host may refuse."""
 
-    def __init__(self, retries=3):
+    def __init__(self, retries=3, beside=10 * SECOND):
         self.world = world = World(1)
         timing = Timing(SECOND, 500 * MILLISECOND, retries, 2)
-        world.watch(peer(ASKED, timing=Timing(10 * SECOND, 100 * MILLISECOND, 3, 2)))
+        world.watch(peer(ASKED, timing=Timing(beside, 100 * MILLISECOND, 3, 2)))
         self.refuses = False
         self.is_witness = True
         self.fault = None
@@ -754,14 +754,12 @@ def test_refused_often_enough_it_is_down(retries):
 
 def test_others_are_asked_at_the_first_refusal():
     """Who refuses may be our own side: somebody beyond it has answered by the verdict."""
-    one = Refusing()
-    one.world.watch(peer(B, timing=Timing(HOUR, 100 * MILLISECOND, 3, 2)))
+    one = Refusing(beside=HOUR)
     one.world.run(HOUR)
-    one.world.links[ASKED].dead.append((one.world.now, 10**18))
     one.refuses, one.is_witness = True, False
-    asked = len(one.world.sent_to(B))
+    asked = len(one.world.sent_to(ASKED))
     one.world.run(10 * SECOND)
-    assert len(one.world.sent_to(B)) > asked
+    assert len(one.world.sent_to(ASKED)) > asked
     down = last_of(one.world)
     assert (down.state, len(down.evidence)) == (State.DOWN, 1)
 
