@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.bfd import BfdSession
@@ -64,7 +64,7 @@ class Sessions:
 
     def _next_discriminator(self) -> int:
         """Random, or others could guess it, and no other session's (RFC 5880 6.3, 9)."""
-        while (drawn := secrets.randbits(32)) == 0 or drawn in self._discriminators:
+        while (drawn := int.from_bytes(os.urandom(4))) == 0 or drawn in self._discriminators:
             continue
         self._discriminators.add(drawn)
         return drawn
