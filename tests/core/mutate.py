@@ -17,13 +17,16 @@ from tests.core.mutations import MUTATIONS
 
 ROOT = Path(__file__).parents[2]
 
+ASKING = tuple(
+    f"tests/core/test_{name}.py"
+    for name in ("asking", "egress", "via", "life_of_a_peer", "stall", "loss", "storm", "figures")
+)
 SPEAKING = ("tests/core/test_told.py", "tests/core/test_agreed.py")
 BFD = ("tests/core/test_bfd_session.py", "tests/core/test_bfd_conversation.py")
 LIKELY = {
     "told.py": SPEAKING,
     "unwatched.py": SPEAKING,
     "plain.py": SPEAKING,
-    "verdicts.py": ("tests/core/test_egress.py", "tests/core/test_via.py", *SPEAKING),
     "connected.py": ("tests/core/test_connected.py",),
     **dict.fromkeys(("bfd.py", "bfd_auth.py", "bfd_timing.py"), BFD),
 }
@@ -45,7 +48,7 @@ def tried(number: int) -> str:
             return f"NOT FOUND ONCE ({text.count(old)})"
         source.write_text(text.replace(old, new) if old else text)
         command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider"]
-        command += [*LIKELY.get(name, ()), "tests/core"]
+        command += [*LIKELY.get(name, ASKING), "tests/core"]
         try:
             done = subprocess.run(
                 [*command, "-m", "not slow"],
