@@ -54,9 +54,11 @@ def serve(connection, addr):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     if fault == "close":
         time.sleep(float(more[0]))
-        connection.setblocking(False)
-        with contextlib.suppress(BlockingIOError):  # unread octets would make it a reset
-            connection.recv(65536)
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(5)
+        with contextlib.suppress(OSError):  # unread octets would make it a reset
+            while connection.recv(65536):
+                pass
     if fault == "flood":
         with contextlib.suppress(OSError):
             while True:
