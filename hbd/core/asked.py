@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hbd.core.inquiry import Method
 from hbd.core.model import WINDOW, Cause, State
 from hbd.core.path import Path, Reception, Step
 from hbd.core.session import Answer, Fact
 
 if TYPE_CHECKING:
+    from hbd.core.inquiry import Probe
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
     from hbd.core.session import Session
@@ -27,6 +29,8 @@ class Heartbeat(NamedTuple):
     sent_real: int
     """Monotonic, for the RTT."""
     token: int
+    probe: Probe | None = None
+    """It was sent for the sake of evidence, and is missed by nobody."""
 
 
 class Asked(Path):
@@ -58,6 +62,16 @@ class Asked(Path):
         self.unanswered: dict[int, Heartbeat] = {}
         self.last_answered = -1
         self.incarnation: int | None = None
+
+    can_send_short = True
+
+    @property
+    def is_padded(self) -> bool:  # type: ignore[override]
+        return self.peer.settings.stamp.size is not None
+
+    @property
+    def silence(self) -> str:
+        return f"{super().silence}, or it does not list us"
 
     # -- asking -------------------------------------------------------------------------------
 
@@ -205,14 +219,26 @@ class Asked(Path):
         datagram, token = self._write(sequence, wall)
         if sequence == self.asked:
             self._await_reply(now)
-        self._forget(sequence, now)
-        self.unanswered[sequence] = Heartbeat(now, real, token)
-        figures = self.figures
-        figures.window.sent(sequence)
-        figures.sent += 1
-        self.sequence = sequence + 1
+        self._await(Heartbeat(now, real, token))
+        self.figures.sent += 1
         self.send_error = None
         return datagram
+
+    def compose_probe(self, probe: Probe, now: int, real: int, wall: int) -> bytes:
+        """Give the octets of a heartbeat, without padding, that is sent for evidence alone."""
+        sequence = self.sequence
+        datagram, token = self.session.compose(sequence, wall, self.state, padded=False)
+        if sequence == self.asked:
+            self.asked += 1  # which is to be sent in this turn, too
+        self._await(Heartbeat(now, real, token, probe))
+        self.figures.window.annulled(sequence)
+        return datagram
+
+    def _await(self, heartbeat: Heartbeat) -> None:
+        self._forget(self.sequence, heartbeat.sent)
+        self.unanswered[self.sequence] = heartbeat
+        self.figures.window.sent(self.sequence)
+        self.sequence += 1
 
     def _write(self, sequence: int, wall: int) -> tuple[bytes, int]:
         return self.session.compose(sequence, wall, self.state)
@@ -246,12 +272,15 @@ class Asked(Path):
         return self.session.claims(datagram)
 
     def receive(
-        self, datagram: bytes, now: int, real: int, _ttl: int | None = None
+        self, datagram: bytes, now: int, real: int, ttl: int | None = None
     ) -> tuple[Reception, Answer | None]:
         answer = self.session.read(datagram)
         if isinstance(answer, Fact):
             return self._refuse(answer)
-        return self.take(answer, now, real)
+        taken = self.take(answer, now, real)
+        if taken[0] is Reception.LIFE:
+            self.reply_ttl = ttl
+        return taken
 
     def take(self, answer: Answer, now: int, real: int) -> tuple[Reception, Answer | None]:
         """Take an answer that came at this moment."""
@@ -266,6 +295,8 @@ class Asked(Path):
             return self._refuse(Fact(Cause.BAD_REPLY, words))
         del self.unanswered[sequence]
         self._accepted(answer, heartbeat)
+        if heartbeat.probe is not None:
+            return self._take_probe(heartbeat, sequence, now, real), answer
         rtt = real - heartbeat.sent_real
         if 0 <= answer.dwell <= rtt:
             rtt -= answer.dwell
@@ -283,6 +314,16 @@ class Asked(Path):
         self.last_answered = max(self.last_answered, sequence)
         self._live(now, real)
         return Reception.LIFE, answer
+
+    def _take_probe(self, heartbeat: Heartbeat, sequence: int, now: int, real: int) -> Reception:
+        """Take a reply to a heartbeat that was sent for evidence: it may show more than asked."""
+        if heartbeat.probe is not None and heartbeat.probe.method is Method.SMALL:
+            return Reception.SMALL
+        if now - heartbeat.sent > self.timing.life:
+            return Reception.LATE
+        self.last_answered = max(self.last_answered, sequence)
+        self._live(now, real)
+        return Reception.LIFE
 
     def _accepted(self, answer: Answer, heartbeat: Heartbeat) -> None:
         self.session.accepted(answer, heartbeat.token)
@@ -306,6 +347,17 @@ class Asked(Path):
             sequence > self.last_answered
             and self.session.recognises(payload, sequence, heartbeat.token)
             for sequence, heartbeat in self.unanswered.items()
+        )
+
+    def hop_of(self, payload: bytes) -> int | None:
+        return next(
+            (
+                heartbeat.probe.ttl
+                for sequence, heartbeat in self.unanswered.items()
+                if heartbeat.probe is not None
+                and self.session.recognises(payload, sequence, heartbeat.token)
+            ),
+            None,
         )
 
     def go_on(self, now: int, dice: float) -> None:
@@ -346,4 +398,4 @@ class Asked(Path):
         return sum(1 for heartbeat in self.unanswered.values() if self._is_in_time(heartbeat, now))
 
     def _is_in_time(self, heartbeat: Heartbeat, now: int) -> bool:
-        return now - heartbeat.sent < self.timing.timeout
+        return heartbeat.probe is None and now - heartbeat.sent < self.timing.timeout

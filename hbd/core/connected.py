@@ -24,6 +24,8 @@ class Connected(Asked):
 
     __slots__ = ("stream",)
 
+    can_send_short = is_padded = False
+
     def __init__(self, address: str, peer: Peer, session: StreamSession) -> None:
         super().__init__(address, peer, session)  # type: ignore[arg-type]  # used by no round
         self.stream = session

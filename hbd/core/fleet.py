@@ -15,6 +15,7 @@ from hbd.core.asked import Asked
 from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.egress import WITNESS_SPACING
 from hbd.core.events import Event, Stalled, Woke
+from hbd.core.inquiry import Inquiries, Inquiry, Method, Probe, can_be_asked
 from hbd.core.model import SECOND, Cause, Dice, PeerSettings, State
 from hbd.core.news import News
 from hbd.core.path import Path, Reception, Step
@@ -53,7 +54,7 @@ OVERRUN: Final = Fact(
     Cause.OWN_STALL, "more came to this machine than it could read: some was lost, perhaps of it"
 )
 
-Output = Ask | Examine | Event
+Output = Ask | Examine | Probe | Event
 
 
 class Restored(NamedTuple):
@@ -91,6 +92,9 @@ class Fleet:
         self._outputs: list[Output] = []
         self._roster: Final = Roster(self.clock, session)
         self._news: Final = News(self.clock, self._timers, self._outputs_append)
+        self._inquiries: Final = Inquiries(
+            self.clock, self._timers, self._outputs_append, self._better_known
+        )
         self._verdicts: Final = Verdicts(
             self.clock,
             self._roster,
@@ -101,8 +105,11 @@ class Fleet:
         )
         self._dropped_at = self._unheard_at = -1
 
-    def _outputs_append(self, event: Event) -> None:
-        self._outputs.append(event)
+    def _outputs_append(self, output: Output) -> None:
+        self._outputs.append(output)
+
+    def _better_known(self, path: Path) -> None:
+        self._verdicts.refresh(path.peer)
 
     @property
     def peers(self) -> dict[str, Peer]:
@@ -236,6 +243,10 @@ class Fleet:
                     self._step(timer)
                 case Peer():
                     self._look_at_pause(timer)
+                case Inquiries():
+                    timer.advance()
+                case Inquiry():
+                    self._inquiries.close(timer)
                 case _:
                     self._news.advance(timer)
             self._timers.schedule(timer)
@@ -286,6 +297,14 @@ class Fleet:
         self._timers.schedule(path)
         return datagram
 
+    def compose_probe(self, probe: Probe, real: int, wall: int) -> bytes:
+        """Give the octets of a heartbeat that is sent for evidence, at this very moment."""
+        path = probe.path
+        if not isinstance(path, Asked):
+            raise TypeError(probe)
+        now = self.clock.now + (real - self.clock.real)
+        return path.compose_probe(probe, now, real, wall)
+
     def send_failed(self, path: Path, fault: Fact) -> None:
         """Say that the last heartbeat did not leave, and why."""
         path.annul_last()
@@ -315,6 +334,8 @@ class Fleet:
         parent = self._roster.parent(path.peer)
         if parent is not None:
             self._ask_parent(parent)
+        if path.is_failing:
+            self._inquiries.want(path)
 
     def _ask_parent(self, parent: Peer) -> None:
         now = self.clock.now
@@ -362,7 +383,7 @@ class Fleet:
 
     # -- being answered -----------------------------------------------------------------------
 
-    def receive(self, datagram: bytes, source: Address, real: int) -> None:
+    def receive(self, datagram: bytes, source: Address, real: int, ttl: int | None = None) -> None:
         """Take a datagram that reached a sender socket at this moment (kernel's stamp)."""
         paths = self._roster.at(source)
         if not paths:
@@ -372,7 +393,7 @@ class Fleet:
             paths = [path for path in paths if path.claims(datagram)] or paths
         now = self.clock.at(real)
         for path in paths:
-            reception, answer = path.receive(datagram, now, real)
+            reception, answer = path.receive(datagram, now, real, ttl)
             if answer is not None:
                 break
         if reception is Reception.LIFE and source in path.targets:
@@ -418,6 +439,10 @@ class Fleet:
                 self._verdicts.witnessed(path, now)
                 self._timers.schedule(path)
                 self._examine(path)
+            case Reception.SMALL:
+                size = path.peer.settings.stamp.size
+                words = f"heartbeats without padding are answered, none of {size} octets is"
+                self.found(path, Method.SMALL, words, alive=True)
             case Reception.REFUSED:
                 # No life of the peer, but our own side is sound.
                 self._verdicts.witnessed(path, now)
@@ -445,14 +470,26 @@ class Fleet:
         if was_failing and path.peer.answers:
             verdicts.look_behind(path.peer)
 
-    def icmp(self, destination: Address, payload: bytes, fact: Fact, *, witness: bool) -> bool:
+    def icmp(
+        self,
+        destination: Address,
+        payload: bytes,
+        fact: Fact,
+        *,
+        witness: bool,
+        offender: str = "",
+    ) -> bool:
         """Take an ICMP error about a heartbeat: evidence, never a verdict; tell if it is one.
 
         `witness`: it comes from beyond the first hop, so our side is sound.
         """
         for path in self._roster.at(destination):
             if path.is_about(payload):
-                path.refused(fact)
+                hop = path.hop_of(payload) if fact.cause is Cause.ROUTING_LOOP else None
+                if hop is None:
+                    path.refused(fact)
+                else:
+                    self._inquiries.reached(path, hop, offender)
                 if witness:
                     self._verdicts.witnessed(path, self.clock.now)
                 if path.state is State.DOWN:
@@ -460,6 +497,22 @@ class Fleet:
                 return True
         self.dropped["icmp"] += 1
         return False
+
+    def found(self, path: Path, method: Method, words: str, *, alive: bool) -> None:
+        """Take what became of a probe, in words; `alive`: the host itself has answered."""
+        if alive:
+            self._verdicts.witnessed(path, self.clock.now)
+        self._inquiries.found(path, method, words, alive=alive)
+
+    def inquire(self, peer: Peer) -> None:
+        """Gather fresh evidence on what a peer's paths miss, before all others."""
+        for path in peer.paths:
+            if can_be_asked(path):
+                self._inquiries.want_now(path)
+
+    def is_inquiring(self, peer: Peer) -> bool:
+        """Whether more may become known of a peer soon."""
+        return any(self._inquiries.is_open(path) for path in peer.paths)
 
     def examined(
         self, path: Path, key: EgressKey | None, fault: Fact | None, next_hop: str | None = None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hbd.core.address import Address
     from hbd.core.egress import Egress
+    from hbd.core.inquiry import Inquiry
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
 
@@ -56,6 +57,8 @@ class Reception(Enum):
     REFUSED = "bad-reply"
     THERE = "there"
     """No life, but no fault either: it is still agreeing with us."""
+    SMALL = "small"
+    """No life: it answers a heartbeat without the padding that it is asked to bear."""
     SAID = "said"
     """The peer itself says that it is not up."""
 
@@ -72,6 +75,7 @@ class Path(Timer):
         "first_missed",
         "grace",
         "icmp",
+        "inquiry",
         "is_put_off",
         "judge_from",
         "judged",
@@ -84,6 +88,7 @@ class Path(Timer):
         "missed",
         "peer",
         "repeated",
+        "reply_ttl",
         "rising",
         "send_error",
         "state",
@@ -97,6 +102,10 @@ class Path(Timer):
 
     is_askable = True
     """Whether it answers when it is asked, and so can be a witness for others."""
+    can_send_short = False
+    """Whether heartbeats for it can be sent with a TTL that lets them die on the way."""
+    is_padded = False
+    """Whether its heartbeats are longer than they need be."""
 
     def __init__(self, address: str, peer: Peer) -> None:
         super().__init__()
@@ -137,9 +146,12 @@ class Path(Timer):
         # Facts since the last sign of life.
         self.icmp: Fact | None = None
         self.bad: Fact | None = None
+        self.inquiry: Inquiry | None = None
         self.last_life = -1
         self.last_reply_real: int | None = None
         self.last_rtt: int | None = None
+        self.reply_ttl: int | None = None
+        """What was left of the TTL of the last reply."""
 
     # -- how it is watched --------------------------------------------------------------------
 
@@ -258,6 +270,10 @@ class Path(Timer):
         """Whether an ICMP error returns a heartbeat newer than the last sign of life."""
         raise NotImplementedError
 
+    def hop_of(self, _payload: bytes) -> int | None:
+        """Give the TTL of the heartbeat that an ICMP error returns, if it was to die on the way."""
+        return None
+
     def is_another(self, _incarnation: int) -> bool:
         """Note who answers; tell whether a path that is up is answered by another one."""
         return False
@@ -284,7 +300,7 @@ class Path(Timer):
     def _live(self, now: int, real: int) -> None:
         self.last_reply_real = real
         self.last_life = now
-        self.icmp = self.bad = None
+        self.icmp = self.bad = self.inquiry = None
         if self.state is State.DOWN:
             self.rising += 1
 
@@ -320,7 +336,21 @@ class Path(Timer):
             return self.icmp
         if self.bad is not None:
             return self.bad
-        return Fact(Cause.SILENT, "no reply, no ICMP error: host off, cut off or a firewall's DROP")
+        return self._shown() or Fact(Cause.SILENT, self.silence)
+
+    def _shown(self) -> Fact | None:
+        """Give what an inquiry has shown."""
+        return None if self.inquiry is None else self.inquiry.fact()
+
+    @property
+    def silence(self) -> str:
+        """What is said where nothing at all is heard."""
+        return "no reply, no ICMP error: host off, cut off or a firewall's DROP"
+
+    def evidence(self) -> list[str]:
+        """Why it is not heard, one fact a line, the cause's first."""
+        cause, text = self.failure()
+        return [text] if self.inquiry is None else [text, *self.inquiry.lines(cause)]
 
     def wants_another_round(self, *, witnessed: bool) -> bool:
         """Whether our own fault may have ended since all was missed, and taken all of it.

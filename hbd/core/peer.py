@@ -188,7 +188,7 @@ def _silent(down: list[Path]) -> Verdict:
     verdicts = []
     for path in down:
         fact = path.failure()
-        facts = [f"{path.address}: {fact.text}"]
+        facts = [f"{path.address}: {words}" for words in path.evidence()]
         if path.lonely:
             facts.append(f"{path.address}: {_lonely(path)}")
         state = State.LEFT if fact.cause in LEAVING else State.DOWN

@@ -37,7 +37,9 @@ class Session(Protocol):
     def adopt(self, settings: PeerSettings) -> None:
         """Take over new settings; they apply from the next heartbeat."""
 
-    def compose(self, sequence: int, wall: int, state: State) -> tuple[bytes, int]:
+    def compose(
+        self, sequence: int, wall: int, state: State, *, padded: bool = True
+    ) -> tuple[bytes, int]:
         """Give the octets of a heartbeat and its token."""
 
     def read(self, datagram: bytes) -> Answer | Fact:

@@ -111,7 +111,9 @@ class StampSession:
         self._ssid = self._random_ssid if options.ssid is None else options.ssid
         self._interval = settings.timing.interval
 
-    def compose(self, sequence: int, wall: int, state: State) -> tuple[bytes, int]:
+    def compose(
+        self, sequence: int, wall: int, state: State, *, padded: bool = True
+    ) -> tuple[bytes, int]:
         """Give a heartbeat for this moment, and its T1."""
         station = self._station
         timestamp = ntp.ntp_from_unix(wall) >> NOISE_BITS << NOISE_BITS
@@ -121,16 +123,17 @@ class StampSession:
             timestamp |= WITH_TLV
             tlvs = station.tlv(SEEN[state], self._interval)
         self._silent += 1
-        return self._write(sequence & 0xFFFFFFFF, timestamp, tlvs), timestamp
+        size = (self._options.size or 0) if padded else 0
+        return self._write(sequence & 0xFFFFFFFF, timestamp, tlvs, size), timestamp
 
-    def _write(self, sequence: int, timestamp: int, tlvs: bytes) -> bytes:
+    def _write(self, sequence: int, timestamp: int, tlvs: bytes, size: int) -> bytes:
         estimate, ssid, keys = self._station.estimate, self._ssid, self._keys
         if keys is None:
-            tlvs += self._pad(stamp.OPEN_SIZE + len(tlvs))
+            tlvs += _pad(size, stamp.OPEN_SIZE + len(tlvs))
             return stamp.pack_request(sequence, timestamp, estimate, ssid, tlvs)
         # Whatever tells something is covered by the HMAC TLV; padding comes before it.
         length = stamp.AUTH_SIZE + len(tlvs) + (HMAC_TLV_SIZE if tlvs else 0)
-        told, tlvs = bool(tlvs), tlvs + self._pad(length)
+        told, tlvs = bool(tlvs), tlvs + _pad(size, length)
         if told:
             tlvs += tlv.sign(keys.sign, sequence, tlvs)
         return stamp.pack_request_auth(sequence, timestamp, estimate, ssid, tlvs, key=keys.sign)
@@ -146,10 +149,6 @@ class StampSession:
         if self._silent >= GIVE_UP_AFTER and sequence % 2:
             return False  # perhaps it is the TLV that does not get through
         return self._is_hbd is not False or sequence % TRY_AGAIN_EVERY == 0
-
-    def _pad(self, length: int) -> bytes:
-        missing = (self._options.size or 0) - length - len(_EMPTY_TLV)
-        return tlv.pack(tlv.EXTRA_PADDING, bytes(missing)) if missing >= 0 else b""
 
     def claims(self, datagram: bytes) -> bool:
         """Whether its SSID is ours, or it has none."""
@@ -205,6 +204,12 @@ class StampSession:
             self._without += 1
             if self._without >= GIVE_UP_AFTER:
                 self._is_hbd = False
+
+
+def _pad(size: int, length: int) -> bytes:
+    """Give what makes octets of this length as many as are wanted."""
+    missing = size - length - len(_EMPTY_TLV)
+    return tlv.pack(tlv.EXTRA_PADDING, bytes(missing)) if missing >= 0 else b""
 
 
 def _bad(words: str) -> Fact:

@@ -272,7 +272,8 @@ class Told(Path):
     def failure(self) -> Fact:
         if self.bad is not None and self.bad.cause is not Cause.BAD_REPLY:
             return self.bad
-        if self.icmp is None and self.bad is None:
-            waited = self.session.patience / SECOND
-            return Fact(Cause.SILENT, f"nothing came for {waited:g} s")
         return super().failure()
+
+    @property
+    def silence(self) -> str:
+        return f"nothing came for {self.session.patience / SECOND:g} s"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from hbd.core import icmp
 from hbd.core.connected import Connected
 from hbd.core.egress import EgressKey
 from hbd.core.fleet import Ask, Examine, Fleet
+from hbd.core.inquiry import Method, Probe
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings
 from hbd.core.session import Fact
 from hbd.daemon.ears import Ears
+from hbd.daemon.inquirer import Inquirer
+from hbd.daemon.outlet import Outlet, outlet_of, ways_used
 from hbd.daemon.streams import Streams
 from hbd.net.arrival import arrived
 from hbd.net.resolver import numeric
@@ -72,17 +74,6 @@ BFD_PORTS: Final = range(49_152, 65_536)
 discriminators, and a socket a session would be one more to read in each turn."""
 
 
-class Outlet(NamedTuple):
-    """What a sender socket is bound to: paths that leave alike share one."""
-
-    family: socket.AddressFamily
-    interface: str | None
-    source: str | None
-    dscp: int | None
-    is_bfd: bool
-    """It has a port from BFD's range (RFC 5881 4)."""
-
-
 class Monitor:
     """Carries the fleet's outputs to the network and the network's words to the fleet."""
 
@@ -101,6 +92,7 @@ class Monitor:
         self._routes: Final = routes
         self.streams: Final = Streams(fleet, clock, poller)
         self.ears: Final = Ears(fleet, clock, poller)
+        self._inquirer: Final = Inquirer(fleet, clock, poller)
         self._senders: dict[Outlet, SenderSocket] = {}
         self._unhurried: deque[Path] = deque()
         self._refused_by: dict[str, int] = {}
@@ -117,6 +109,7 @@ class Monitor:
 
     def close(self) -> None:
         self.ears.close()
+        self._inquirer.close()
         for sender in self._senders.values():
             self._poller.unwatch(sender.fileno())
             sender.close()
@@ -124,9 +117,10 @@ class Monitor:
 
     def keep_only(self, settings: Iterable[PeerSettings]) -> None:
         """Close the sockets by which no peer of these leaves any more."""
-        used = {_outlet(one, socket.AF_INET)[1:] for one in settings}
+        used = ways_used(settings)
         for outlet in [outlet for outlet in self._senders if outlet[1:] not in used]:
             self._close(outlet)
+        self._inquirer.keep_only(used)
         paths = [path for peer in self.fleet.peers.values() for path in peer.paths]
         self.streams.keep_only(paths)
         self.ears.keep_only(paths)
@@ -145,9 +139,9 @@ class Monitor:
                 self._take_error(error)
             for _ in range(BATCHES):
                 received = sender.receive(BATCH)
-                for datagram, source, stamp, _ in received:
+                for datagram, source, stamp, ttl in received:
                     at = arrived(stamp, self._drained, now, wall)
-                    self.fleet.receive(datagram, source, at)
+                    self.fleet.receive(datagram, source, at, ttl)
                 if len(received) < BATCH:
                     break
             else:
@@ -190,7 +184,9 @@ class Monitor:
         if fact is None:
             return
         witness = icmp.is_witness(report, host, gateway)
-        is_ours = self.fleet.icmp(error.destination, error.payload, fact, witness=witness)
+        is_ours = self.fleet.icmp(
+            error.destination, error.payload, fact, witness=witness, offender=error.offender
+        )
         if is_ours and gateway is not None and icmp.is_first_hop(report, host, gateway):
             self._refused_by[gateway] = self._clock.now()
 
@@ -220,6 +216,8 @@ class Monitor:
                 match output:
                     case Ask():
                         self._send(output.path)
+                    case Probe():
+                        self._probe(output)
                     case Examine() if output.path.is_missing:
                         self._examine(output.path)
                     case Examine():
@@ -237,7 +235,7 @@ class Monitor:
         target = path.target
         if target is None or path.deadline is None:
             return  # removed, or unresolved, since it was asked for
-        outlet = _outlet(path.peer.settings, _family(target))
+        outlet = outlet_of(path.peer.settings, target)
         datagram = b""
         if isinstance(path, Connected):
             refusal = self.streams.send(path)
@@ -256,6 +254,19 @@ class Monitor:
             self.fleet.send_failed(path, _fault(refusal, path, outlet, len(datagram)))
         if refusal in NO_ROOM:
             self.fleet.lost_some()
+
+    def _probe(self, probe: Probe) -> None:
+        path = probe.path
+        match probe.method:
+            case Method.ECHO:
+                self._inquirer.echo(path)
+            case Method.CONNECT:
+                self._inquirer.connect(path)
+            case _ if path.target is not None:
+                datagram = self.fleet.compose_probe(probe, self._clock.now(), self._clock.wall())
+                sender = self._senders.get(outlet_of(path.peer.settings, path.target))
+                if sender is not None:  # else no heartbeat leaves either
+                    sender.send(datagram, path.target, probe.ttl)
 
     def _sender(self, outlet: Outlet) -> SenderSocket:
         sender = self._senders.get(outlet)
@@ -313,7 +324,7 @@ class Monitor:
         if route.gateway is None:
             return None
         if self._refused_by.get(route.gateway, -1) > (path.last_reply_real or 0):
-            return f"the next hop {route.gateway} answers (ICMP: it has no way further)"
+            return f"the next hop {route.gateway} answers (ICMP)"
         neighbour = self._routes.neighbour(route.index, route.gateway)
         if neighbour is None or neighbour.confirmed is None or neighbour.state in NEVER_ASKED:
             return f"whether the next hop {route.gateway} answers is not known"
@@ -338,15 +349,6 @@ class Monitor:
 
 def _nothing() -> None:
     """Sender sockets are drained in every turn, whatever woke it."""
-
-
-def _family(target: Address) -> socket.AddressFamily:
-    return socket.AF_INET if len(target) == 2 else socket.AF_INET6  # noqa: PLR2004 - Python's form
-
-
-def _outlet(settings: PeerSettings, family: socket.AddressFamily) -> Outlet:
-    is_bfd = settings.protocol == "bfd"
-    return Outlet(family, settings.interface, settings.source, settings.dscp, is_bfd)
 
 
 def _known(error: OSError) -> int:

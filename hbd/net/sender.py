@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.net import icmp, linux
@@ -32,9 +33,10 @@ Two would do, but for an error that comes in between, from the core beside ours.
 """
 
 _TTL: Final = {
-    (socket.IPPROTO_IP, socket.IP_TTL),
-    (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
 }
+_INT: Final = Struct("=i")
 # A timespec and a TTL; the error queue delivers both beside the error.
 _ANCILLARY: Final = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4)
 
@@ -83,8 +85,10 @@ class SenderSocket:
         """The port that replies come back to."""
         return int(self._socket.getsockname()[1])
 
-    def send(self, datagram: bytes, address: Address) -> int | None:
+    def send(self, datagram: bytes, address: Address, ttl: int | None = None) -> int | None:
         """Send, and return None; else the errno that is this datagram's own.
+
+        `ttl`: of a datagram that is to die on the way; None: the full one.
 
         With IP_RECVERR an ICMP error of one destination fails the next send to any other, which
         then sends nothing. So an errno that ICMP may have left is believed only when it repeats;
@@ -93,7 +97,10 @@ class SenderSocket:
         refusal = None
         for _ in range(TRIES):
             try:
-                self._socket.sendto(datagram, address)
+                if ttl is None:
+                    self._socket.sendto(datagram, address)
+                else:
+                    self._socket.sendmsg([datagram], self._dying_at(ttl), 0, address)
             except OSError as error:
                 if error.errno not in linux.WEATHER:
                     raise
@@ -103,6 +110,10 @@ class SenderSocket:
             else:
                 return None
         return refusal
+
+    def _dying_at(self, ttl: int) -> list[tuple[int, int, bytes]]:
+        kind = _TTL[self._socket.family]
+        return [(*kind, _INT.pack(ttl))]
 
     def receive(self, limit: int) -> list[Received]:
         """Take up to so many datagrams."""
@@ -202,6 +213,6 @@ def _received(
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == linux.SO_TIMESTAMPNS:
             stamp = nanoseconds(value)
-        elif (level, kind) in _TTL:
+        elif (level, kind) in _TTL.values():
             ttl = integer(value)
     return Received(datagram, source, stamp, ttl)

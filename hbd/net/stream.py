@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from hbd.core.model import Cause
 from hbd.net import linux, tcp
-from hbd.net.datagrams import mark
-from hbd.net.resolver import numeric
+from hbd.net.outgoing import lead
 from hbd.net.tcp import End, KeepAlive, TcpInfo
 
 if TYPE_CHECKING:
@@ -112,15 +111,7 @@ class Stream:
     def _prepare(self, opened: socket.socket) -> None:
         # A heartbeat is not to wait until the one before it is acknowledged (Nagle).
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._interface is not None:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._interface.encode())
-        if self._source is not None:
-            local = numeric(self._source, 0)
-            if local is None:
-                raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL), self._source)
-            opened.bind(local)
-        if self._dscp is not None:
-            mark(opened, self._dscp)
+        lead(opened, self._interface, self._source, self._dscp)
         self._patience(opened)
 
     def _patience(self, opened: socket.socket) -> None:

@@ -100,7 +100,7 @@ class Namespace:
     def unblock(self, table: str = "block") -> None:
         self.nft(f"delete table inet {table}")
 
-    def sysctl(self, key: str, value: int) -> None:
+    def sysctl(self, key: str, value: object) -> None:
         """Set a key of net., such as `ipv4.ip_forward`."""
         with self.inside():
             Path("/proc/sys/net", key.replace(".", "/")).write_text(f"{value}\n")

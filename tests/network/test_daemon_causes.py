@@ -54,6 +54,21 @@ def dropping_replies(lab):
     return lab.ruled(lab.hosts["a"], "output", "udp sport 862 drop")
 
 
+def dropping_on_the_way(lab):
+    to_a = f"ip daddr {ADDRESS['a4']}", f"ip6 daddr {ADDRESS['a6']}"
+    return lab.ruled(lab.router, "forward", *(f"{to} udp dport 862 drop" for to in to_a))
+
+
+def dropping_all(lab, *but, host="a"):
+    """A firewall that lets nothing in from us; the neighbours' questions are no business of it."""
+    ours = "ip saddr 10.1.0.1 drop", "ip6 saddr fd01::1 drop"
+    return lab.ruled(lab.hosts[host], "input", *but, *ours)
+
+
+def dropping_but_tcp(lab):
+    return dropping_all(lab, "meta l4proto tcp accept")
+
+
 @contextlib.contextmanager
 def off_on_link(lab):
     with lab.off(lab.hosts["d"]):
@@ -142,8 +157,11 @@ CASES = [
         first="silent",
     ),
     Case("routing loop", "routing-loop", "exceeded from ", looping, ("e4", "e6"), ("b4", "b6")),
-    Case("host drops heartbeats", "silent", "no reply, no ICMP error", dropping),
-    Case("host drops replies", "silent", "no reply, no ICMP error", dropping_replies),
+    Case("host drops heartbeats", "filtered", "the host answers ICMP echo", dropping),
+    Case("host drops replies", "filtered", "the host answers ICMP echo", dropping_replies),
+    Case("router drops heartbeats", "filtered", "the host answers ICMP echo", dropping_on_the_way),
+    Case("host drops all but TCP", "filtered", "answers TCP port 862 (refuses", dropping_but_tcp),
+    Case("host drops everything", "silent", "no reply, no ICMP error", dropping_all),
     Case(
         "another program there",
         "bad-reply",
@@ -179,10 +197,76 @@ def test_silence_never_claims_that_the_host_is_down(lab):
     """What is silent may be a firewall's DROP, and both message and evidence say so."""
     with lab.watch(peers("a4", "b4")) as monitor:
         since = monitor.all_up().count()
-        with dropping(lab):
+        with dropping_all(lab):
             verdict = monitor.told("a4", since, cause="silent")
     assert "firewall's DROP" in verdict["HBD_EVIDENCE"]
     assert "host is down" not in verdict["MESSAGE"] + verdict["HBD_EVIDENCE"]
+
+
+@pytest.mark.parametrize(("name", "hop", "away"), [("a", 1, 2), ("e", 2, 3)])
+@pytest.mark.parametrize("family", "46")
+def test_silence_says_how_far_heartbeats_get(lab, name, family, hop, away):
+    """The last router that answers is named, beside the hops of better days and all that failed."""
+    last = {"a": ROUTER, "e": {"4": "10.12.0.2", "6": "fd12::2"}}[name][family]
+    with lab.watch(peers(f"{name}{family}", "b4")) as monitor:
+        monitor.all_up()
+        with dropping_all(lab, host=name):
+            words = f"as far as hop {hop} ({last}), no farther; when it answered it was {away} hops"
+            monitor.until(lambda: words in _evidence(monitor, f"{name}{family}"))
+        assert "no answer to ICMP echo nor to TCP" in _evidence(monitor, f"{name}{family}")
+
+
+def test_what_the_kernel_forbids_is_said(lab):
+    """Without a ping group nothing is known of ICMP echo, and nothing is guessed."""
+    lab.monitor.sysctl("ipv4.ping_group_range", "1 0")
+    try:
+        with lab.watch(peers("a4", "b4")) as monitor:
+            monitor.all_up()
+            with dropping_all(lab):
+                monitor.until(lambda: "no answer to TCP" in _evidence(monitor, "a4"))
+                told = _evidence(monitor, "a4")
+        assert "net.ipv4.ping_group_range" in told
+        assert "no answer to ICMP echo" not in told
+    finally:
+        lab.monitor.sysctl("ipv4.ping_group_range", "0 2147483647")
+
+
+def _evidence(monitor, name):
+    return "\n".join(monitor.status(name)["evidence"])
+
+
+@pytest.mark.parametrize("family", "46")
+@pytest.mark.parametrize("is_told", [True, False], ids=["ICMP", "black-hole"])
+def test_a_way_too_narrow_has_its_cause(lab, family, is_told):
+    """Padded heartbeats do not pass: a router says so, or only the small ones are answered."""
+    name = f"c{family}"
+    with lab.watch([peer(name, size=1400), peer("b4")]) as monitor:
+        since = monitor.all_up().count()
+        with narrow(lab, is_told=is_told):
+            verdict = monitor.told(name, since, state="down")
+            if verdict["HBD_CAUSE"] != "mtu":
+                verdict |= {"HBD_CAUSE": monitor.told(name, since, cause="mtu")["HBD_CAUSE"]}
+            told = _evidence(monitor, name)
+        figures.note("way too narrow", verdict, ("down", "mtu"), DETECTION)
+        assert ("takes no 1400" in told or "too big" in told or "needed" in told) is is_told
+        assert ("heartbeats without padding are answered, none of 1400" in told) is not is_told
+        monitor.told(name, since, state="up")
+
+
+@contextlib.contextmanager
+def narrow(lab, *, is_told):
+    """A link of 1,300 octets on the way, by a router that says so or one that does not."""
+    if not is_told:
+        with lab.ruled(lab.router, "forward", "udp dport 862 meta length > 1300 drop"):
+            yield
+        return
+    lab.router.ip("link set to-c mtu 1300")
+    try:
+        yield
+    finally:
+        lab.router.ip("link set to-c mtu 1500")
+        lab.monitor.ip("route flush cache")
+        lab.monitor.ip("-6 route flush cache")
 
 
 def test_later_evidence_refines_the_cause(lab):
@@ -190,7 +274,7 @@ def test_later_evidence_refines_the_cause(lab):
     reject = f"ip daddr {ADDRESS['a4']} reject with icmp type admin-prohibited"
     with lab.watch(peers("a4", "b4")) as monitor:
         since = monitor.all_up().count()
-        with dropping(lab):
+        with dropping_all(lab):
             monitor.told("a4", since, cause="silent")
             with lab.ruled(lab.router, "forward", reject):
                 refined = monitor.told("a4", since, cause="rejected")

@@ -235,6 +235,7 @@ class Topology:
         self._bridge(self.router, "lan", "10.11.0.1/24", "fd11::1/64")
         self.plug_monitor("one")
         self.plug_monitor("two")
+        self.monitor.sysctl("ipv4.ping_group_range", "0 2147483647")  # as the package does
         self._plug(self.router, "north", ["10.1.0.254/24", "fd01::fe/64"], self.switch, "sw1")
         for name in "df":
             self._plug_host(name, self.switch, "sw2")

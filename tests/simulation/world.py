@@ -17,6 +17,7 @@ from hbd.core.bfd import BfdSession
 from hbd.core.egress import EgressKey
 from hbd.core.events import StateChanged
 from hbd.core.fleet import Ask, Examine, Fleet
+from hbd.core.inquiry import Method, Probe
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State, Timing, Way
 from hbd.core.plain import PlainSession
 from hbd.core.session import Answer, Fact
@@ -37,7 +38,7 @@ class NumberSession:
     def adopt(self, _settings):
         pass
 
-    def compose(self, sequence, _wall, _state):
+    def compose(self, sequence, _wall, _state, *, padded=True):  # noqa: ARG002 - it has none
         return sequence.to_bytes(8, "big"), sequence
 
     def read(self, datagram):
@@ -76,6 +77,10 @@ class Link:
     """Spans in which nothing comes back."""
     host: object = None
     """Who hears there what we send, `hear(datagram, at)`; None: a reflector."""
+    echoes: bool = False
+    """Whether the host answers ICMP echo, even where it answers no heartbeat."""
+    routers: tuple[str, ...] = ()
+    """Who says so when a heartbeat dies on the way, in their order."""
     skips: bool = False
     """Rounds answered at once are only counted, so that each round begins with a loss."""
     skipped: int = 0
@@ -111,6 +116,8 @@ class World:
         self.keep = keep
         """Whether every heartbeat and reply is remembered."""
         self.heartbeats = 0
+        self.probes: list[tuple[int, Probe]] = []
+        """What was sent for evidence, and when."""
         self.last_sent: dict = {}
         """When each path was last asked."""
         self.stalls: list[tuple[int, int]] = []
@@ -256,10 +263,32 @@ class World:
                     case Examine(path):
                         key = self.links[path.target[0]].egress
                         self.fleet.examined(path, key, self.faults.get(key))
+                    case Probe():
+                        self._probe(output)
                     case _:
                         self.events.append(output)
                         for watcher in self.watchers:
                             watcher(output)
+
+    def _probe(self, probe: Probe) -> None:
+        path, method, ttl = probe
+        target, now = path.target, self.now
+        link, octets = self.links[target[0]], b""
+        if self.keep:
+            self.probes.append((now, probe))
+        if method in (Method.HOP, Method.SMALL):
+            octets = self.fleet.compose_probe(probe, now, self.wall)
+        if self.is_cut(link.egress):
+            return
+        back = now + 2 * link.delay
+        if method is Method.ECHO and link.echoes:
+            found = partial(self.fleet.found, path, method, "ICMP echo", alive=True)
+            self.arrive(back, lambda _: found())
+        if method is Method.HOP and ttl <= len(link.routers):
+            router = link.routers[ttl - 1]
+            fact = Fact(Cause.ROUTING_LOOP, f"ICMP time exceeded from {router}")
+            told = partial(self.fleet.icmp, target, octets, fact, offender=router, witness=ttl > 1)
+            self.arrive(back, lambda _: told())
 
     def _send(self, path) -> None:
         target = path.target

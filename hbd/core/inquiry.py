@@ -1,0 +1,269 @@
+"""What else is asked where heartbeats are missed: evidence for a cause, never a verdict.
+
+Does the host answer anything (ICMP echo, TCP)? Do small heartbeats pass where padded ones do not?
+How far do heartbeats get? Each is asked once in a while and at a bounded rate, however many paths
+miss; no verdict waits for it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hbd.core.model import MILLISECOND, SECOND, Cause, State
+from hbd.core.session import Fact
+from hbd.core.timers import Timer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hbd.core.clock import Clock
+    from hbd.core.path import Path
+    from hbd.core.timers import Timers
+
+SPACING: Final = 10 * MILLISECOND
+"""Between two probes, whomever they are for: a hundred a second."""
+
+PATIENCE: Final = 2 * SECOND
+"""So long after its last probe an inquiry waits for answers: around the world, and more."""
+
+AGAIN: Final = 60 * SECOND
+"""How often a path that stays silent is inquired into."""
+
+FARTHEST: Final = 16
+"""So many hops are asked where nothing is known of how far away the host is."""
+
+INITIAL_TTLS: Final = (32, 64, 128, 255)
+"""With one of these a datagram begins."""
+
+UNEXPLAINED: Final = frozenset(
+    {
+        Cause.SILENT,
+        Cause.CONNECT_TIMEOUT,
+        Cause.KEEPALIVE_FAILED,
+        # What only an inquiry shows has to be shown again.
+        Cause.FILTERED,
+        Cause.MTU,
+    }
+)
+"""Where more may be found out by asking."""
+
+
+class Method(StrEnum):
+    """How evidence is gathered; its value are the words for it."""
+
+    ECHO = "ICMP echo"
+    CONNECT = "TCP"
+    SMALL = "heartbeats without padding"
+    HOP = "heartbeats that are to die on the way"
+
+
+class Probe(NamedTuple):
+    """Send this now, and say with `fleet.found(...)` what becomes of it."""
+
+    path: Path
+    method: Method
+    ttl: int | None = None
+    """Of a heartbeat that is to die on the way."""
+
+
+class Inquiry(Timer):
+    """What probes have shown of one path since it was last heard; its deadline is its end."""
+
+    __slots__ = ("_asked", "_reply_ttl", "alive", "began", "failed", "hops", "is_closed", "path")
+
+    def __init__(self, path: Path, now: int) -> None:
+        super().__init__()
+        self.path: Final = path
+        self.began: Final = now
+        self.alive: dict[Method, str] = {}
+        """In words: what the host itself answered,"""
+        self.failed: dict[Method, str] = {}
+        """and why something could not be asked, or who answered instead."""
+        self.hops: dict[int, str] = {}
+        """Who answered where a heartbeat was to die."""
+        self.is_closed = False
+        self._asked: list[Method] = []
+        self._reply_ttl = path.reply_ttl
+
+    def ask(self, probe: Probe, now: int) -> None:
+        """Take note that a probe leaves."""
+        self.deadline = now + PATIENCE
+        if probe.method not in self._asked:
+            self._asked.append(probe.method)
+
+    def fact(self) -> Fact | None:
+        """Say why heartbeats are missed, where that is known now."""
+        if Method.SMALL in self.alive:
+            return Fact(Cause.MTU, self.alive[Method.SMALL])
+        if self.alive:
+            return Fact(Cause.FILTERED, f"{self._life()}, but no heartbeat")
+        return None
+
+    def lines(self, cause: Cause) -> Iterator[str]:
+        """Give what else is known beside the words on the cause, for the evidence."""
+        if cause not in UNEXPLAINED:
+            return
+        if self.alive and cause is not Cause.FILTERED:
+            yield self._life()
+        yield from self.failed.values()
+        if not self.is_closed:
+            return
+        unanswered = [
+            method
+            for method in (Method.ECHO, Method.CONNECT)
+            if method in self._asked and method not in {**self.alive, **self.failed}
+        ]
+        if unanswered:
+            yield f"no answer to {' nor to '.join(unanswered)}"
+        if Method.HOP in self._asked:
+            yield self._way()
+
+    def _life(self) -> str:
+        others = [words for method, words in self.alive.items() if method is not Method.SMALL]
+        return f"the host answers {' and '.join(others)}"
+
+    def _way(self) -> str:
+        away = hops_away(self._reply_ttl)
+        usual = "" if away is None else f"; when it answered it was {away} hops away"
+        if not self.hops:
+            return f"no router on the way answers{usual}"
+        last = max(self.hops)
+        return f"heartbeats get as far as hop {last} ({self.hops[last]}), no farther{usual}"
+
+
+def hops_away(ttl: int | None) -> int | None:
+    """Count the hops that a datagram took which came with this TTL; None where that is unknown."""
+    if ttl is None:
+        return None
+    return next(initial for initial in INITIAL_TTLS if initial >= ttl) - ttl + 1
+
+
+class Inquiries(Timer):
+    """Inquiries and their probes, one at a time; its deadline is the next probe's."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        timers: Timers,
+        send: Callable[[Probe], None],
+        refresh: Callable[[Path], None],
+    ) -> None:
+        """`refresh`: what is known of a path that is down is another now."""
+        super().__init__()
+        self._clock: Final = clock
+        self._timers: Final = timers
+        self._send: Final = send
+        self._refresh: Final = refresh
+        self._waiting: OrderedDict[Path, None] = OrderedDict()
+        self._open: dict[Path, Inquiry] = {}
+        self._probes: Iterator[Probe] = iter(())
+        """Of the inquiry begun last."""
+
+    def want(self, path: Path) -> None:
+        """Inquire into a path that misses, if more may be found out."""
+        if path in self._waiting or not is_worthwhile(path):
+            return
+        last = self._open.get(path) or path.inquiry
+        if last is None or self._clock.now - last.began >= AGAIN:
+            self._waiting[path] = None
+            self._wake()
+
+    def want_now(self, path: Path) -> None:
+        """Somebody waits for it: before all others."""
+        if path not in self._open:
+            self._waiting[path] = None
+            self._waiting.move_to_end(path, last=False)
+            self._wake()
+
+    def is_open(self, path: Path) -> bool:
+        """Whether more may become known of it soon."""
+        return path in self._open or path in self._waiting
+
+    def _wake(self) -> None:
+        if self.deadline is None:
+            self.deadline = self._clock.now
+            self._timers.schedule(self)
+
+    def advance(self) -> None:
+        """Send the next probe."""
+        now = self._clock.now
+        probe = next(self._probes, None) or self._begin(now)
+        if probe is None:
+            self.deadline = None
+            return
+        self.deadline = now + SPACING
+        self._open[probe.path].ask(probe, now)
+        self._send(probe)
+
+    def _begin(self, now: int) -> Probe | None:
+        while self._waiting:
+            path, _ = self._waiting.popitem(last=False)
+            if path in self._open or not can_be_asked(path):
+                continue
+            self._probes = _probes(path)
+            probe = next(self._probes)
+            inquiry = self._open[path] = Inquiry(path, now)
+            inquiry.ask(probe, now)
+            self._timers.schedule(inquiry)
+            return probe
+        return None
+
+    def found(self, path: Path, method: Method, words: str, *, alive: bool) -> None:
+        """Take what became of a probe; `alive`: the host itself has answered."""
+        inquiry = self._open.get(path)
+        if inquiry is None:
+            return
+        (inquiry.alive if alive else inquiry.failed)[method] = words
+        if alive:
+            self._settle(inquiry)
+
+    def reached(self, path: Path, hop: int, router: str) -> None:
+        """A router says that a heartbeat has died there, as it was to."""
+        if path in self._open:
+            self._open[path].hops[hop] = router
+
+    def close(self, inquiry: Inquiry) -> None:
+        """Its time is over."""
+        inquiry.deadline = None
+        inquiry.is_closed = True
+        del self._open[inquiry.path]
+        self._settle(inquiry)
+
+    def _settle(self, inquiry: Inquiry) -> None:
+        """From now on this is what is known of its path, unless that has been heard since."""
+        path = inquiry.path
+        if path.last_life < inquiry.began and path.is_missing:
+            path.inquiry = inquiry
+            if path.state is State.DOWN:
+                self._refresh(path)
+
+
+def can_be_asked(path: Path) -> bool:
+    """Whether the path misses something, and datagrams can leave for it."""
+    is_watched = path.deadline is not None and path.target is not None
+    return is_watched and path.is_missing and path.send_error is None
+
+
+def is_worthwhile(path: Path) -> bool:
+    """Whether it is not known yet why the path is silent."""
+    return path.peer.pause is None and path.failure().cause in UNEXPLAINED
+
+
+def _probes(path: Path) -> Iterator[Probe]:
+    yield Probe(path, Method.ECHO)
+    if not path.peer.settings.is_asked_by_connection:  # else it is asked so all the time
+        yield Probe(path, Method.CONNECT)
+    if path.is_padded:
+        yield Probe(path, Method.SMALL)
+    for ttl in range(1, farthest(path)):
+        yield Probe(path, Method.HOP, ttl)
+
+
+def farthest(path: Path) -> int:
+    """How many hops away the host is, as far as heartbeats can be sent there that die before."""
+    is_on_link = path.egress is None or path.egress.key.gateway is None
+    if is_on_link or not path.can_send_short:
+        return 0
+    return hops_away(path.reply_ttl) or FARTHEST

@@ -1,0 +1,37 @@
+"""By which way a path's datagrams leave: what leaves alike shares a socket."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hbd.core.address import Address
+    from hbd.core.model import PeerSettings
+
+
+class Outlet(NamedTuple):
+    """What a socket that sends is bound to."""
+
+    family: socket.AddressFamily
+    interface: str | None
+    source: str | None
+    dscp: int | None
+    is_bfd: bool
+    """It has a port from BFD's range (RFC 5881 4)."""
+
+
+def ways_used(settings: Iterable[PeerSettings]) -> set[tuple[Any, ...]]:
+    """Give all that outlets for these peers may have beside their family."""
+    return {outlet_of(one, ("", 0))[1:] for one in settings}
+
+
+def outlet_of(settings: PeerSettings, target: Address) -> Outlet:
+    """Give that of a peer's heartbeats to an address."""
+    is_ipv4 = len(target) == 2  # noqa: PLR2004 - Python's form
+    family = socket.AF_INET if is_ipv4 else socket.AF_INET6
+    return Outlet(
+        family, settings.interface, settings.source, settings.dscp, settings.protocol == "bfd"
+    )

@@ -1,0 +1,391 @@
+"""Evidence that is asked for: what is sent for it, when, and what is made of the answers."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from hbd.core.egress import EgressKey
+from hbd.core.inquiry import AGAIN, FARTHEST, PATIENCE, SPACING, Method, hops_away
+from hbd.core.model import MILLISECOND, SECOND, Cause, StampOptions, State
+from hbd.core.path import Reception
+from hbd.core.peer import Pause
+from hbd.core.session import Fact
+from tests.simulation.world import LAN, WAN, Link, World, peer, reflect
+
+A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+DETECTION = 3 * SECOND
+ROUTERS = ("10.0.0.254", "10.9.0.1", "10.9.1.1", "10.9.2.1")
+
+
+def world_of(*settings, link=None, **options):
+    """A world of peers that are up."""
+    world = World(5, **options)
+    world.watch(settings[0], link=link)
+    world.watch(*settings[1:])
+    world.run(10 * SECOND)
+    assert all(world.state(one.name) is State.UP for one in settings)
+    return world
+
+
+def kill(world, *hosts):
+    for host in hosts:
+        world.links[host].dead.append((world.now, world.now + 10**9 * SECOND))
+
+
+def until_asked(world, method):
+    """Let time pass until a probe has just left; give it."""
+    for _ in range(500):
+        if found := probes(world, method):
+            return found[-1][1]
+        world.run(10 * MILLISECOND)
+    raise AssertionError(method)
+
+
+def evidence(world, name=A):
+    return world.fleet.peers[name].evidence
+
+
+def probes(world, method):
+    return [(at, probe) for at, probe in world.probes if probe.method is method]
+
+
+def test_nothing_is_asked_of_those_that_answer():
+    """One lost heartbeat in a row, or none: no probe leaves."""
+    world = world_of(peer(A), peer(B))
+    world.links[A].lost_in_turn = 1
+    world.run(60 * SECOND)
+    assert world.probes == []
+
+
+def test_a_host_that_answers_otherwise_is_filtered_by_its_deadline():
+    """Echo is asked for at the second miss, so the verdict itself has the cause."""
+    world = world_of(peer(A), peer(B), link=Link(echoes=True))
+    kill(world, A)
+    world.run(5 * SECOND)
+    (down,) = [event for event in world.changes_of(A) if event.state is State.DOWN]
+    assert down.cause is Cause.FILTERED
+    assert down.evidence[0] == f"{A}: the host answers ICMP echo, but no heartbeat"
+
+
+def test_no_verdict_waits_for_evidence():
+    """The verdict comes at its deadline, what is found out later refines its cause."""
+    alone, asked = (world_of(peer(A), peer(B), link=Link(echoes=e, delay=d)) for e, d in
+                    ((False, MILLISECOND), (True, MILLISECOND)))  # fmt: skip
+    for world in (alone, asked):
+        kill(world, A)
+    asked.links[A].delay = 600 * MILLISECOND  # what comes back now comes after the deadline
+    for world in (alone, asked):
+        world.run(10 * SECOND)
+    downs = [[e for e in w.changes_of(A) if e.state is State.DOWN] for w in (alone, asked)]
+    assert [event.cause for event in downs[0]] == [Cause.SILENT]
+    assert [event.cause for event in downs[1]] == [Cause.SILENT, Cause.FILTERED]
+    assert downs[0][0].at == downs[1][0].at
+    assert downs[1][1].is_refinement
+
+
+def test_silence_names_what_was_asked():
+    """Where nothing answers, the evidence says what was tried."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert world.fleet.peers[A].cause is Cause.SILENT
+    assert evidence(world)[1] == f"{A}: no answer to ICMP echo nor to TCP"
+
+
+def test_what_could_not_be_asked_is_said():
+    """A probe that the kernel forbids is evidence of nothing, in words."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    path = until_asked(world, Method.ECHO).path
+    world.fleet.found(path, Method.ECHO, "ICMP echo is forbidden here", alive=False)
+    world.run(10 * SECOND)
+    assert world.fleet.peers[A].cause is Cause.SILENT
+    assert evidence(world)[1:3] == (
+        f"{A}: ICMP echo is forbidden here",
+        f"{A}: no answer to TCP",
+    )
+
+
+def test_what_is_explained_is_not_inquired_into():
+    """An ICMP error about a heartbeat says it all."""
+    world = world_of(peer(A), peer(B))
+    closed = Fact(Cause.PORT_CLOSED, "ICMP port unreachable")
+    kill(world, A)
+    world.run(1200 * MILLISECOND)
+    datagram = [d for _, to, d in world.sent if to == A][-1]
+    assert world.fleet.icmp((A, 862), datagram, closed, witness=True)
+    world.run(10 * SECOND)
+    assert world.fleet.peers[A].cause is Cause.PORT_CLOSED
+    assert world.probes == []
+
+
+def test_a_paused_peer_is_not_inquired_into():
+    """Who is taken out of judgement needs no evidence."""
+    world = world_of(peer(A), peer(B))
+    world.fleet.pause(A, Pause(world.wall + 3600 * SECOND, "", "root"))
+    kill(world, A)
+    world.run(20 * SECOND)
+    assert world.probes == []
+
+
+def test_a_path_that_stays_silent_is_inquired_into_once_a_minute():
+    """Silence does not make us louder."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    world.run(10 * SECOND + 3 * AGAIN)
+    times = [at for at, _ in probes(world, Method.ECHO)]
+    assert len(times) == 4
+    assert all(later - at >= AGAIN for at, later in pairwise(times))
+
+
+def test_what_an_inquiry_showed_does_not_hold_for_ever():
+    """A host that answered echo, and no longer does, is not called filtered for good."""
+    world = world_of(peer(A), peer(B), link=Link(echoes=True))
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert world.fleet.peers[A].cause is Cause.FILTERED
+    world.links[A].echoes = False
+    world.run(AGAIN - 15 * SECOND)
+    assert world.fleet.peers[A].cause is Cause.FILTERED
+    world.run(15 * SECOND)
+    assert world.fleet.peers[A].cause is Cause.SILENT
+
+
+def test_what_an_inquiry_showed_is_void_after_a_reply():
+    """The next silence is a new one."""
+    world = world_of(peer(A), peer(B), link=Link(echoes=True))
+    world.links[A].dead.append((world.now, world.now + 30 * SECOND))
+    world.run(50 * SECOND)
+    assert world.state(A) is State.UP
+    world.links[A].echoes = False
+    kill(world, A)
+    world.run(4 * SECOND)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.DOWN, Cause.SILENT)
+
+
+def test_an_answer_after_the_path_was_heard_is_of_no_account():
+    """What was asked in a silence that is over says nothing of the next one."""
+    world = world_of(peer(A), peer(B), link=Link(echoes=True))
+    world.links[A].lost_in_turn = 2
+    path = until_asked(world, Method.ECHO).path
+    world.run(2 * SECOND)
+    assert path.inquiry is None
+
+
+def test_probes_are_paced_however_many_miss():
+    """A thousand peers that fall silent at once get no more than a hundred probes a second."""
+    names = [f"10.1.{n // 250}.{n % 250 + 1}" for n in range(1_000)]
+    world = world_of(peer(B), *map(peer, names), keep=True)
+    kill(world, *names)
+    world.run(30 * SECOND)
+    times = [at for at, _ in world.probes]
+    assert len(times) > 1_000
+    assert all(later - at >= SPACING for at, later in pairwise(times))
+
+
+def test_a_question_of_an_operator_comes_before_the_queue():
+    """`hbd explain` waits for its own peer's evidence, not for that of a thousand others."""
+    names = [f"10.1.{n // 250}.{n % 250 + 1}" for n in range(1_000)]
+    world = world_of(peer(B), *map(peer, names))
+    kill(world, *names)
+    world.run(10 * SECOND)
+    last = world.fleet.peers[names[-1]]
+    assert last.evidence == last.paths[0].evidence() or last.paths[0].inquiry is None
+    world.fleet.inquire(last)
+    assert world.fleet.is_inquiring(last)
+    world.run(PATIENCE + 10 * SPACING)
+    assert not world.fleet.is_inquiring(last)
+    assert any("no answer to ICMP echo" in fact for fact in last.evidence)
+
+
+def test_nothing_is_asked_of_a_peer_that_is_gone():
+    """A reload that removes a peer ends its inquiry."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    until_asked(world, Method.ECHO)
+    before = len(world.probes)
+    world.apply(peer(B))
+    world.run(200 * SECOND)
+    assert all(probe.path.peer.name == A for _, probe in world.probes)
+    assert len(world.probes) <= before + 1
+
+
+# -- the way there ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ttl", "hops"), [(None, None), (255, 1), (254, 2), (64, 1), (61, 4), (128, 1), (30, 3)]
+)
+def test_hops_are_counted_from_the_next_usual_ttl(ttl, hops):
+    """Datagrams begin with 32, 64, 128 or 255."""
+    assert hops_away(ttl) == hops
+
+
+def far(routers, ttl, **options):
+    """A peer behind routers, and one that is beside it."""
+    link = Link(egress=WAN, routers=routers)
+    world = World(5)
+    world.watch(peer(A, **options), link=link)
+    world.watch(peer(B), link=Link(egress=WAN))
+    world.run(10 * SECOND)
+    world.fleet.peers[A].paths[0].reply_ttl = ttl
+    return world
+
+
+def test_the_last_hop_that_answers_is_told():
+    """Heartbeats with a small TTL show how far they get, against the hops of better days."""
+    world = far(ROUTERS[:2], 251)
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert [probe.ttl for _, probe in probes(world, Method.HOP)] == [1, 2, 3, 4]
+    assert evidence(world)[-1] == (
+        f"{A}: heartbeats get as far as hop 2 (10.9.0.1), no farther;"
+        " when it answered it was 5 hops away"
+    )
+    assert world.fleet.peers[A].cause is Cause.SILENT
+
+
+def test_where_the_distance_is_not_known_sixteen_hops_are_asked():
+    """A peer that has never answered may be anywhere."""
+    world = far((), None)
+    kill(world, A)
+    world.run(10 * SECOND)
+    ttls = [probe.ttl for _, probe in probes(world, Method.HOP)]
+    assert ttls == list(range(1, FARTHEST))
+    assert evidence(world)[-1] == f"{A}: no router on the way answers"
+
+
+def test_there_is_no_way_to_a_host_on_the_link():
+    """Without a next hop there is nothing between us."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert probes(world, Method.HOP) == []
+
+
+def test_a_router_beyond_the_first_is_a_witness():
+    """A single peer behind a router that answers: it is down, and our own side is sound."""
+    world = World(5)
+    world.watch(peer(A), link=Link(egress=WAN, routers=ROUTERS[:3]))
+    world.run(10 * SECOND)
+    world.fleet.peers[A].paths[0].reply_ttl = 252
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert world.state(A) is State.DOWN
+    assert not any("cannot be told apart" in fact for fact in evidence(world))
+
+
+def test_the_first_router_is_no_witness():
+    """That it answers says nothing of the uplink behind it."""
+    world = World(5)
+    world.watch(peer(A), link=Link(egress=WAN, routers=ROUTERS[:1]))
+    world.run(10 * SECOND)
+    world.fleet.peers[A].paths[0].reply_ttl = 252
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert any("cannot be told apart" in fact for fact in evidence(world))
+
+
+def test_heartbeats_that_die_on_the_way_are_no_loss():
+    """Nothing is missed that was not to arrive."""
+    world = far(ROUTERS, 251)
+    path = world.fleet.peers[A].paths[0]
+    world.links[A].dead.append((world.now, world.now + 20 * SECOND))
+    world.run(15 * SECOND)
+    sent = path.figures.sent
+    assert sent == len([1 for _, to, _ in world.sent if to == A])
+    world.run(60 * SECOND)
+    assert world.state(A) is State.UP
+    assert path.loss(world.fleet.clock.now) == 0.0
+
+
+def test_a_heartbeat_that_was_to_die_and_is_answered_is_life():
+    """It has arrived after all: the way is shorter than it was."""
+    world = far((), 250)
+    kill(world, A)
+    path = until_asked(world, Method.HOP).path
+    sequence, heartbeat = next((s, h) for s, h in path.unanswered.items() if h.probe is not None)
+    datagram = path.session.compose(sequence, world.wall, State.UP)[0]
+    answer = path.session.read(reflect(datagram, world.wall))
+    reception, _ = path.take(
+        answer._replace(token=heartbeat.token), world.fleet.clock.now, world.now
+    )
+    assert reception is Reception.LIFE
+    assert path.figures.received == path.figures.sent - len(
+        [1 for h in path.unanswered.values() if h.probe is None]
+    )
+
+
+# -- padding ----------------------------------------------------------------------------------
+
+
+def padded(**options):
+    settings = peer(A)
+    return replace(settings, stamp=StampOptions(size=1400, **options))
+
+
+def only_small(world, limit=200):
+    """From now on only small heartbeats are answered."""
+    path = world.fleet.peers[A].paths[0]
+    kill(world, A)
+
+    def answer(probe):
+        datagram = path.compose_probe(probe, world.fleet.clock.now, world.now, world.wall)
+        assert len(datagram) < limit
+        return reflect(datagram, world.wall)
+
+    return answer
+
+
+def test_small_heartbeats_that_pass_show_the_mtu():
+    """Only the small size is answered: the padding does not get through."""
+    world = World(5)
+    world.watch(padded())
+    world.watch(peer(B))
+    world.run(10 * SECOND)
+    answer = only_small(world)
+    probe = until_asked(world, Method.SMALL)
+    world.fleet.receive(answer(probe), (A, 862), world.now)
+    world.run(2 * SECOND)
+    last = world.fleet.peers[A]
+    assert (last.state, last.cause) == (State.DOWN, Cause.MTU)
+    assert evidence(world)[0] == (
+        f"{A}: heartbeats without padding are answered, none of 1400 octets is"
+    )
+
+
+def test_small_heartbeats_are_no_life():
+    """What was to be borne is the padding: a small heartbeat that passes makes nobody up."""
+    world = World(5)
+    world.watch(padded())
+    world.watch(peer(B))
+    world.run(10 * SECOND)
+    answer = only_small(world)
+    world.run(10 * SECOND)
+    assert world.state(A) is State.DOWN
+    for _ in range(5):
+        ((_, probe), *_) = probes(world, Method.SMALL)
+        world.fleet.receive(answer(probe), (A, 862), world.now)
+        world.run(SECOND)
+    assert world.state(A) is State.DOWN
+
+
+def test_what_is_not_padded_is_not_asked_without():
+    """There is nothing to leave out."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert probes(world, Method.SMALL) == []
+
+
+def test_other_egress_is_no_matter():
+    """A host that answers echo is a witness of its own egress alone."""
+    world = World(5)
+    world.watch(peer(A), link=Link(egress=LAN, echoes=True))
+    world.watch(peer(B), peer(C), link=Link(egress=EgressKey("eth1")))
+    world.run(10 * SECOND)
+    kill(world, A, B, C)
+    world.run(10 * SECOND)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.DOWN, Cause.FILTERED)
+    assert world.fleet.peers[B].cause is Cause.OWN_UPLINK
