@@ -15,7 +15,7 @@ from hbd.core.asked import Asked
 from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.egress import WITNESS_SPACING
 from hbd.core.events import Event, Stalled, Woke
-from hbd.core.inquiry import Inquiries, Inquiry, Method, Probe, can_be_asked
+from hbd.core.inquiry import Inquiries, Inquiry, Method, Probe
 from hbd.core.model import SECOND, Cause, Dice, PeerSettings, State
 from hbd.core.news import News
 from hbd.core.path import Path, Reception, Step
@@ -507,8 +507,7 @@ class Fleet:
     def inquire(self, peer: Peer) -> None:
         """Gather fresh evidence on what a peer's paths miss, before all others."""
         for path in peer.paths:
-            if can_be_asked(path):
-                self._inquiries.want_now(path)
+            self._inquiries.want_now(path)
 
     def is_inquiring(self, peer: Peer) -> bool:
         """Whether more may become known of a peer soon."""

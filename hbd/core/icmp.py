@@ -57,9 +57,14 @@ def read(report: Report, destination: str, gateway: str | None) -> Fact | None:
         return None
     cause, words = _MEANINGS[kind]
     if report.is_own and cause is Cause.HOST_UNREACHABLE:
-        asked = f"the next hop {gateway}" if gateway else f"{destination}, which is on our link,"
-        return Fact(cause, f"{asked} does not answer ARP or ND: switched off?")
+        return no_neighbour(destination, gateway)
     return Fact(cause, f"{words} from {report.offender}")
+
+
+def no_neighbour(destination: str, gateway: str | None) -> Fact:
+    """Say that our own kernel finds nobody at the next address to send to."""
+    asked = f"the next hop {gateway}" if gateway else f"{destination}, which is on our link,"
+    return Fact(Cause.HOST_UNREACHABLE, f"{asked} does not answer ARP or ND: switched off?")
 
 
 def is_first_hop(report: Report, destination: str, gateway: str | None) -> bool:

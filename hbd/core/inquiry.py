@@ -31,6 +31,9 @@ PATIENCE: Final = 2 * SECOND
 AGAIN: Final = 60 * SECOND
 """How often a path that stays silent is inquired into."""
 
+AFRESH: Final = 5 * SECOND
+"""And how often at the most where somebody asks for it: anybody may."""
+
 FARTHEST: Final = 16
 """So many hops are asked where nothing is known of how far away the host is."""
 
@@ -163,19 +166,20 @@ class Inquiries(Timer):
 
     def want(self, path: Path) -> None:
         """Inquire into a path that misses, if more may be found out."""
-        if path in self._waiting or not is_worthwhile(path):
-            return
-        last = self._open.get(path) or path.inquiry
-        if last is None or self._clock.now - last.began >= AGAIN:
+        if is_worthwhile(path) and self._is_old(path, AGAIN):
             self._waiting[path] = None
             self._wake()
 
     def want_now(self, path: Path) -> None:
         """Somebody waits for it: before all others."""
-        if path not in self._open:
+        if can_be_asked(path) and self._is_old(path, AFRESH):
             self._waiting[path] = None
             self._waiting.move_to_end(path, last=False)
             self._wake()
+
+    def _is_old(self, path: Path, age: int) -> bool:
+        last = self._open.get(path) or path.inquiry
+        return last is None or self._clock.now - last.began >= age
 
     def is_open(self, path: Path) -> bool:
         """Whether more may become known of it soon."""

@@ -9,6 +9,7 @@ import pwd
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from hbd.core.model import SECOND
 from hbd.core.peer import Pause
 from hbd.daemon import status
 from hbd.daemon.teller import began
@@ -35,6 +36,11 @@ DEFAULT_PAUSE_USEC: Final = 3_600 * 1_000_000
 LONGEST_PAUSE_USEC: Final = 10 * 365 * 86_400 * 1_000_000
 REASON_LIMIT: Final = 200
 
+EVIDENCE_PATIENCE: Final = 4 * SECOND
+"""So long an explanation waits for fresh evidence; what comes later is in the next one."""
+EXPLANATIONS: Final = 64
+"""So many may wait at a time; who comes then is told what is known already."""
+
 
 class Desk:
     """Answers the clients of the control socket."""
@@ -43,6 +49,8 @@ class Desk:
         self._daemon: Final = daemon
         self._directory: Final = directory
         self._server: ControlServer | None = None
+        self._explaining: list[tuple[Call, str, int]] = []
+        """Who waits for evidence on whom, and until when."""
         daemon.teller.listeners.append(self._publish)
 
     def open(self) -> str:
@@ -83,10 +91,14 @@ class Desk:
     def work(self, now: int) -> None:
         """Do what is due at the end of a turn."""
         if self._server is not None:
+            self._explain_some(now)
             self._server.turn(now)
 
     def next_deadline(self) -> int | None:
-        return None if self._server is None else self._server.next_deadline()
+        if self._server is None:
+            return None
+        deadlines = [self._server.next_deadline(), *(until for *_, until in self._explaining)]
+        return min((one for one in deadlines if one is not None), default=None)
 
     # -- questions ----------------------------------------------------------------------------
 
@@ -127,6 +139,28 @@ class Desk:
 
     def _explain(self, call: Call) -> Answer:
         (peer,) = self._named([call.text("peer") or ""])
+        fleet = self._daemon.fleet
+        fleet.inquire(peer)
+        if not fleet.is_inquiring(peer) or len(self._explaining) >= EXPLANATIONS:
+            return self._explained(peer)
+        until = self._daemon.clock.now() + EVIDENCE_PATIENCE
+        self._explaining.append((call, peer.name, until))
+        return Later()
+
+    def _explain_some(self, now: int) -> None:
+        """Answer those whose evidence is complete, or has to do."""
+        waiting, self._explaining = self._explaining, []
+        fleet = self._daemon.fleet
+        for call, name, until in waiting:
+            peer = fleet.peers.get(name)
+            if peer is None:
+                call.fail("NoSuchPeer", name=name)
+            elif now < until and fleet.is_inquiring(peer):
+                self._explaining.append((call, name, until))
+            else:
+                call.reply(self._explained(peer))
+
+    def _explained(self, peer: Peer) -> dict[str, Any]:
         return {"version": status.VERSION, **status.explain(self._daemon.fleet, peer)}
 
     def _watch(self, call: Call) -> Answer:

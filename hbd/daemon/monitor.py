@@ -316,8 +316,17 @@ class Monitor:
                 key = EgressKey(route.interface, route.gateway)
                 fault = self._link_fault(route.interface)
                 if path.is_exhausted:
+                    self._look_beside(path, route)
                     next_hop = self._next_hop(path, route)
         self.fleet.examined(path, key, fault, next_hop)
+
+    def _look_beside(self, path: Path, route: Route) -> None:
+        """A neighbour that answers no ARP or ND is off, whatever the error queue has lost."""
+        if path.target is None or route.gateway is not None or path.icmp is not None:
+            return
+        neighbour = self._routes.neighbour(route.index, path.target[0])
+        if neighbour is not None and neighbour.state == "failed":
+            path.refused(icmp.no_neighbour(path.target[0], None))
 
     def _next_hop(self, path: Path, route: Route) -> str | None:
         """Say whether the router that we send to answers; None where there is none."""

@@ -67,7 +67,7 @@ def test_it_is_down_after_grace_times_what_is_expected(seconds, grace):
     world.run(1)
     down = last_of(world)
     assert (down.state, down.cause, down.detection) == (State.DOWN, Cause.SILENT, patience)
-    assert down.evidence == (f"{A}: nothing came for {patience / SECOND:g} s",)
+    assert down.evidence[0] == f"{A}: nothing came for {patience / SECOND:g} s"
 
 
 def test_it_is_not_asked():

@@ -118,7 +118,7 @@ def test_a_firewall_that_rejects_is_told(hosts, version, stream_from, rule, caus
     end, took = end_of(stream_from(here, PEER[version]))
     print(f"\n{rule}: {end} after {took:.3f} s")
     assert end.cause is causes[version]
-    assert took < 2
+    assert took < 10  # the kernel alone would go on for two minutes
 
 
 def test_a_firewall_of_our_own_is_no_errno(hosts, version, stream_from):
