@@ -442,6 +442,7 @@ class Fleet:
             case Reception.SMALL:
                 size = path.peer.settings.stamp.size
                 words = f"heartbeats without padding are answered, none of {size} octets is"
+                self._verdicts.witnessed(path, now)
                 self.found(path, Method.SMALL, words, alive=True)
             case Reception.REFUSED:
                 # No life of the peer, but our own side is sound.
@@ -490,7 +491,8 @@ class Fleet:
                     path.refused(fact)
                 else:
                     self._inquiries.reached(path, hop, offender)
-                if witness:
+                # What we ask for ourselves comes through a firewall of ours that takes all replies.
+                if witness and hop is None:
                     self._verdicts.witnessed(path, self.clock.now)
                 if path.state is State.DOWN:
                     self._verdicts.refresh(path.peer)
@@ -499,9 +501,10 @@ class Fleet:
         return False
 
     def found(self, path: Path, method: Method, words: str, *, alive: bool) -> None:
-        """Take what became of a probe, in words; `alive`: the host itself has answered."""
-        if alive:
-            self._verdicts.witnessed(path, self.clock.now)
+        """Take what became of a probe, in words; `alive`: the host itself has answered.
+
+        No witness: a firewall of ours may let echoes in, and drop the replies of all peers.
+        """
         self._inquiries.found(path, method, words, alive=alive)
 
     def inquire(self, peer: Peer) -> None:

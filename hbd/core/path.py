@@ -338,6 +338,11 @@ class Path(Timer):
             return self.bad
         return self._shown() or Fact(Cause.SILENT, self.silence)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its host is known to answer something, though no heartbeat."""
+        return self.inquiry is not None and bool(self.inquiry.alive)
+
     def _shown(self) -> Fact | None:
         """Give what an inquiry has shown."""
         return None if self.inquiry is None else self.inquiry.fact()

@@ -198,7 +198,10 @@ def _silent(down: list[Path]) -> Verdict:
 
 def _lonely(path: Path) -> str:
     where = f" on {path.egress.key}" if path.egress is not None else ""
-    return f"no other path was up{where}: this peer and our own uplink cannot be told apart"
+    ours = (
+        "a firewall there and one of our own" if path.is_alive else "this peer and our own uplink"
+    )
+    return f"no other path was up{where}: {ours} cannot be told apart"
 
 
 def _worst(verdicts: list[Verdict]) -> Verdict:

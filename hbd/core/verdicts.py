@@ -145,6 +145,8 @@ class Verdicts:
             words = f"{silent}: our own uplink, or all of them"
             if next_hop is not None:
                 words += f"; {next_hop}"
+            if path.is_alive:
+                words += f"; {path.address} answers otherwise: does a firewall of ours drop UDP?"
             self._egress_fault([egress], Fact(Cause.OWN_UPLINK, words))
 
     def _is_behind_silence(self, path: Path) -> bool:

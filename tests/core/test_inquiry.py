@@ -5,16 +5,14 @@ from itertools import pairwise
 
 import pytest
 
-from hbd.core.egress import EgressKey
 from hbd.core.inquiry import AGAIN, FARTHEST, PATIENCE, SPACING, Method, hops_away
 from hbd.core.model import MILLISECOND, SECOND, Cause, StampOptions, State
 from hbd.core.path import Reception
 from hbd.core.peer import Pause
 from hbd.core.session import Fact
-from tests.simulation.world import LAN, WAN, Link, World, peer, reflect
+from tests.simulation.world import WAN, Link, World, peer, reflect
 
-A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
-DETECTION = 3 * SECOND
+A, B = "10.0.0.1", "10.0.0.2"
 ROUTERS = ("10.0.0.254", "10.9.0.1", "10.9.1.1", "10.9.2.1")
 
 
@@ -264,27 +262,35 @@ def test_there_is_no_way_to_a_host_on_the_link():
     assert probes(world, Method.HOP) == []
 
 
-def test_a_router_beyond_the_first_is_a_witness():
-    """A single peer behind a router that answers: it is down, and our own side is sound."""
+def test_what_is_asked_for_is_no_witness():
+    """A firewall of our own that drops all replies lets echoes and ICMP errors in: our fault."""
     world = World(5)
-    world.watch(peer(A), link=Link(egress=WAN, routers=ROUTERS[:3]))
+    world.watch(peer(A), peer(B), link=Link(egress=WAN, routers=ROUTERS[:3], echoes=True))
     world.run(10 * SECOND)
-    world.fleet.peers[A].paths[0].reply_ttl = 252
-    kill(world, A)
+    for name in (A, B):
+        world.fleet.peers[name].paths[0].reply_ttl = 252
+    kill(world, A, B)
     world.run(10 * SECOND)
-    assert world.state(A) is State.DOWN
-    assert not any("cannot be told apart" in fact for fact in evidence(world))
+    assert probes(world, Method.HOP)
+    assert {(world.state(name), world.fleet.peers[name].cause) for name in (A, B)} == {
+        (State.UNKNOWN, Cause.OWN_UPLINK)
+    }
+    assert "does a firewall of ours drop UDP?" in evidence(world)[0]
 
 
-def test_the_first_router_is_no_witness():
-    """That it answers says nothing of the uplink behind it."""
-    world = World(5)
-    world.watch(peer(A), link=Link(egress=WAN, routers=ROUTERS[:1]))
-    world.run(10 * SECOND)
-    world.fleet.peers[A].paths[0].reply_ttl = 252
-    kill(world, A)
-    world.run(10 * SECOND)
-    assert any("cannot be told apart" in fact for fact in evidence(world))
+def test_a_lonely_peer_is_down_with_the_doubt_that_remains():
+    """That its host answers otherwise shows the uplink sound, not that the firewall is theirs."""
+    told = {}
+    for echoes in (True, False):
+        world = World(5)
+        world.watch(peer(A), link=Link(echoes=echoes))
+        world.run(10 * SECOND)
+        kill(world, A)
+        world.run(10 * SECOND)
+        assert world.state(A) is State.DOWN
+        told[echoes] = next(fact for fact in evidence(world) if "told apart" in fact)
+    assert "a firewall there and one of our own" in told[True]
+    assert "this peer and our own uplink" in told[False]
 
 
 def test_heartbeats_that_die_on_the_way_are_no_loss():
@@ -377,15 +383,3 @@ def test_what_is_not_padded_is_not_asked_without():
     kill(world, A)
     world.run(10 * SECOND)
     assert probes(world, Method.SMALL) == []
-
-
-def test_other_egress_is_no_matter():
-    """A host that answers echo is a witness of its own egress alone."""
-    world = World(5)
-    world.watch(peer(A), link=Link(egress=LAN, echoes=True))
-    world.watch(peer(B), peer(C), link=Link(egress=EgressKey("eth1")))
-    world.run(10 * SECOND)
-    kill(world, A, B, C)
-    world.run(10 * SECOND)
-    assert (world.state(A), world.fleet.peers[A].cause) == (State.DOWN, Cause.FILTERED)
-    assert world.fleet.peers[B].cause is Cause.OWN_UPLINK

@@ -81,7 +81,7 @@ CASES = [
     Case("our interface down", "own-link", switched_off, "our interface one is down", 1),
     Case("our cable pulled", "own-link", cable_pulled, "our interface one has no carrier", 1),
     Case("our interface removed", "own-link", removed, "our interface one is gone", 1),
-    Case("cut beyond the next hop", "own-uplink", cut_beyond_next_hop, " answers (ARP or ND", 2),
+    Case("cut beyond the next hop", "own-uplink", cut_beyond_next_hop, " answers (", 2),
     Case("next hop dead", "own-uplink", next_hop_dead, "does not answer ARP or ND", 2),
     Case("next hop dead, just now", "own-uplink", next_hop_just_dead, "before the silence", 2),
 ]
