@@ -10,6 +10,7 @@ from hbd.core.path import Path, Reception, Step
 from hbd.core.session import Answer, Fact
 
 if TYPE_CHECKING:
+    from hbd.core.directions import Directions
     from hbd.core.inquiry import Probe
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
@@ -304,7 +305,7 @@ class Asked(Path):
             rtt = answer.rtt
         self.last_rtt = rtt
         figures = self.figures
-        figures.window.answered(sequence, rtt)
+        figures.window.answered(sequence, rtt, answer.uncounted)
         figures.received += 1
         age = now - heartbeat.sent
         if age > self.timing.timeout:
@@ -387,6 +388,9 @@ class Asked(Path):
 
     def loss(self, now: int) -> float | None:
         return self.figures.loss(self._in_time(now))
+
+    def directions(self, now: int) -> Directions | None:
+        return self.figures.directions(self._in_time(now))
 
     def weigh(self, now: int) -> bool:
         if self.limits.max_loss is None and self.limits.max_rtt is None:

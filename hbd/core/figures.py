@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hbd.core.directions import split
 from hbd.core.model import WINDOW
 from hbd.core.window import Window
 
 if TYPE_CHECKING:
+    from hbd.core.directions import Directions
     from hbd.core.model import Limits
 
 RTTS_FOR_SLOW: Final = 20
@@ -31,6 +33,11 @@ class Figures:
         """The lost of the last 100 heartbeats, a fraction; None before the first is decided."""
         decided = len(self.window) - waiting
         return (self.window.unanswered() - waiting) / decided if decided > 0 else None
+
+    def directions(self, waiting: int) -> Directions | None:
+        """Tell loss on the way there from loss on the way back; None where that is not known."""
+        fates = self.window.fates()
+        return None if fates is None else split(fates, self.window.unanswered() - waiting)
 
     @property
     def median_rtt(self) -> int | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from hbd.core.address import Address
+    from hbd.core.directions import Directions
     from hbd.core.egress import Egress
     from hbd.core.inquiry import Inquiry
     from hbd.core.model import PeerSettings
@@ -366,6 +367,10 @@ class Path(Timer):
 
     def loss(self, _now: int) -> float | None:
         """The lost of the last 100 heartbeats, a fraction; None where that is not known."""
+        return None
+
+    def directions(self, _now: int) -> Directions | None:
+        """Where the last 100 heartbeats were lost; None where that is not known."""
         return None
 
     def weigh(self, _now: int) -> bool:

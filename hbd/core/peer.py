@@ -9,6 +9,7 @@ from hbd.core.model import RANK, SECOND, Cause, PeerSettings, State
 from hbd.core.timers import Timer
 
 if TYPE_CHECKING:
+    from hbd.core.directions import Directions
     from hbd.core.path import Path
 
 LEAVING: Final = (Cause.BFD_ADMIN_DOWN, Cause.GOODBYE)
@@ -93,9 +94,15 @@ class Peer(Timer):
 
     def loss(self, now: int) -> float | None:
         """The loss of the worst path, of those that are up where there are any."""
+        return self._most_lossy(now).loss(now)
+
+    def directions(self, now: int) -> Directions | None:
+        """Where that path loses; None where that is not known."""
+        return self._most_lossy(now).directions(now)
+
+    def _most_lossy(self, now: int) -> Path:
         paths = [path for path in self.paths if path.state is State.UP] or self.paths
-        known = [loss for path in paths if (loss := path.loss(now)) is not None]
-        return max(known, default=None)
+        return max(paths, key=lambda path: -1.0 if (loss := path.loss(now)) is None else loss)
 
     @property
     def answers(self) -> bool:
@@ -161,7 +168,20 @@ def _lossy(path: Path, now: int) -> str:
     # It ends well below the limit only.
     side = "above" if loss > limit else "not below half of"
     last = f"the last {len(path.figures.window)}"
-    return f"loss {100 * loss:.3g} % of {last}, {side} max_loss {100 * limit:.3g} %"
+    words = f"loss {100 * loss:.3g} % of {last}, {side} max_loss {100 * limit:.3g} %"
+    return words + _directions(path, now)
+
+
+def _directions(path: Path, now: int) -> str:
+    directions = path.directions(now)
+    if directions is not None:
+        out, back = (f"{100 * share:.3g} %" for share in directions)
+        return f": {out} on the way there, {back} on the way back"
+    if path.peer.settings.protocol != "stamp":
+        return ""
+    if path.figures.window.fates() is None:
+        return ", direction not known: the reflector is not known to be stateful"
+    return ", direction not known: what the reflector counts does not add up"
 
 
 def _slow(path: Path, _: int) -> str:

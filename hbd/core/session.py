@@ -29,6 +29,11 @@ class Answer(NamedTuple):
     incarnation: int | None = None
     rtt: int | None = None
     """Where somebody else has measured it, nanoseconds."""
+    uncounted: int | None = None
+    """How many heartbeats up to this one the reflector has not counted, modulo 2**32.
+
+    None where it is not known to count at all.
+    """
 
 
 class Session(Protocol):

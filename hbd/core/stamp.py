@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.model import Cause, State, Tlv
+from hbd.core.model import Cause, ReflectorKind, State, Tlv
 from hbd.core.session import Answer, Fact
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.errors import WireError
@@ -178,7 +178,17 @@ class StampSession:
             token=reply.sender_timestamp if self._options.echo_timestamp else None,
             dwell=stamp.dwell(reply) or 0,
             incarnation=words.incarnation if words is not None else None,
+            uncounted=self._uncounted(reply, words),
         )
+
+    def _uncounted(self, reply: Reply, words: HbdTlv | None) -> int | None:
+        """A stateless reflector repeats our numbers, a stateful one may by chance (RFC 8762 4)."""
+        kind = self._options.reflector
+        if kind is ReflectorKind.STATELESS:
+            return None
+        uncounted = (reply.sender_sequence - reply.sequence) % ntp.WORD
+        says_so = words is not None and words.flags & hbd_tlv.STATEFUL
+        return uncounted if uncounted or says_so or kind is ReflectorKind.STATEFUL else None
 
     def _parse(self, datagram: bytes) -> tuple[Reply, HbdTlv | None]:
         """Read a reply and hbd's words in it; WireError."""

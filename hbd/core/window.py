@@ -1,10 +1,11 @@
-"""The last 100 heartbeats of a path: which were answered, and how fast."""
+"""The last 100 heartbeats of a path: which were answered, how fast, and which were counted."""
 
 from __future__ import annotations
 
 from array import array
 from typing import Final
 
+from hbd.core.directions import ANNULLED, LOST, MODULUS
 from hbd.core.model import WINDOW
 
 MICROSECOND: Final = 1_000
@@ -14,12 +15,16 @@ _EMPTY: Final = array("I", [0] * WINDOW)
 
 
 class Window:
-    """RTTs by sequence number. Four octets a heartbeat: there may be 65,535 windows."""
+    """RTTs by sequence number. Four octets a heartbeat: there may be 65,535 windows.
 
-    __slots__ = ("_first", "_next", "_slots")
+    And one more octet for each, of what the reflector has not counted, once it is known to count.
+    """
+
+    __slots__ = ("_first", "_next", "_slots", "_uncounted")
 
     def __init__(self) -> None:
         self._slots = _EMPTY[:]
+        self._uncounted: bytearray | None = None
         self._first = 0
         self._next = 0
 
@@ -31,10 +36,20 @@ class Window:
         self._slots[sequence % WINDOW] = 0
         self._next = sequence + 1
 
-    def answered(self, sequence: int, rtt: int) -> None:
-        """Note a reply after `rtt` nanoseconds; to a heartbeat that has left it changes nothing."""
-        if self._next - WINDOW <= sequence < self._next:
-            self._slots[sequence % WINDOW] = min(max(rtt // MICROSECOND, 1), _LONGEST)
+    def answered(self, sequence: int, rtt: int, uncounted: int | None = None) -> None:
+        """Note a reply after `rtt` nanoseconds; to a heartbeat that has left it changes nothing.
+
+        `uncounted` as in session.Answer.
+        """
+        if not self._next - WINDOW <= sequence < self._next:
+            return
+        self._slots[sequence % WINDOW] = min(max(rtt // MICROSECOND, 1), _LONGEST)
+        if uncounted is None:
+            self._uncounted = None
+            return
+        if self._uncounted is None:  # all others had 0: else it would be known already
+            self._uncounted = bytearray(WINDOW)
+        self._uncounted[sequence % WINDOW] = uncounted % MODULUS
 
     def annulled(self, sequence: int) -> None:
         """Hold a heartbeat of the last 100 against nobody."""
@@ -62,6 +77,24 @@ class Window:
         """RTTs in nanoseconds of the last so many heartbeats that were answered, oldest first."""
         return [rtt * MICROSECOND for rtt in self._ordered() if 0 < rtt < _ANNULLED][-last:]
 
+    def fates(self) -> list[int] | None:
+        """Tell what became of each heartbeat, as directions.split reads it; oldest first.
+
+        None where the reflector is not known to count.
+        """
+        if self._uncounted is None:
+            return None
+        start = self._start
+        uncounted = self._uncounted[start:] + self._uncounted[:start]
+        return [
+            LOST if rtt == 0 else ANNULLED if rtt == _ANNULLED else count
+            for rtt, count in zip(self._ordered(), uncounted, strict=False)
+        ]
+
     def _ordered(self) -> list[int]:
-        start = max(self._first, self._next - WINDOW) % WINDOW
+        start = self._start
         return (self._slots[start:] + self._slots[:start]).tolist()[: len(self)]
+
+    @property
+    def _start(self) -> int:
+        return max(self._first, self._next - WINDOW) % WINDOW

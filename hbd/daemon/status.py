@@ -29,6 +29,7 @@ def summary(fleet: Fleet) -> dict[str, int]:
 def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
     """One peer; figures that are not known are None, never 0."""
     settings, now = peer.settings, fleet.clock.now
+    loss_out, loss_in = peer.directions(now) or (None, None)
     return {
         "name": peer.name,
         "state": peer.state.value,
@@ -49,8 +50,8 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
         "late": sum(path.figures.late for path in peer.paths),
         "duplicate": sum(path.figures.duplicate for path in peer.paths),
         "loss_percent": _percent(peer.loss(now)),
-        "loss_out_percent": None,
-        "loss_in_percent": None,
+        "loss_out_percent": _percent(loss_out),
+        "loss_in_percent": _percent(loss_in),
         "rtt_ms": _rtt(peer),
         "paths": [_path_view(path, now, fleet.clock.real) for path in peer.paths],
     }

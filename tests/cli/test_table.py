@@ -32,6 +32,8 @@ def peer(name, protocol="stamp", way="asked", *, authenticated=False, address="1
         "late": 0,
         "duplicate": 0,
         "loss_percent": None,
+        "loss_out_percent": None,
+        "loss_in_percent": None,
         "rtt_ms": RTT if way == "asked" else NO_RTT,
         "paths": [path],
     }
@@ -75,3 +77,19 @@ def test_explain_speaks_of_replies_only_where_they_are_asked_for(way, last, figu
     lines = text({"peer": peer("a", "x", way), "meaning": "m", "judged": "j", "advice": ""})
     assert f"  10.0.0.11: up{last}" in lines
     assert f"Heartbeats: {figures}" in lines
+
+
+@pytest.mark.parametrize(
+    ("loss", "out", "back", "told"),
+    [
+        (None, None, None, "loss -, RTT"),
+        (12.0, None, None, "loss 12 %, RTT"),
+        (0.0, 0.0, 0.0, "loss 0 %, RTT"),
+        (12.0, 11.1, 1.1, "loss 12 % (11.1 % on the way there, 1.1 % on the way back), RTT"),
+    ],
+)
+def test_explain_splits_loss_by_direction_where_that_is_known(loss, out, back, told):
+    """Where it was lost stands beside what was lost; nothing does where nothing was or is known."""
+    figures = {"loss_percent": loss, "loss_out_percent": out, "loss_in_percent": back}
+    lines = text({"peer": peer("a") | figures, "meaning": "m", "judged": "j", "advice": ""})
+    assert any(told in line for line in lines)

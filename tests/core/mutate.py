@@ -24,6 +24,8 @@ ASKING = tuple(
 SPEAKING = ("tests/core/test_told.py", "tests/core/test_agreed.py")
 BFD = ("tests/core/test_bfd_session.py", "tests/core/test_bfd_conversation.py")
 LIKELY = {
+    "directions.py": ("tests/core/test_directions.py",),
+    "window.py": ("tests/core/test_directions.py", *ASKING),
     "told.py": SPEAKING,
     "unwatched.py": SPEAKING,
     "plain.py": SPEAKING,

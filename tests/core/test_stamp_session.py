@@ -6,7 +6,7 @@ import pytest
 
 from hbd.core.asked import Asked
 from hbd.core.events import Restarted
-from hbd.core.model import SECOND, Cause, StampOptions, State, Tlv
+from hbd.core.model import SECOND, Cause, ReflectorKind, StampOptions, State, Tlv
 from hbd.core.path import Reception
 from hbd.core.peer import Peer
 from hbd.core.session import Answer, Fact
@@ -35,9 +35,9 @@ def reflect(request, *, tlvs=None, wall=WALL, dwell=0, estimate=1):
     )
 
 
-def as_hbd(request, incarnation=5):
+def as_hbd(request, incarnation=5, flags=hbd_tlv.REFLECTOR):
     """Answer as another hbd does."""
-    words = hbd_tlv.HbdTlv(hbd_tlv.REFLECTOR, 0, 0, incarnation, 0, 0, 0, 0).pack()
+    words = hbd_tlv.HbdTlv(flags, 0, 0, incarnation, 0, 0, 0, 0).pack()
     return reflect(
         request, tlvs=tlv.reflect(request[stamp.OPEN_SIZE :], {hbd_tlv.TYPE: lambda _: words})
     )
@@ -378,3 +378,27 @@ def test_who_comes_back_without_a_word_of_itself_is_not_restarted_later():
     path.give(State.UP)
     assert not path.is_another(6)
     assert path.is_another(7)
+
+
+FLAGS = hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL
+
+
+@pytest.mark.parametrize(
+    ("kind", "behind", "flags", "expected"),
+    [
+        (ReflectorKind.AUTO, 0, None, None),
+        (ReflectorKind.AUTO, 3, None, 3),
+        (ReflectorKind.AUTO, 0, FLAGS, 0),
+        (ReflectorKind.AUTO, 0, hbd_tlv.REFLECTOR, None),
+        (ReflectorKind.STATEFUL, 0, None, 0),
+        (ReflectorKind.STATEFUL, -1, None, 2**32 - 1),
+        (ReflectorKind.STATELESS, 3, FLAGS, None),
+    ],
+)
+def test_reflector_counts_if_it_says_or_shows_so(kind, behind, flags, expected):
+    """By configuration, by hbd's own flag, or by a number that is not ours; stateless is final."""
+    session = session_with(reflector=kind)
+    request, _ = session.compose(9, WALL, State.UP)
+    reply = reflect(request) if flags is None else as_hbd(request, flags=flags)
+    reply = (9 - behind).to_bytes(4, "big") + reply[4:]
+    assert session.read(reply).uncounted == expected
