@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, ask, complain, declare, verdict
-from hbd.cli.table import ago, can_be_forged, local, milliseconds, percent, why
+from hbd.cli.table import ago, can_be_forged, directions, local, milliseconds, percent, why
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -76,19 +76,11 @@ def _figures(peer: dict[str, Any]) -> list[str]:
     rtt = peer["rtt_ms"]
     answered = f"{peer['received']} answered, {peer['late']} of them late"
     mean, p99 = milliseconds(rtt["mean"]), milliseconds(rtt["p99"])
-    loss = percent(peer["loss_percent"]) + _split(peer)
+    loss = percent(peer["loss_percent"]) + directions(peer)
     return [
         f"Heartbeats: {peer['sent']} sent, {answered}, {peer['duplicate']} duplicates",
         f"Of the last 100: loss {loss}, RTT {mean} (p99 {p99})",
     ]
-
-
-def _split(peer: dict[str, Any]) -> str:
-    """Say where it was lost, if anything was and that is known."""
-    if not peer["loss_percent"] or peer["loss_out_percent"] is None:
-        return ""
-    out, back = percent(peer["loss_out_percent"]), percent(peer["loss_in_percent"])
-    return f" ({out} on the way there, {back} on the way back)"
 
 
 def _path(path: dict[str, Any], way: str) -> str:

@@ -15,7 +15,9 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, complain, declare, span
+from hbd.cli.table import directions
 from hbd.core import icmp
+from hbd.core.directions import LOST, split
 from hbd.core.model import MILLISECOND, SECOND, PeerSettings, State
 from hbd.core.session import Fact
 from hbd.core.stamp import StampSession, Station
@@ -26,6 +28,7 @@ from hbd.net.sender import Received, SenderSocket
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from hbd.core.directions import Directions
     from hbd.net.datagrams import Address
     from hbd.net.icmp import IcmpError
 
@@ -51,6 +54,8 @@ class Target:
     session: StampSession
     unanswered: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Sequence number: when it was sent and its token."""
+    uncounted: dict[int, int | None] = field(default_factory=dict)
+    """Sequence number of an answered one: what the reflector has not counted."""
     rtts: list[int] = field(default_factory=list)
     sent: int = 0
     duplicate: int = 0
@@ -180,6 +185,7 @@ class Ping:
                 return
             del target.unanswered[answer.sequence]
             target.session.accepted(answer, sent[1])
+            target.uncounted[answer.sequence] = answer.uncounted
             rtt = at - sent[0]
             rtt -= answer.dwell if 0 <= answer.dwell <= rtt else 0
             target.rtts.append(max(rtt, 0))
@@ -221,6 +227,7 @@ class Ping:
 def _summary(target: Target) -> dict[str, Any]:
     rtts = [rtt / MILLISECOND for rtt in target.rtts]
     lost = target.sent - len(rtts)
+    loss_out, loss_in = _directions(target, lost) or (None, None)
     return {
         "address": target.name,
         "target": target.address[0],
@@ -228,7 +235,9 @@ def _summary(target: Target) -> dict[str, Any]:
         "sent": target.sent,
         "received": len(rtts),
         "duplicate": target.duplicate,
-        "loss_percent": round(100 * lost / target.sent, 1) if target.sent else None,
+        "loss_percent": _percent(lost / target.sent if target.sent else None),
+        "loss_out_percent": _percent(loss_out),
+        "loss_in_percent": _percent(loss_in),
         "rtt_ms": {
             "min": round(min(rtts), 3) if rtts else None,
             "mean": round(sum(rtts) / len(rtts), 3) if rtts else None,
@@ -238,13 +247,25 @@ def _summary(target: Target) -> dict[str, Any]:
     }
 
 
+def _directions(target: Target, lost: int) -> Directions | None:
+    if not any(uncounted is not None for uncounted in target.uncounted.values()):
+        return None
+    fates = (target.uncounted.get(number, LOST) or 0 for number in range(target.sent))
+    return split(fates, lost)
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else round(100 * fraction, 1)
+
+
 def _summary_lines(one: dict[str, Any]) -> list[str]:
     loss = "-" if one["loss_percent"] is None else f"{one['loss_percent']:g} %"
+    lost = f"{loss} lost{directions(one)}"
     duplicates = f", {one['duplicate']} duplicates" if one["duplicate"] else ""
     lines = [
         "",
         f"--- {one['address']} port {one['port']} ---",
-        f"{one['sent']} heartbeats sent, {one['received']} answered, {loss} lost{duplicates}",
+        f"{one['sent']} heartbeats sent, {one['received']} answered, {lost}{duplicates}",
     ]
     rtt = one["rtt_ms"]
     if rtt["min"] is not None:

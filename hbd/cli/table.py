@@ -48,6 +48,14 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:g} %"
 
 
+def directions(figures: dict[str, Any]) -> str:
+    """Say where heartbeats were lost, in brackets; nothing where none were or that is not known."""
+    if not figures["loss_percent"] or figures["loss_out_percent"] is None:
+        return ""
+    out, back = percent(figures["loss_out_percent"]), percent(figures["loss_in_percent"])
+    return f" ({out} on the way there, {back} on the way back)"
+
+
 def table(status: dict[str, Any], *, colour: bool) -> list[str]:
     """Put a status into lines, the worst peers first."""
     peers = sorted(status["peers"], key=lambda peer: WORST_FIRST.index(peer["state"]))

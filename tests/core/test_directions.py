@@ -12,9 +12,9 @@ from hbd.core.figures import Figures
 from hbd.core.model import SECOND, State
 from hbd.core.peer import Peer
 from hbd.core.stamp import StampSession, Station
-from tests.simulation.world import WALL, peer, reflect
+from tests.simulation.world import WALL, World, peer, reflect
 
-A = "10.0.0.1"
+A, B = "10.0.0.1", "10.0.0.2"
 MICROSECOND = 1_000
 
 
@@ -28,7 +28,7 @@ MICROSECOND = 1_000
         ([0, LOST, LOST, LOST, 1, 1], (1 / 5, 2 / 4)),
         ([255, LOST, 0], (1 / 2, 0)),
         ([LOST, 5, 5, LOST, LOST, 7, LOST], (2 / 4, 0)),
-        ([0, ANNULLED, 1, LOST, 2], (1 / 3, 0)),
+        ([0, ANNULLED, 1, ANNULLED, 2, LOST, 3], (1 / 4, 0)),
         ([0, ANNULLED, 0, LOST, 1], (1 / 3, 0)),
         ([0, ANNULLED, LOST, 1], None),
         ([0, LOST, 1, ANNULLED, LOST, 2], (1 / 2, 0)),
@@ -225,3 +225,15 @@ def test_split_begins_anew_at_up():
     for fate in ["ok", "back", "ok"]:
         carry(fate)
     assert path.directions(2 * SECOND) == (0, 1 / 3)
+
+
+def test_peer_tells_the_direction_of_its_loss():
+    """Of several paths, direction is of the one that loss is of: the worst."""
+    world = World(1)
+    world.watch(peer("both", A, B))
+    worst, other = world.fleet.peers["both"].paths[::-1]
+    for path, carried in ((other, [(0, 0), (1, 0)]), (worst, [(0, 0), (2, 1), (3, 1)])):
+        for sequence, uncounted in carried:
+            path.figures.window.sent(sequence)
+            path.figures.window.answered(sequence, MICROSECOND, uncounted)
+    assert world.fleet.peers["both"].directions(world.now) == (1 / 3, 0)

@@ -341,4 +341,43 @@ def test_loss_is_counted_as_it_is(lab):
 
 def dropped_by(host, table):
     """Read the counter of the one rule of a table."""
-    return int(host.run("nft", "list", "table", "inet", table).partition("packets ")[2].split()[0])
+    (dropped,) = counted_by(host, table)
+    return dropped
+
+
+def counted_by(host, table):
+    """Read the counters of a table's rules, in their order."""
+    rules = host.run("nft", "list", "table", "inet", table)
+    return [int(rest.split()[0]) for rest in rules.split("packets ")[1:]]
+
+
+@pytest.mark.parametrize(("there", "back"), [(25, 5), (5, 25)])
+def test_loss_is_split_by_direction(lab, there, back):
+    """What a router drops of heartbeats and of replies is what status tells of each direction."""
+    quick = {"interval": "50ms", "timeout": "30ms", "retries": 10, "max_loss": "2%"}
+    lossy = (
+        f"ip daddr {ADDRESS['a4']} udp dport 862 numgen random mod 100 < {there} counter drop",
+        f"ip saddr {ADDRESS['a4']} udp sport 862 numgen random mod 100 < {back} counter drop",
+    )
+    with lab.watch([peer("a4", **quick), peer("b4")]) as monitor:
+        since = monitor.all_up().count()
+        before = monitor.status("a4")
+        assert (before["loss_out_percent"], before["loss_in_percent"]) == (0.0, 0.0)
+        with lab.ruled(lab.router, "forward", *lossy):
+            verdict = monitor.told("a4", since, state="degraded")
+            monitor.until(lambda: monitor.status("a4")["sent"] >= 60)
+            # None is dropped any more while we count.
+            lab.router.run("nft", "insert", "rule", "inet", "fault", "forward", "accept")
+            lost_there, lost_back = counted_by(lab.router, "fault")
+        mark = monitor.status("a4")["received"]
+        monitor.until(lambda: monitor.status("a4")["received"] >= mark + 2)
+        after = monitor.status("a4")
+    assert "% on the way there, " in verdict["HBD_EVIDENCE"]
+    # All are among the last 100, and replies came before the first loss and after the last one.
+    assert before["received"] > 0
+    assert after["sent"] <= 100
+    # The first and those after the last reply are not of the span that is told.
+    sent = after["sent"] - 1.5
+    assert after["loss_out_percent"] == pytest.approx(100 * lost_there / sent, rel=0.02, abs=0.1)
+    replies = sent - lost_there
+    assert after["loss_in_percent"] == pytest.approx(100 * lost_back / replies, rel=0.02, abs=0.1)
