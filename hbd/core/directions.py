@@ -51,11 +51,13 @@ def split(fates: Iterable[int], lost: int) -> Directions | None:
     up to it the reflector has not counted, modulo 256. What does not add up is left out: it began
     to count anew, it counted a duplicate, it counts what others send as well.
     """
+    if not lost:
+        return Directions(0.0, 0.0)
     gaps = list(_gaps(fates))
     clear = [gap for gap in gaps if gap.is_clear]
     told = sum(gap.lost for gap in clear)
     odd = sum(not gap.adds_up for gap in gaps)
-    if not clear or (lost and told < lost - told + odd):
+    if not clear or told < lost - told + odd:
         return None
     sent = told + len(clear)
     unheard = sum(gap.uncounted for gap in clear if gap.lost)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hbd.core.directions import ANNULLED, LOST, MODULUS
 from hbd.core.model import WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MICROSECOND: Final = 1_000
 _LONGEST: Final = 2**32 - 2  # microseconds that a slot can hold: 71 minutes
@@ -77,7 +80,7 @@ class Window:
         """RTTs in nanoseconds of the last so many heartbeats that were answered, oldest first."""
         return [rtt * MICROSECOND for rtt in self._ordered() if 0 < rtt < _ANNULLED][-last:]
 
-    def fates(self) -> list[int] | None:
+    def fates(self) -> Iterator[int] | None:
         """Tell what became of each heartbeat, as directions.split reads it; oldest first.
 
         None where the reflector is not known to count.
@@ -86,10 +89,10 @@ class Window:
             return None
         start = self._start
         uncounted = self._uncounted[start:] + self._uncounted[:start]
-        return [
+        return (
             LOST if rtt == 0 else ANNULLED if rtt == _ANNULLED else count
             for rtt, count in zip(self._ordered(), uncounted, strict=False)
-        ]
+        )
 
     def _ordered(self) -> list[int]:
         start = self._start

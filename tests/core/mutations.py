@@ -75,7 +75,7 @@ MUTATIONS = [
     ("directions.py", "told < lost - told + odd", "False"),
     ("directions.py", "told < lost - told + odd", "told < lost - told"),
     ("directions.py", "told < lost - told + odd", "told < lost + odd"),
-    ("directions.py", "(lost and told", "(told"),
+    ("directions.py", "    if not lost:\n        return Directions(0.0, 0.0)\n", ""),
     ("directions.py", "for gap in clear if gap.lost)", "for gap in clear)"),
     ("directions.py", "/ (sent - unheard)", "/ sent"),
     ("directions.py", "told + len(clear)", "told + len(gaps)"),
