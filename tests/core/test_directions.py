@@ -168,6 +168,18 @@ def test_reflector_that_counts_no_more_is_not_split():
     assert figures.directions(0) is None
 
 
+def test_heartbeat_that_never_left_is_lost_on_no_way():
+    """The reflector cannot have counted what was annulled: that adds up."""
+    figures = Figures()
+    for sequence, uncounted in enumerate([5, ANNULLED, 6, LOST, 7]):
+        figures.window.sent(sequence)
+        if uncounted == ANNULLED:
+            figures.window.annulled(sequence)
+        elif uncounted != LOST:
+            figures.window.answered(sequence, MICROSECOND, uncounted)
+    assert figures.directions(0) == (1 / 3, 0)
+
+
 def test_heartbeat_in_question_is_not_held_against_the_split():
     """What may still be answered in time is not lost: nothing is, and that is known."""
     figures = Figures()
