@@ -8,6 +8,7 @@ from hbd.core.inquiry import Method
 from hbd.core.model import WINDOW, Cause, State
 from hbd.core.path import Path, Reception, Step
 from hbd.core.session import Answer, Fact
+from hbd.core.spans import shown, timeout_for
 
 if TYPE_CHECKING:
     from hbd.core.directions import Directions
@@ -22,6 +23,12 @@ JITTER: Final = 0.1
 THAW: Final = 1_000
 """A peer that was frozen answers so many heartbeats of ours when it thaws: late, but not wrong."""
 
+FRESH: Final = 3
+"""What a peer that is down was heard to do holds for so many probes."""
+
+UNANSWERED: Final = (Cause.HUNG, Cause.FILTERED, Cause.SILENT)
+"""Wrong of a peer that answers late."""
+
 
 class Heartbeat(NamedTuple):
     """One that was sent and has no reply yet."""
@@ -34,6 +41,16 @@ class Heartbeat(NamedTuple):
     """It was sent for the sake of evidence, and is missed by nobody."""
 
 
+class Late(NamedTuple):
+    """A reply that was too late to keep the path up, or to get it up again."""
+
+    sequence: int
+    """Of the heartbeat,"""
+    age: int
+    """and how old that was, nanoseconds."""
+    at: int
+
+
 class Asked(Path):
     """A path that is asked every interval, in rounds: a heartbeat and its retransmissions."""
 
@@ -44,6 +61,7 @@ class Asked(Path):
         "incarnation",
         "last_answered",
         "last_sent",
+        "late",
         "sequence",
         "session",
         "unanswered",
@@ -63,6 +81,7 @@ class Asked(Path):
         self.unanswered: dict[int, Heartbeat] = {}
         self.last_answered = -1
         self.incarnation: int | None = None
+        self.late: Late | None = None
 
     can_send_short = True
 
@@ -257,13 +276,14 @@ class Asked(Path):
             self._annul(sequence)
 
     def _forget(self, sequence: int, now: int) -> None:
-        # A path that is not up begins its loss window anew when it is: then only life counts.
+        # A path that is not up begins its loss window anew when it is: then only life counts. Of
+        # what comes later than that it is only told how late.
         unanswered = self.unanswered
-        life = self.timing.life
+        longest = max(self.timing.life, FRESH * self.timing.probe)
         while unanswered:
             oldest = next(iter(unanswered))
             keep = oldest > sequence - WINDOW
-            if keep and (self.state is State.UP or now - unanswered[oldest].sent <= life):
+            if keep and (self.state is State.UP or now - unanswered[oldest].sent <= longest):
                 return
             del unanswered[oldest]
 
@@ -309,7 +329,7 @@ class Asked(Path):
         figures.received += 1
         age = now - heartbeat.sent
         if age > self.timing.timeout:
-            figures.late += 1
+            self._note_late(Late(sequence, age, now))
         if age > self.timing.life:
             return Reception.LATE, answer
         self.last_answered = max(self.last_answered, sequence)
@@ -328,6 +348,11 @@ class Asked(Path):
 
     def _accepted(self, answer: Answer, heartbeat: Heartbeat) -> None:
         self.session.accepted(answer, heartbeat.token)
+
+    def _note_late(self, late: Late) -> None:
+        self.figures.late += 1
+        if self.state is not State.UP or late.age > self.timing.life:
+            self.late = late
 
     def _strange(self, sequence: int) -> Reception:
         """Take a reply to a heartbeat that is not in question."""
@@ -392,10 +417,31 @@ class Asked(Path):
     def directions(self, now: int) -> Directions | None:
         return self.figures.directions(self._in_time(now))
 
+    def failure(self) -> Fact:
+        fact = super().failure()
+        if fact.cause not in UNANSWERED:
+            return fact
+        return self._too_tight() or fact
+
+    def _too_tight(self) -> Fact | None:
+        late = self.late
+        if late is None or late.sequence < self.last_answered or not self._is_fresh(late.at):
+            return None
+        timing = self.timing
+        came = f"replies come after {shown(late.age)}, later than timeout {shown(timing.timeout)}"
+        return Fact(Cause.TOO_TIGHT, f"{came}; {timeout_for(late.age, timing.interval)}")
+
+    def _is_fresh(self, moment: int) -> bool:
+        return self.last_sent - moment <= FRESH * self.timing.probe
+
     def weigh(self, now: int) -> bool:
+        figures, timeout = self.figures, self.timing.timeout
+        changed = False
+        if figures.tight or (self.last_rtt or 0) > timeout:
+            changed = figures.weigh_timeout(timeout)
         if self.limits.max_loss is None and self.limits.max_rtt is None:
-            return False
-        return self.figures.weigh(self.limits, self._in_time(now))
+            return changed
+        return figures.weigh(self.limits, self._in_time(now)) or changed
 
     def _in_time(self, now: int) -> int:
         """How many unanswered heartbeats may still be answered in time."""

@@ -22,12 +22,14 @@ class Figures:
     `waiting` is how many of the unanswered ones may still be answered in time.
     """
 
-    __slots__ = ("duplicate", "late", "lossy", "received", "sent", "slow", "window")
+    __slots__ = ("duplicate", "late", "lossy", "received", "sent", "slow", "tight", "window")
 
     def __init__(self) -> None:
         self.window = Window()
         self.sent = self.received = self.late = self.duplicate = 0
         self.lossy = self.slow = False
+        self.tight = False
+        """Replies come, but always after the timeout."""
 
     def loss(self, waiting: int) -> float | None:
         """The lost of the last 100 heartbeats, a fraction; None before the first is decided."""
@@ -38,6 +40,12 @@ class Figures:
         """Tell loss on the way there from loss on the way back; None where that is not known."""
         fates = self.window.fates()
         return None if fates is None else split(fates, self.window.unanswered() - waiting)
+
+    @property
+    def p99_rtt(self) -> int | None:
+        """Of those of the last 100 that were answered."""
+        rtts = sorted(self.window.rtts())
+        return rtts[-1 - len(rtts) // 100] if rtts else None
 
     @property
     def median_rtt(self) -> int | None:
@@ -51,8 +59,13 @@ class Figures:
         if limits.max_loss is not None:
             self.lossy = self._is_lossy(limits.max_loss, waiting)
         if limits.max_rtt is not None:
-            self.slow = self._is_slow(limits.max_rtt)
+            self.slow = self._is_above(limits.max_rtt, was=self.slow)
         return before != (self.lossy, self.slow)
+
+    def weigh_timeout(self, timeout: int) -> bool:
+        """Judge whether replies are in time; tell whether that verdict is another."""
+        before, self.tight = self.tight, self._is_above(timeout, was=self.tight)
+        return before is not self.tight
 
     def _is_lossy(self, limit: float, waiting: int) -> bool:
         # Against a full window even where it is not full yet: one of the first three is no alarm.
@@ -61,11 +74,12 @@ class Figures:
             return lost > limit
         return not self.window.is_full or lost >= limit / 2
 
-    def _is_slow(self, limit: int) -> bool:
+    def _is_above(self, limit: int, *, was: bool) -> bool:
         median = self.median_rtt
-        return self.slow if median is None else median > (limit * 4 // 5 if self.slow else limit)
+        return was if median is None else median > (limit * 4 // 5 if was else limit)
 
-    def adopt(self, limits: Limits) -> None:
-        """Without a limit nothing is over it."""
+    def adopt(self, limits: Limits, timeout: int) -> None:
+        """Without a limit nothing is over it, and a longer timeout may do."""
+        self.tight = self.tight and self._is_above(timeout, was=True)
         self.lossy = self.lossy and limits.max_loss is not None
         self.slow = self.slow and limits.max_rtt is not None

@@ -182,6 +182,7 @@ class Fleet:
             figures, limits = path.figures, path.limits
             figures.lossy = known.cause is Cause.LOSSY and limits.max_loss is not None
             figures.slow = known.cause is Cause.SLOW and limits.max_rtt is not None
+            figures.tight = (known.state, known.cause) == (State.DEGRADED, Cause.TOO_TIGHT)
 
     def resolved(self, path: Path, targets: tuple[Address, ...], error: str | None = None) -> None:
         """Say what a path's address stands for now; without any target, the resolver's words."""

@@ -221,7 +221,7 @@ class Path(Timer):
         """Take over new settings; they apply from the next heartbeat."""
         self.timing = settings.timing
         self.limits = settings.limits
-        self.figures.adopt(settings.limits)
+        self.figures.adopt(settings.limits, settings.timing.timeout)
 
     def is_overdue(self, now: int) -> bool:
         """Whether new settings want a heartbeat of it that should have been sent already."""
@@ -318,7 +318,7 @@ class Path(Timer):
         if state is State.UP and self.state is not State.UP:
             self.rising = 0
             if self.state is State.DOWN:
-                self.figures.lossy = self.figures.slow = False
+                self.figures.lossy = self.figures.slow = self.figures.tight = False
         self.state = state
         self.fault = fault
         self.judged = True

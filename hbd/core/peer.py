@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.model import RANK, SECOND, Cause, PeerSettings, State
+from hbd.core.spans import shown, timeout_for
 from hbd.core.timers import Timer
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def _answering(up: list[Path], down: list[Path], now: int) -> Verdict:
         Verdict(State.DEGRADED, cause, path.address, (f"{path.address}: {words(path, now)}",))
         for path in up
         for cause, is_so, words in (
+            (Cause.TOO_TIGHT, path.figures.tight, _tight),
             (Cause.LOSSY, path.figures.lossy, _lossy),
             (Cause.SLOW, path.figures.slow, _slow),
         )
@@ -185,11 +187,21 @@ def _directions(path: Path, now: int) -> str:
 
 
 def _slow(path: Path, _: int) -> str:
-    median, limit = path.figures.median_rtt, path.limits.max_rtt
+    return _above(path, path.limits.max_rtt, "max_rtt")
+
+
+def _tight(path: Path, _: int) -> str:
+    timing, latest = path.timing, path.figures.p99_rtt
+    words = _above(path, timing.timeout, "timeout")
+    return words if latest is None else f"{words}; {timeout_for(latest, timing.interval)}"
+
+
+def _above(path: Path, limit: int | None, name: str) -> str:
+    median = path.figures.median_rtt
     if median is None or limit is None:
-        return "RTT above max_rtt before the start"
+        return f"RTT above {name} before the start"
     side = "above" if median > limit else "not below four fifths of"
-    return f"RTT median {median / 1e6:.3g} ms, {side} max_rtt {limit / 1e6:.3g} ms"
+    return f"RTT median {shown(median)}, {side} {name} {shown(limit)}"
 
 
 def _unknown(paths: list[Path]) -> Verdict:

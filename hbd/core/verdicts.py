@@ -115,8 +115,8 @@ class Verdicts:
             self._timers.schedule(path)
         elif path.state is not State.DOWN:
             self._condemn(path, next_hop)
-        elif not path.is_askable:
-            self.refresh(path.peer)  # what it says may be another by now
+        else:
+            self.refresh(path.peer)  # what is known of it may be more, or less, by now
 
     def _lead(self, path: Path, key: EgressKey) -> None:
         if path.egress is not None:

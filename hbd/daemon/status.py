@@ -106,6 +106,8 @@ def _path_cause(path: Path) -> Cause | None:
         if path.fault is not None:
             return path.fault.cause
         return Cause.UNRESOLVED if path.unresolved is not None else None
+    if path.figures.tight:
+        return Cause.TOO_TIGHT
     if path.figures.lossy:
         return Cause.LOSSY
     return Cause.SLOW if path.figures.slow else None

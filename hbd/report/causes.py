@@ -187,7 +187,7 @@ CAUSES: Final = {
     Cause.TOO_TIGHT: Explanation(
         "too late{on} (it answers, but always after the timeout)",
         "The peer answers, but later than timeout: allows; the setting is too small for this path.",
-        "Raise timeout: of this peer; the evidence says which would do.",
+        "Raise timeout: of this peer, and interval: if need be; the evidence says what would do.",
     ),
     Cause.SILENT: Explanation(
         "silent{on} (nothing at all answers)",

@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[2]
 
 ASKING = tuple(
     f"tests/core/test_{name}.py"
-    for name in ("asking", "egress", "via", "life_of_a_peer", "stall", "loss", "storm", "figures")
+    for name in (
+        *("asking", "egress", "via", "life_of_a_peer", "stall", "loss", "storm", "figures"),
+        "tight",
+    )
 )
 SPEAKING = ("tests/core/test_told.py", "tests/core/test_agreed.py")
 BFD = ("tests/core/test_bfd_session.py", "tests/core/test_bfd_conversation.py")

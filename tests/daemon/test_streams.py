@@ -182,3 +182,21 @@ def test_a_renewed_authority_is_read_at_reload(daemon, server, tmp_path):
     file.write_text("# Autorité\n" + ours.ca.read_text())
     monitor.reload()
     monitor.wait("asked", "up")
+
+
+@pytest.mark.slow
+def test_service_that_answers_too_late_is_not_hung(daemon, server):
+    """An answer on the connection later than all life shows that the program runs, but slowly."""
+
+    def late(accepted):
+        while octets := accepted.recv(4096):
+            time.sleep(delay)
+            accepted.sendall(octets)
+
+    delay = 0.0
+    asked = {"protocol": "tcp", "send": "x", "expect_reply": "x"}
+    monitor = daemon(peers=[{"name": "late", **server(late), **asked}]).start()
+    monitor.wait("late", "up")
+    delay = 0.9
+    view = monitor.wait("late", "down", "too-tight", seconds=15)
+    assert "would do" in view["evidence"][0]

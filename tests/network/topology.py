@@ -14,12 +14,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -104,6 +106,13 @@ class Daemon:
         """Write the configuration: JSON is YAML."""
         given = {"listen": [], "start_grace": "100ms", "defaults": FAST, "peers": []}
         self.config.write_text(json.dumps(given | configuration))
+
+    def reload(self, **configuration: object) -> None:
+        """Have it read another configuration, and wait until it has taken it."""
+        since = self.count()
+        self.configure(**configuration)
+        self.process.send_signal(signal.SIGHUP)
+        self.find(lambda entry: entry.get("HBD_EVENT") == "reload", since)
 
     def ready(self) -> Daemon:
         """Wait until it has started."""
@@ -390,20 +399,25 @@ class Fake:
         """What came, and from where."""
         self._reply = reply
         self.delay = delay
+        self._answers: deque[tuple[float, bytes, tuple[Any, ...]]] = deque()
+        """When each is due, and to whom."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def _serve(self) -> None:
         while not self._ending.is_set():
-            try:
-                request, source = self._socket.recvfrom(2048)
-            except TimeoutError:
-                continue
-            self.requests.append((request, source))
-            answer = self._reply(request)
-            if answer is not None:
-                time.sleep(self.delay)
-                self._socket.sendto(answer, source)
+            with contextlib.suppress(TimeoutError):
+                self._take(*self._socket.recvfrom(2048))
+            while self._answers and self._answers[0][0] <= time.monotonic():
+                self._socket.sendto(*self._answers.popleft()[1:])
+            due = self._answers[0][0] - time.monotonic() if self._answers else 0.1
+            self._socket.settimeout(min(max(due, 0.0001), 0.1))
+
+    def _take(self, request: bytes, source: tuple[Any, ...]) -> None:
+        self.requests.append((request, source))
+        answer = self._reply(request)
+        if answer is not None:
+            self._answers.append((time.monotonic() + self.delay, answer, source))
 
     def __enter__(self) -> Self:
         self._thread.start()
