@@ -27,7 +27,12 @@ FRESH: Final = 3
 """What a peer that is down was heard to do holds for so many probes."""
 
 UNANSWERED: Final = (Cause.HUNG, Cause.FILTERED, Cause.SILENT)
-"""Wrong of a peer that answers late."""
+"""Wrong of a peer that answers late, and less than is known of one that asks us."""
+
+ONE_WAY: Final = Fact(
+    Cause.ONE_WAY,
+    "its own heartbeats reach us, ours are not answered: its firewall, or it does not list us",
+)
 
 
 class Heartbeat(NamedTuple):
@@ -56,6 +61,7 @@ class Asked(Path):
 
     __slots__ = (
         "asked",
+        "asked_us",
         "doubted",
         "due",
         "incarnation",
@@ -81,7 +87,10 @@ class Asked(Path):
         self.unanswered: dict[int, Heartbeat] = {}
         self.last_answered = -1
         self.incarnation: int | None = None
+        # Signs that the peer is there, though it does not answer or not in time.
         self.late: Late | None = None
+        self.asked_us: int | None = None
+        """When its own heartbeats last reached our reflector."""
 
     can_send_short = True
 
@@ -421,7 +430,7 @@ class Asked(Path):
         fact = super().failure()
         if fact.cause not in UNANSWERED:
             return fact
-        return self._too_tight() or fact
+        return self._too_tight() or self._one_way() or fact
 
     def _too_tight(self) -> Fact | None:
         late = self.late
@@ -430,6 +439,13 @@ class Asked(Path):
         timing = self.timing
         came = f"replies come after {shown(late.age)}, later than timeout {shown(timing.timeout)}"
         return Fact(Cause.TOO_TIGHT, f"{came}; {timeout_for(late.age, timing.interval)}")
+
+    def _one_way(self) -> Fact | None:
+        asked = self.asked_us
+        silent_since = max(self.first_missed, self.last_life)
+        if asked is None or asked <= silent_since or not self._is_fresh(asked):
+            return None
+        return ONE_WAY
 
     def _is_fresh(self, moment: int) -> bool:
         return self.last_sent - moment <= FRESH * self.timing.probe

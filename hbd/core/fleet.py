@@ -517,6 +517,10 @@ class Fleet:
         """Whether more may become known of a peer soon."""
         return any(self._inquiries.is_open(path) for path in peer.paths)
 
+    def asked_us(self, path: Asked, real: int) -> None:
+        """Say when the peer last sent a heartbeat of its own that we answered: monotonic."""
+        path.asked_us = self.clock.at(real)
+
     def examined(
         self, path: Path, key: EgressKey | None, fault: Fact | None, next_hop: str | None = None
     ) -> None:

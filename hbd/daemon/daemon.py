@@ -113,6 +113,7 @@ class Daemon:
             notifier=self.notifier,
         )
         self.monitor.requests_dropped = self.mirror.drops
+        self.monitor.requested_at = self.reflector.requests_from.get
         self.teller.drops = lambda: self.monitor.drops + self.mirror.drops()
         self.reloading: Final = Reloading(self)
         self.desk: Final = Desk(self, self._runtime)

@@ -8,6 +8,8 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from hbd.core import icmp
+from hbd.core.address import host_of
+from hbd.core.asked import Asked
 from hbd.core.connected import Connected
 from hbd.core.egress import EgressKey
 from hbd.core.fleet import Ask, Examine, Fleet
@@ -85,6 +87,8 @@ class Monitor:
         """Sends that failed, by the name of the errno."""
         self.requests_dropped: Callable[[], int] = lambda: 0
         """How many requests to our reflector the kernel dropped."""
+        self.requested_at: Callable[[str], int | None] = lambda _: None
+        """When, monotonic, a host last sent our reflector a request that was answered."""
         self.drops = self._unheard = 0
         """Datagrams that the kernel dropped at our sockets for want of room."""
         self._clock: Final = clock
@@ -318,6 +322,7 @@ class Monitor:
                 if path.is_exhausted:
                     self._look_beside(path, route)
                     next_hop = self._next_hop(path, route)
+                    self._look_for_requests(path, route)
         self.fleet.examined(path, key, fault, next_hop)
 
     def _look_beside(self, path: Path, route: Route) -> None:
@@ -327,6 +332,16 @@ class Monitor:
         neighbour = self._routes.neighbour(route.index, path.target[0])
         if neighbour is not None and neighbour.state == "failed":
             path.refused(icmp.no_neighbour(path.target[0], None))
+
+    def _look_for_requests(self, path: Path, route: Route) -> None:
+        """See whether a STAMP peer asks us, though it does not answer."""
+        if not isinstance(path, Asked) or path.peer.settings.protocol != "stamp":
+            return
+        if path.target is None or route.is_local:  # what comes from there is our own
+            return
+        requested_at = self.requested_at(host_of(path.target))
+        if requested_at is not None:
+            self.fleet.asked_us(path, requested_at)
 
     def _next_hop(self, path: Path, route: Route) -> str | None:
         """Say whether the router that we send to answers; None where there is none."""

@@ -176,7 +176,7 @@ CAUSES: Final = {
     ),
     Cause.ONE_WAY: Explanation(
         "one way only{on} (its heartbeats reach us, ours are not answered)",
-        "The peer is alive and reaches us, but our heartbeats or its replies are lost.",
+        "The peer is alive and reaches us, but it does not answer, or one way is cut.",
         "See that its firewall lets us in, and that our address is allowed there.",
     ),
     Cause.FILTERED: Explanation(

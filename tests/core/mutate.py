@@ -21,7 +21,7 @@ ASKING = tuple(
     f"tests/core/test_{name}.py"
     for name in (
         *("asking", "egress", "via", "life_of_a_peer", "stall", "loss", "storm", "figures"),
-        "tight",
+        *("tight", "one_way"),
     )
 )
 SPEAKING = ("tests/core/test_told.py", "tests/core/test_agreed.py")

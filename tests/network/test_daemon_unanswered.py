@@ -1,14 +1,17 @@
-"""Peers that are there, but whose replies come too late: told by a real daemon."""
+"""Peers that are there, but whose replies come too late or not at all: told by a real daemon."""
 
+import contextlib
 import re
 
 import figures
 import pytest
-from topology import ADDRESS, DETECTION, MARGIN, PROBE, Fake, peer, stateless
+from topology import ADDRESS, DETECTION, MARGIN, PROBE, Daemon, Fake, peer, peers, stateless
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 PORT = 8001
+LISTEN = ["0.0.0.0:862", "[::]:862"]
+MONITOR = {"name": "m", "address": ["10.1.0.1", "fd01::1"]}
 
 
 @pytest.fixture
@@ -62,3 +65,81 @@ def test_replies_that_come_after_all_life_are_told_as_too_tight(far):
     monitor.reload(peers=longer(refined["HBD_EVIDENCE"]))
     monitor.told("far", since, state="up", seconds=15)
     assert monitor.changes("b4", since) == []
+
+
+@pytest.fixture
+def both(lab):
+    """An hbd on host a that watches the monitor, too, and the monitor: each up to the other."""
+    lab.stop("a")
+    try:
+        with (
+            Daemon(lab.hosts["a"], listen=LISTEN, accept="any", peers=[MONITOR]) as host,
+            lab.watch(peers("a4", "a6", "b4"), listen=LISTEN) as monitor,
+        ):
+            monitor.all_up()
+            host.all_up()
+            host.until(lambda: [p["state"] for p in host.status("m")["paths"]] == ["up", "up"])
+            yield host, monitor
+    finally:
+        lab.start("a")
+
+
+@contextlib.contextmanager
+def keeping_out(lab, _daemon):
+    """The firewall of host a lets nothing in but replies."""
+    with lab.ruled(lab.hosts["a"], "input", "udp dport 862 drop"):
+        yield
+
+
+@contextlib.contextmanager
+def losing_replies(lab, _daemon):
+    """What host a answers is lost on the way, what it asks is not."""
+    rules = (f"ip saddr {ADDRESS['a4']}", f"ip6 saddr {ADDRESS['a6']}")
+    with lab.ruled(lab.router, "forward", *(f"{rule} udp sport 862 drop" for rule in rules)):
+        yield
+
+
+@contextlib.contextmanager
+def not_listing(_lab, daemon):
+    """The hbd on host a answers others, not us."""
+    daemon.reload(listen=LISTEN, accept=["192.0.2.0/24"], peers=[MONITOR])
+    yield
+
+
+@pytest.mark.parametrize("make", [keeping_out, losing_replies, not_listing])
+def test_peer_that_asks_but_does_not_answer_is_one_way(lab, both, make):
+    """Its own heartbeats reach us: the verdict says so in time, and what may be the matter."""
+    host, monitor = both
+    since = monitor.count()
+    with make(lab, host):
+        for name in ("a4", "a6"):
+            verdict = monitor.told(name, since, state="down")
+            figures.note(make.__name__.replace("_", " "), verdict, ("down", "one-way"), DETECTION)
+            assert (verdict["HBD_CAUSE"], verdict["PRIORITY"]) == ("one-way", "3")
+            assert int(verdict["HBD_DETECTION_USEC"]) / 1e6 <= DETECTION + MARGIN
+            assert "or it does not list us" in verdict["HBD_EVIDENCE"]
+    assert monitor.changes("b4", since) == []
+
+
+def test_peer_that_ceases_to_ask_is_silent(lab, both):
+    """First one way only, then nothing at all: the cause becomes the more modest one."""
+    host, monitor = both
+    since = monitor.count()
+    with keeping_out(lab, host):
+        monitor.told("a4", since, cause="one-way")
+        lab.hosts["a"].block("output", "udp dport 862 drop", table="mute")
+        try:
+            monitor.told("a4", since, cause="silent", seconds=5 * PROBE)
+        finally:
+            lab.hosts["a"].unblock("mute")
+    assert monitor.changes("a4", since)[:2] == [("down", "one-way"), ("down", "silent")]
+
+
+def test_requests_to_our_own_reflector_are_no_ones_life(lab):
+    """Of a peer on this very machine our own heartbeats are the requests: they show nothing."""
+    watched = [peer("self", "10.1.0.1"), peer("b4")]
+    with lab.watch(watched, listen=LISTEN, accept="any") as monitor:
+        since = monitor.all_up().count()
+        with lab.ruled(lab.monitor, "input", "iifname lo udp sport 862 drop"):
+            verdict = monitor.told("self", since, state="down")
+        assert verdict["HBD_CAUSE"] == "silent"
