@@ -41,7 +41,9 @@ KINDS: Final = {
         "37d9351fc0e84b4da269304e00d9b0b1",
         "Heartbeat peer @HBD_PEER@: @HBD_STATE@ (before: @HBD_PREVIOUS_STATE@)",
         "@HBD_MEANING@\n"
-        "What to do: @HBD_ADVICE@\n\n"
+        "To tell apart: @HBD_APART@\n"
+        "What to do: @HBD_ADVICE@\n"
+        "Next:\n@HBD_COMMANDS@\n\n"
         "The evidence is in the field HBD_EVIDENCE; fresh evidence is gathered by\n"
         '"hbd explain @HBD_PEER@". The history: "journalctl HBD_PEER=@HBD_PEER@".',
     ),

@@ -16,11 +16,11 @@ from hbd.core.events import (
     Woke,
 )
 from hbd.core.model import Cause, State, Way
-from hbd.report.causes import explanation
+from hbd.report.causes import explanation, told
 from hbd.report.compose import Fields, compose, peers_in_words, usec
 from hbd.report.entry import Entry, Priority
+from hbd.report.explanation import commands
 from hbd.report.kinds import Kind
-from hbd.report.ways import service
 from hbd.report.words import duration
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ PRIORITIES: Final = {
 OWN_FAULTS: Final = frozenset(
     {Cause.SEND_BLOCKED, Cause.OWN_LINK, Cause.NO_ROUTE, Cause.OWN_UPLINK, Cause.OWN_STALL}
 )
+
+
+COMMAND_LENGTH: Final = 120
+"""journalctl before 2022 inserts fields of at most 256 octets into the catalog's text."""
 
 
 class UpWords(NamedTuple):
@@ -101,10 +105,20 @@ def state_changed(event: StateChanged, event_id: str, settings: PeerSettings) ->
             ("HBD_LOSS_PERCENT", None if event.loss is None else f"{100 * event.loss:.1f}"),
             ("HBD_MEANING", explained.meaning),
             ("HBD_ADVICE", explained.advice),
+            ("HBD_APART", explained.apart or "nothing."),
+            ("HBD_COMMANDS", _next(event, settings)),
         ),
         labels=event.labels,
         evidence=event.evidence,
     )
+
+
+def _next(event: StateChanged, settings: PeerSettings) -> str:
+    """What to type next, one command a line."""
+    row = explanation(event.state, event.cause, settings)
+    ready = commands(row, settings, event.address)
+    short = [command for command in ready if len(command) <= COMMAND_LENGTH]
+    return "\n".join(short) or f"hbd explain {event.peer}"
 
 
 def _state_priority(event: StateChanged) -> Priority:
@@ -128,15 +142,13 @@ def _state_message(event: StateChanged, settings: PeerSettings) -> str:
 
 def _told(event: StateChanged, settings: PeerSettings) -> str:
     """The cause in words, with what is known of this case."""
-    fact = event.evidence[0] if event.evidence else ""
-    source = _source(event, settings)
-    return explanation(event.state, event.cause, settings).words.format(
-        on=f" on {source}" if source else "",
-        service=service(settings),
-        loss="" if event.loss is None else f" ({100 * event.loss:.3g} %)",
-        rtt="" if event.rtt is None else f" (last {duration(event.rtt)})",
-        fact=f" ({fact})" if fact else "",
-        proof=f" ({fact.removeprefix(f'{event.address}: ')})" if fact else "",
+    return told(
+        explanation(event.state, event.cause, settings),
+        settings,
+        event.address,
+        event.evidence,
+        loss=event.loss,
+        rtt=event.rtt,
     )
 
 

@@ -106,10 +106,13 @@ def test_no_cause_lacks_a_row_and_none_is_without_a_protocol():
 @pytest.mark.parametrize(("who", "cause"), PAIRS)
 @pytest.mark.parametrize("address", [None, "10.0.0.11"])
 def test_each_cause_reads_well_in_each_protocol(who, cause, address):
-    """A message, its meaning and its advice are whole sentences, without a gap or a placeholder."""
+    """Message, meaning, advice and the rest are whole sentences, without gap or placeholder."""
     entry = state_changed(change(cause, address=address), ID, PEERS[who])
     meaning, advice = entry.value("HBD_MEANING"), entry.value("HBD_ADVICE")
-    for text in (entry.message, meaning, advice):
+    apart, commands = entry.value("HBD_APART"), entry.value("HBD_COMMANDS")
+    assert re.fullmatch(r"nothing\.|[A-Z].*\.", apart)
+    assert all(len(command.split()) > 1 for command in commands.splitlines())
+    for text in (entry.message, meaning, advice, apart, commands.replace(" = :", "=")):
         assert not re.search(r"[{}]|  | [,.;:)]|\( |\)\)|None", text), text
     assert re.fullmatch(r"[A-Zh].*\.", meaning)
     assert re.fullmatch(r"([A-Z]|hbd |ip ).*[.?]", advice)
@@ -119,14 +122,16 @@ def test_each_cause_reads_well_in_each_protocol(who, cause, address):
 def test_nobody_is_told_of_a_service_that_the_peer_does_not_run(who, cause):
     """Of a broker, a router or a toy no text speaks as of hbd, nor of another's transport."""
     entry = state_changed(change(cause), ID, PEERS[who])
-    text = f"{entry.message}\n{entry.value('HBD_MEANING')}\n{entry.value('HBD_ADVICE')}"
+    told = ("HBD_MEANING", "HBD_ADVICE", "HBD_APART", "HBD_COMMANDS")
+    text = "\n".join([entry.message, *(entry.value(name) for name in told)])
     protocol = PEERS[who].protocol
     if protocol != "stamp":
         assert not re.search(r"\b(its|start|hung) hbd|hbd there|peers: or accept:", text)
+        assert not re.search(r"hbd ping|ssh \S+ systemctl status hbd|HBD_EVENT=refused", text)
     if protocol != "mqtt":
-        assert not re.search("broker|MQTT|Mosquitto", text)
+        assert not re.search("broker|MQTT|[Mm]osquitto", text)
     if protocol != "bfd":
-        assert not re.search("BFD|BIRD|FRR", text)
+        assert not re.search("BFD|BIRD|FRR|birdc|vtysh", text)
     other = "TCP" if TRANSPORTS[protocol] == "UDP" else "UDP"
     assert not re.search(rf"\b{other}\b", text)
 
@@ -265,6 +270,26 @@ def test_texts_that_the_catalog_inserts_are_short():
     for told in (*rows, *CAUSES.values(), *STATES.values()):
         assert len(f"HBD_MEANING={told.meaning}".encode()) <= 256
         assert len(f"HBD_ADVICE={told.advice}".encode()) <= 256
+        assert len(f"HBD_APART={told.apart}".encode()) <= 256
+
+
+def test_commands_that_the_catalog_inserts_are_short():
+    """A long command stays out of the entry; there is always one that explains more."""
+    long = replace(PEERS["stamp"], name="n" * 100, addresses=("a" * 60 + "." + "b" * 60,))
+    for cause in CAN_OCCUR["stamp"]:
+        entry = state_changed(change(cause, peer=long.name, address=None), ID, long)
+        commands = entry.value("HBD_COMMANDS")
+        assert commands
+        assert len(f"HBD_COMMANDS={commands}".encode()) <= 256
+    silent = state_changed(change(Cause.SILENT, peer=long.name, address=None), ID, long)
+    assert silent.value("HBD_COMMANDS") == f"hbd explain {long.name}"
+
+
+def test_what_a_stranger_said_is_in_no_command():
+    """Evidence may hold anything; the commands are the same without it."""
+    told = change(Cause.CLOSED, evidence=("10.0.0.11: $(reboot)",))
+    entries = [state_changed(event, ID, PEERS["tcp"]) for event in (told, change(Cause.CLOSED))]
+    assert len({entry.value("HBD_COMMANDS") for entry in entries}) == 1
 
 
 @pytest.mark.parametrize(

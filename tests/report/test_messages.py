@@ -59,6 +59,11 @@ def test_entry_of_a_peer_that_went_down_is_as_the_contract_shows_it():
     fields = dict(entry.fields)
     assert fields.pop("HBD_MEANING")
     assert fields.pop("HBD_ADVICE")
+    assert fields.pop("HBD_APART")
+    assert fields.pop("HBD_COMMANDS").splitlines() == [
+        "ssh 10.0.0.11 systemctl status hbd",
+        "ssh 10.0.0.11 ss -lnu sport = :862",
+    ]
     assert fields == {
         "HBD_EVENT": "state",
         "HBD_EVENT_ID": ID,

@@ -86,10 +86,14 @@ def test_a_change_of_state_is_in_the_journal_with_its_fields(service):
 
 
 def test_journalctl_explains_the_cause(service):
-    """journalctl -x shows the catalog's text under the entry."""
+    """journalctl -x shows under the entry what it means, what to do and the next commands."""
     text = service.journal("-x", "HBD_PEER=dead", "HBD_STATE=down")
     assert "Subject: " in text
     assert "hbd(8)" in text
+    assert "@HBD_" not in text
+    for lead in ("To tell apart: Its status there", "What to do: Start hbd there"):
+        assert lead in text
+    assert re.search(r"Next:\n\S* ?ssh 127\.0\.0\.1 systemctl status hbd\n", text), text
 
 
 def test_everybody_may_ask_and_only_the_group_may_change(service):
