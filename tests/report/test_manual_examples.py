@@ -8,6 +8,7 @@ import pytest
 
 from hbd.config.files import load
 from hbd.core.model import Cause
+from hbd.report.manual import MARKED, filled
 from hbd.report.ways import TRANSPORTS
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,25 @@ def test_manual_explains_every_cause():
     headwords = re.findall(r"^\.TP\n\.BR? (.+)$", text, re.MULTILINE)
     named = {word for line in headwords for word in re.findall(r"[a-z-]+", line)}
     assert set(Cause) <= named
+
+
+@pytest.mark.parametrize("file", [MANUAL, README], ids=lambda file: file.name)
+def test_what_is_said_of_causes_is_made_from_their_table(file):
+    """Manual and README say what the table says (python3 -m hbd.report.manual FILE)."""
+    text = file.read_text()
+    assert filled(text) == text
+
+
+def test_each_place_for_causes_is_marked():
+    """The manual has a place for the causes of all, of each protocol and of who is told."""
+    marks = [match["name"] for match in MARKED.finditer(MANUAL.read_text())]
+    assert sorted(marks) == sorted(["causes", "told", *TRANSPORTS])
+
+
+def test_readme_names_every_cause():
+    """Each cause is in the README's table."""
+    (table,) = MARKED.finditer(README.read_text())
+    assert set(Cause) <= set(re.findall(r"`([a-z-]+)`", table["text"]))
 
 
 def test_manual_has_no_warnings():
