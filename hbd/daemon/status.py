@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hbd.core.model import SECOND, Cause, State
-from hbd.report.causes import explanation
+from hbd.report.causes import explanation, told
+from hbd.report.explanation import HISTORY, commands
 from hbd.report.tally import in_words, tally
 from hbd.report.ways import is_authenticated, judged
 from hbd.report.words import moment
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from hbd.core.fleet import Fleet
     from hbd.core.path import Path
     from hbd.core.peer import Peer
+    from hbd.report.explanation import Explanation
 
 VERSION = 1
 
@@ -59,14 +62,48 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
 
 def explain(fleet: Fleet, peer: Peer) -> dict[str, Any]:
     """One peer, with what its state means, how it is judged and what to do next."""
-    explained = explanation(peer.state, peer.cause, peer.settings)
+    path = min(peer.paths, key=lambda path: _beside(path, peer))
+    row = explanation(peer.state, peer.cause, peer.settings)
+    # Of one path among several its own cause says more than that it is down.
+    own = explanation(State.DOWN, _path_cause(path), peer.settings)
+    inner = own if peer.cause is Cause.PATH_DOWN else row
     agreed = (path.patience for path in peer.paths if path.state is State.UP)
     return {
         "peer": view(fleet, peer),
-        "meaning": explained.meaning,
-        "advice": explained.advice,
+        "words": _in_words(fleet, peer, path, row),
+        "meaning": row.meaning if inner is row else f"{row.meaning} {inner.meaning}",
         "judged": judged(peer.settings, next(agreed, None)),
+        "apart": inner.apart,
+        "advice": inner.advice,
+        "commands": _commands(peer, path, inner, history=fleet.is_flapping(peer)),
     }
+
+
+def _beside(path: Path, peer: Peer) -> tuple[bool, bool, bool]:
+    """Sort to the front which path the peer's cause is about."""
+    state = path.state
+    return _path_cause(path) is not peer.cause, state is not State.DOWN, state is State.UP
+
+
+def _in_words(fleet: Fleet, peer: Peer, path: Path, row: Explanation) -> str:
+    return told(
+        row,
+        peer.settings,
+        path.address,
+        (),  # it is told beside
+        loss=peer.loss(fleet.clock.now),
+        rtt=peer.last_rtt,
+    )
+
+
+def _commands(peer: Peer, path: Path, row: Explanation, *, history: bool) -> list[str]:
+    return commands(
+        replace(row, commands=(HISTORY, *row.commands)) if history else row,
+        peer.settings,
+        path.address,
+        target=path.target[0] if path.target is not None else None,
+        interface=path.egress.key.interface if path.egress is not None else None,
+    )
 
 
 def line(fleet: Fleet, *, drops: int) -> str:

@@ -90,7 +90,17 @@ method Status(peers: ?[]string) -> (
 )
 
 # Gathers fresh evidence first.
-method Explain(peer: string) -> (version: int, peer: Peer, meaning: string, advice: string)
+# "apart" is empty where nothing remains to be told apart.
+method Explain(peer: string) -> (
+  version: int,
+  peer: Peer,
+  words: string,
+  meaning: string,
+  judged: string,
+  apart: string,
+  advice: string,
+  commands: []string
+)
 
 # With "more": the present state of each peer named, or of all, then every change.
 method Watch(peers: ?[]string) -> (name: string, state: string, cause: ?string, since: ?string)

@@ -39,6 +39,11 @@ def peer(name, protocol="stamp", way="asked", *, authenticated=False, address="1
     }
 
 
+def answer(peer):
+    words = dict.fromkeys(("words", "meaning", "judged", "apart", "advice"), "it is told")
+    return {"peer": peer, **words, "commands": []}
+
+
 def shown(*peers):
     summary = {"up": len(peers), "down": 0}
     return table({"peers": list(peers), "summary": summary}, colour=False)
@@ -59,7 +64,7 @@ def test_plain_peers_are_marked_as_unauthenticated():
     assert lines[1].split()[-3:] == ["plain", "!", "10.0.0.11"]
     assert lines[-1] == "2 peers: 2 up; ! unauthenticated"
     assert not any("!" in line for line in shown(peer("a"), peer("b", "tcp")))
-    told = text({"peer": peer("a", "plain", "told"), "meaning": "m", "judged": "j", "advice": ""})
+    told = text(answer(peer("a", "plain", "told")))
     assert told[-1].startswith("Unauthenticated: whoever sends")
 
 
@@ -74,7 +79,7 @@ def test_plain_peers_are_marked_as_unauthenticated():
 )
 def test_explain_speaks_of_replies_only_where_they_are_asked_for(way, last, figures):
     """Heartbeats of the peer's own are heard, not answered."""
-    lines = text({"peer": peer("a", "x", way), "meaning": "m", "judged": "j", "advice": ""})
+    lines = text(answer(peer("a", "x", way)))
     assert f"  10.0.0.11: up{last}" in lines
     assert f"Heartbeats: {figures}" in lines
 

@@ -268,10 +268,38 @@ def test_json_has_the_promised_keys_and_types(fleet):
 def test_explain_names_cause_evidence_and_next_step(fleet):
     """`hbd explain` names the peer, its state and cause, the evidence and what to do."""
     text = fleet.hbd("explain", "bad").stdout
-    assert text.startswith("bad is down: port-closed, since ")
+    assert text.startswith("bad is down: port closed on ")
+    assert "Cause: port-closed, since " in text
     assert "ICMP port unreachable" in text
     assert "What to do: Start hbd there" in text
-    assert "500ms after the last good reply" in text
+    assert "500ms after the last good reply" in " ".join(text.split())
+    address = fleet.peer("bad")["paths"][0]["address"]
+    assert text.endswith(
+        f"\nNext:\n  ssh {address} systemctl status hbd\n  ssh {address} ss -lnu sport = :{PORT}\n"
+    )
+
+
+def test_explain_of_a_peer_that_is_up_is_short(fleet):
+    """Where nothing is wrong nothing is explained: since when, the paths, the figures, the rule."""
+    text = fleet.hbd("explain", "good").stdout
+    assert text.startswith("good is up since ")
+    assert not re.search("What to do|To tell apart|Evidence|Next", text)
+
+
+def test_explain_of_one_address_among_several_has_the_cause_of_that_one(fleet):
+    """Of a peer with a failing address it is said why that fails and what to do about it."""
+    answer = json.loads(fleet.hbd("explain", "half", "--json").stdout)
+    failing = answer["peer"]["paths"][1]["address"]
+    assert answer["words"] == f"no answer on {failing}, though it answers on another address"
+    assert "nothing listens on the port" in answer["meaning"]
+    assert answer["advice"].startswith("Start hbd there")
+    assert answer["commands"][0] == f"ssh {failing} systemctl status hbd"
+
+
+def test_explain_of_a_peer_behind_another_leads_there(fleet):
+    """Who is unreachable is explained by the parent: that is the next to look at."""
+    answer = json.loads(fleet.hbd("explain", "behind", "--json").stdout)
+    assert answer["commands"] == ["hbd explain bad"]
 
 
 def test_explain_json_has_its_version(fleet):
@@ -280,6 +308,11 @@ def test_explain_json_has_its_version(fleet):
     assert answer["version"] == 1
     assert answer["peer"]["cause"] == "port-closed"
     assert answer["advice"]
+    assert answer["apart"]
+    assert [command.split()[0] for command in answer["commands"]] == ["ssh", "ssh"]
+    assert set(answer) == {
+        *("version", "peer", "words", "meaning", "judged", "apart", "advice", "commands"),
+    }  # fmt: skip
 
 
 def test_explain_of_a_paused_peer_names_who_and_why(fleet):
