@@ -24,6 +24,8 @@ def answer(state="down", cause="silent", **more):
         "authenticated": False,
         "evidence": ["10.0.0.11: first", "10.0.0.11: second"],
         "loss_percent": 100.0,
+        "loss_out_percent": None,
+        "loss_in_percent": None,
         **dict.fromkeys(("sent", "received", "late", "duplicate"), 9),
         "rtt_ms": dict.fromkeys(("last", "min", "mean", "p99", "max")),
         "paths": [path],
