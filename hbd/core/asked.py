@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.inquiry import Method
-from hbd.core.model import WINDOW, Cause, State
+from hbd.core.model import JITTER, WINDOW, Cause, State
 from hbd.core.path import Path, Reception, Step
 from hbd.core.session import Answer, Fact
 from hbd.core.spans import shown, timeout_for
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
     from hbd.core.session import Session
-
-JITTER: Final = 0.1
-"""Each interval is shortened at random by up to a tenth, so that hosts do not fall in step."""
 
 THAW: Final = 1_000
 """A peer that was frozen answers so many heartbeats of ours when it thaws: late, but not wrong."""
@@ -44,6 +41,8 @@ class Heartbeat(NamedTuple):
     token: int
     probe: Probe | None = None
     """It was sent for the sake of evidence, and is missed by nobody."""
+    missed: bool = False
+    """Its timeout is over."""
 
 
 class Late(NamedTuple):
@@ -64,10 +63,13 @@ class Asked(Path):
         "asked_us",
         "doubted",
         "due",
+        "failed",
         "incarnation",
         "last_answered",
         "last_sent",
         "late",
+        "overdue",
+        "rounds",
         "sequence",
         "session",
         "unanswered",
@@ -91,6 +93,14 @@ class Asked(Path):
         self.late: Late | None = None
         self.asked_us: int | None = None
         """When its own heartbeats last reached our reflector."""
+
+        # Measured while it is up, with the timeout and the retries that it has: see advisor.
+        self.rounds = [0]
+        """How many ended with no heartbeat missed, with one missed, and so on."""
+        self.overdue = 0
+        """How many of those missed were answered after all."""
+        self.failed = False
+        """Whether in the last round all was missed, and it may have been loss for all we know."""
 
     can_send_short = True
 
@@ -186,6 +196,10 @@ class Asked(Path):
 
     def _miss(self, now: int) -> Step:
         was_probing = self.is_probing
+        if was_probing:
+            self.failed = False  # it lasts: an outage, and no loss
+        if self.asked in self.unanswered:
+            self.unanswered[self.asked] = self.unanswered[self.asked]._replace(missed=True)
         self.asked = None
         self.rising = 0
         if not self.is_missing and self.first_missed < self.last_sent:  # else in doubt since then
@@ -203,7 +217,10 @@ class Asked(Path):
         self.deadline = max(self.last_sent + self.timing.probe, now + 1)
 
     def adopt(self, settings: PeerSettings, now: int) -> None:
+        before = self.timing
         super().adopt(settings, now)
+        if (before.timeout, before.retries) != (self.timing.timeout, self.timing.retries):
+            self.rounds, self.overdue, self.failed = [0], 0, False
         self._adopt_session(settings)
         if self.asked is None and self.deadline is not None:
             spacing = self.timing.probe if self.is_probing else self.timing.interval
@@ -339,8 +356,12 @@ class Asked(Path):
         age = now - heartbeat.sent
         if age > self.timing.timeout:
             self._note_late(Late(sequence, age, now))
+        if heartbeat.missed and self.is_measured:
+            self.overdue += 1
         if age > self.timing.life:
             return Reception.LATE, answer
+        if self.asked is not None or self.failed:
+            self._count_round()
         self.last_answered = max(self.last_answered, sequence)
         self._live(now, real)
         return Reception.LIFE, answer
@@ -372,6 +393,20 @@ class Asked(Path):
             self.figures.late += 1
             return Reception.LATE
         return self._refuse(Fact(Cause.BAD_REPLY, "replies to what we never asked"))[0]
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether what is missed now is loss, as far as can be told."""
+        return self.peer.pause is None and (self.failed or self.state is State.UP)
+
+    def _count_round(self) -> None:
+        """A reply ends the round: note how many of its heartbeats were missed."""
+        if not self.is_measured:
+            return
+        if self.missed >= len(self.rounds):
+            self.rounds += [0] * (self.missed + 1 - len(self.rounds))
+        self.rounds[self.missed] += 1
+        self.failed = False
 
     def is_another(self, incarnation: int) -> bool:
         before, self.incarnation = self.incarnation, incarnation
@@ -415,6 +450,7 @@ class Asked(Path):
             self.unanswered = {s: h for s, h in self.unanswered.items() if s > self.last_answered}
         if state is State.DOWN:
             self.incarnation = None  # who answers next was not up all along
+        self.failed = state is State.DOWN and (self.failed or self.state is State.UP)
         return super().give(state, fault)
 
     def wants_another_round(self, *, witnessed: bool) -> bool:

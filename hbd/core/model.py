@@ -12,6 +12,9 @@ SECOND: Final = 1_000_000_000
 PROBE_SPACING: Final = 3 * SECOND
 """RFC 8085 3.1.3: without return traffic, at most one datagram in three seconds."""
 
+JITTER: Final = 0.1
+"""Each interval is shortened at random by up to a tenth, so that hosts do not fall in step."""
+
 WINDOW: Final = 100
 """Loss and RTT are of the last 100 heartbeats."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.asked import JITTER
-from hbd.core.model import Cause
+from hbd.core.model import JITTER, Cause
 from hbd.core.session import Fact, Heard
 
 if TYPE_CHECKING:

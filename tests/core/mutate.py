@@ -21,7 +21,7 @@ ASKING = tuple(
     f"tests/core/test_{name}.py"
     for name in (
         *("asking", "egress", "via", "life_of_a_peer", "stall", "loss", "storm", "figures"),
-        *("tight", "one_way"),
+        *("tight", "one_way", "rounds", "inquiry"),
     )
 )
 SPEAKING = ("tests/core/test_told.py", "tests/core/test_agreed.py")
@@ -33,6 +33,7 @@ LIKELY = {
     "unwatched.py": SPEAKING,
     "plain.py": SPEAKING,
     "connected.py": ("tests/core/test_connected.py",),
+    "advisor.py": ("tests/core/test_advisor.py",),
     **dict.fromkeys(("bfd.py", "bfd_auth.py", "bfd_timing.py"), BFD),
 }
 """Who is asked first; all others after them."""
