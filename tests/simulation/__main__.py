@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import time
 
-from tests.simulation import classes, speaking
+from tests.simulation import advised, classes, speaking
 from tests.simulation.classes import check
 
-CLASSES = classes.CLASSES | speaking.CLASSES
+CLASSES = classes.CLASSES | speaking.CLASSES | advised.CLASSES
 
 
 def main() -> None:

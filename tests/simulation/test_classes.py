@@ -12,7 +12,7 @@ SEED = 7
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSES)
 def test_class(name, capsys):
-    """No false DOWN but by loss, and by loss as many as the rule lets expect; all in time."""
+    """No false DOWN but by loss, and by loss as many as rule or advisor expects; all in time."""
     tally = CLASSES[name](SEED, HOURS)
     with capsys.disabled():
         print(f"\n{tally.line()}")

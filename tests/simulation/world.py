@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from math import log
+from math import exp, log
 from random import Random
 
 from hbd.core.bfd import BfdSession
@@ -57,6 +57,41 @@ class NumberSession:
         return payload == sequence.to_bytes(8, "big")
 
 
+class Air:
+    """Loses round trips one by one, and in bursts (the model of Gilbert and Elliott, in time)."""
+
+    def __init__(self, dice: Random, loss: float, bad: float = 0.0, burst: int = 1) -> None:
+        """`loss` while it is good, everything while it is bad.
+
+        `bad`: that share of the time, `burst` nanoseconds at a time on average.
+        """
+        self.dice = dice
+        self.loss = loss
+        self.bad = bad
+        self.memory = burst * (1 - bad)
+        self.is_bad = False
+        self.at = START
+
+    def loses(self, now: int) -> bool:
+        """Whether what is sent now is lost; nothing may be asked of before."""
+        self.is_bad = self.dice.random() < self._chance(now - self.at)
+        self.at = now
+        return self.is_bad or self.dice.random() < self.loss
+
+    def answered(self, now: int, interval: int) -> int:
+        """Give how many rounds are answered from now on until one is not."""
+        if self.loses(now):
+            return 0
+        turns = self._chance(0.95 * interval)
+        spoils = turns + (1 - turns) * self.loss
+        self.is_bad = self.dice.random() < turns / spoils
+        return 1 + geometric(self.dice, spoils)
+
+    def _chance(self, span: float) -> float:
+        """That it is bad, so long after it was looked at."""
+        return self.bad + (self.is_bad - self.bad) * exp(-span / self.memory)
+
+
 @dataclass(eq=False)
 class Link:
     """What lies between us and one host, and how the host behaves."""
@@ -81,6 +116,8 @@ class Link:
     """Whether the host answers ICMP echo, even where it answers no heartbeat."""
     routers: tuple[str, ...] = ()
     """Who says so when a heartbeat dies on the way, in their order."""
+    air: Air | None = None
+    """What loses round trips, instead of `loss`."""
     skips: bool = False
     """Rounds answered at once are only counted, so that each round begins with a loss."""
     skipped: int = 0
@@ -306,8 +343,7 @@ class World:
                 late = dice.randrange(link.spread) if link.spread else 0
                 self.arrive(now + link.delay + late, partial(link.host.hear, datagram))
             return
-        if begins_round:
-            self._skip(link, path.timing)
+        if self._is_lost(link, path.timing, begins_round=begins_round):
             return
         if link.lost_in_turn:
             link.lost_in_turn -= 1
@@ -336,12 +372,22 @@ class World:
         before = bisect_right(self.lateness, (moment, self.late)) - 1
         return self.late - self.lateness[before][1]
 
-    def _skip(self, link: Link, timing: Timing) -> None:
-        """Draw how many rounds are answered at once before the one that begins with this loss.
+    def _is_lost(self, link: Link, timing: Timing, *, begins_round: bool) -> bool:
+        """Whether it is lost in the air, or is the one that is lost after some that are skipped."""
+        if not begins_round:
+            return link.air is not None and link.air.loses(self.now)
+        if link.air is not None:
+            answered = link.air.answered(self.now, timing.interval)
+        else:
+            answered = geometric(self.dice, link.round_trip_loss)
+        self._skip(link, timing, answered)
+        return True
+
+    def _skip(self, link: Link, timing: Timing, answered: int) -> None:
+        """Count so many rounds that were answered at once, before the one that now begins.
 
         Each takes 0.9 to 1 interval; the sum of many is as good as normal.
         """
-        answered = geometric(self.dice, link.round_trip_loss)
         spacing = 0.95 * timing.interval
         deviation = 0.1 * timing.interval / 12**0.5 * answered**0.5
         link.skipped += answered
