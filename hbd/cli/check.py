@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hbd.cli import advice
 from hbd.config.files import load
 from hbd.config.keys import KeyFileError, KeyUnreadableError, problem_of, read
 from hbd.config.model import ConfigError, Configuration, Problem
@@ -57,6 +58,7 @@ def run(arguments: Namespace) -> int:
     _print_problems(mistakes, "")
     warnings += _check_neighbours(loaded.configuration)
     _print_problems(sorted([*loaded.warnings, *warnings]), "warning: ")
+    _print_problems(advice.timing_warnings(loaded, advice.views()), "warning: ")
     if mistakes:
         return os.EX_CONFIG
     sys.stdout.write(f"{arguments.file}: good: {_count(loaded.configuration)}\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from dataclasses import replace
 
 from hbd import __version__
 from hbd.config.files import load
@@ -17,7 +18,7 @@ from hbd.config.model import ConfigError, Loaded, Problem
 def outcome(file: str) -> Loaded | list[Problem]:
     """Load the file, or give all that is wrong with it."""
     try:
-        return load(file)
+        return replace(load(file), timing_places={})  # for people, not for the daemon
     except ConfigError as error:
         return error.problems
 

@@ -81,7 +81,11 @@ def load(file: str) -> Loaded:
     )
     if report.mistakes:
         raise ConfigError(sorted(set(report.mistakes)))
-    return Loaded(configuration, tuple(sorted(set(report.warnings))))
+    return Loaded(
+        configuration,
+        tuple(sorted(set(report.warnings))),
+        {entry.settings.name: _place(entry.at("retries")) for entry in entries},
+    )
 
 
 def read_text(file: str) -> str:

@@ -93,3 +93,5 @@ class Loaded:
 
     configuration: Configuration
     warnings: tuple[Problem, ...] = ()
+    timing_places: dict[str, Place] = field(default_factory=dict, compare=False)
+    """Where the retries of each peer stand, or the peer where it has none of its own."""

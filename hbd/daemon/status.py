@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hbd.core.model import SECOND, Cause, State
+from hbd.core.asked import Asked
+from hbd.core.model import SECOND, Cause, State, Way
 from hbd.report.causes import explanation, told
 from hbd.report.explanation import HISTORY, commands
 from hbd.report.tally import in_words, tally
@@ -33,6 +34,7 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
     """One peer; figures that are not known are None, never 0."""
     settings, now = peer.settings, fleet.clock.now
     loss_out, loss_in = peer.directions(now) or (None, None)
+    is_asked = settings.way is Way.ASKED
     return {
         "name": peer.name,
         "state": peer.state.value,
@@ -45,6 +47,8 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
         "way": settings.way.value,
         "authenticated": is_authenticated(settings),
         "interval_ms": _milliseconds((settings.expect or settings.timing).interval),
+        "timeout_ms": _milliseconds(settings.timing.timeout) if is_asked else None,
+        "retries": settings.timing.retries if is_asked else None,
         "evidence": list(peer.evidence),
         "restored": peer.restored,
         "paused_until": moment(peer.pause.until) if peer.pause is not None else None,
@@ -132,6 +136,8 @@ def _path_view(path: Path, now: int, real: int) -> dict[str, Any]:
         if path.last_reply_real is None
         else round((real - path.last_reply_real) / SECOND, 3),
         "missed": path.missed,
+        "rounds": list(path.rounds) if isinstance(path, Asked) else None,
+        "overdue": path.overdue if isinstance(path, Asked) else None,
         "loss_percent": _percent(path.loss(now)),
     }
 

@@ -21,7 +21,9 @@ DESCRIPTION: Final = """\
 # Resume need uid 0, the daemon's own user or the group hbd.
 interface io.hbd
 
-type Path (address: string, state: string, cause: ?string)
+# rounds, overdue: how many rounds ended with no heartbeat missed, with one missed
+# and so on, and how many of those missed were answered after all.
+type Path (address: string, state: string, cause: ?string, rounds: ?[]int, overdue: ?int)
 
 # Of the last 100 heartbeats; null where nothing is known.
 type Rtt (last: ?float, min: ?float, mean: ?float, p99: ?float, max: ?float)
@@ -38,6 +40,8 @@ type Peer (
   way: string,
   authenticated: bool,
   interval_ms: float,
+  timeout_ms: ?float,
+  retries: ?int,
   evidence: []string,
   restored: bool,
   sent: int,

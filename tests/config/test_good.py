@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hbd.config.__main__ import outcome
 from hbd.config.files import load
-from hbd.config.model import Accept, ConfigError, KeySource, Listen
+from hbd.config.model import Accept, ConfigError, KeySource, Listen, Place
 from hbd.core.model import (
     MILLISECOND,
     SECOND,
@@ -204,3 +205,15 @@ def test_shipped_configuration_changes_no_default():
     assert shipped.listen == (Listen("0.0.0.0", 862), Listen("::", 862))  # noqa: S104
     assert (shipped.accept, shipped.node, shipped.keys) == (Accept.PEERS, "", {})
     assert shipped.start_grace == 10 * SECOND
+
+
+def test_places_of_retries_are_for_people(tmp_path):
+    """Where each peer's retries stand is known, or the peer without any; a daemon needs neither."""
+    text = "- 192.0.2.1\n- {name: a, address: 192.0.2.2}\n- name: b\n  address: b\n  retries: 5\n"
+    file = str(tmp_path / "hbd.yaml")
+    assert read(text, tmp_path).timing_places == {
+        "192.0.2.1": Place(file, 1, 3),
+        "a": Place(file, 2, 3),
+        "b": Place(file, 5, 12),
+    }
+    assert outcome(file).timing_places == {}

@@ -244,12 +244,14 @@ def test_json_has_the_promised_keys_and_types(fleet):
         assert view["protocol"] == "stamp"
         assert view["interval_ms"] == 200.0
         assert isinstance(view["interval_ms"], float)
+        assert (view["timeout_ms"], view["retries"]) == (100.0, 2)
         assert isinstance(view["evidence"], list)
         assert set(view["rtt_ms"]) == {"last", "min", "mean", "p99", "max"}
         for key in ("sent", "received", "late", "duplicate"):
             assert isinstance(view[key], int)
         for path in view["paths"]:
             assert {"address", "state", "cause"} <= set(path)
+            assert all(isinstance(count, int) for count in [*path["rounds"], path["overdue"]])
     good, bad, half = views["good"], views["bad"], views["half"]
     assert (good["state"], good["cause"], good["via"]) == ("up", None, None)
     assert good["labels"] == {"site": "ams", "Role": "db"}
