@@ -13,6 +13,7 @@ from itertools import count
 from math import exp, log
 from random import Random
 
+from hbd.core.asked import Asked
 from hbd.core.bfd import BfdSession
 from hbd.core.egress import EgressKey
 from hbd.core.events import StateChanged
@@ -156,7 +157,7 @@ class World:
         self.probes: list[tuple[int, Probe]] = []
         """What was sent for evidence, and when."""
         self.last_sent: dict = {}
-        """When each path was last asked."""
+        """When that left each path which is in question, or was last."""
         self.stalls: list[tuple[int, int]] = []
         """Spans in which we do not run, the next one first."""
         self.work = 0
@@ -333,7 +334,8 @@ class World:
         begins_round = link.skips and path.missed == 0 and path.state is State.UP
         datagram = self.fleet.compose(path, now, self.wall)
         self.heartbeats += 1
-        self.last_sent[path] = now
+        if not isinstance(path, Asked) or path.asked in (None, path.sequence - 1):
+            self.last_sent[path] = now  # else it was asked for the sake of another one
         if self.keep:
             self.sent.append((now, target[0], datagram))
         if (link.dead and link.is_dead(now)) or self.is_cut(link.egress):
