@@ -115,6 +115,10 @@ class Asked(Path):
     # -- asking -------------------------------------------------------------------------------
 
     @property
+    def owed_from(self) -> int | None:
+        return None if self.asked is None else self.lateness
+
+    @property
     def is_failing(self) -> bool:
         return self.missed >= min(2, self.timing.retries + 1)
 
@@ -158,8 +162,6 @@ class Asked(Path):
         late, self.lateness = lateness - self.lateness, lateness
         if self.asked is not None and self.deadline is not None:
             self.deadline += late
-            if now < self.deadline:
-                return Step.WAIT
             return self._miss(now) if self.doubted else self._doubt(now)
         if self.is_put_off and now >= self.judge_from:
             self._probe_later(now)

@@ -238,7 +238,7 @@ class Fleet:
     def advance(self) -> None:
         """Do what is due."""
         self._verdicts.tell_some()
-        while (timer := self._timers.due(self.clock.now)) is not None:
+        while (timer := self._timers.due(self.clock.now, self.clock.lateness)) is not None:
             match timer:
                 case Path():
                     self._step(timer)
@@ -260,8 +260,9 @@ class Fleet:
 
     def next_deadline(self) -> int | None:
         """When to take the next turn at the latest; later than the `now` of this one."""
+        clock = self.clock
         is_telling = self._verdicts.is_telling
-        return self.clock.promise(self.clock.now if is_telling else self._timers.first())
+        return clock.promise(clock.now if is_telling else self._timers.first(clock.lateness))
 
     # -- asking -------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ class Step(Enum):
     """What a path wants when its deadline has come."""
 
     WAIT = auto()
-    """Nothing yet: the deadline of the heartbeat in question has moved by our lateness."""
+    """Nothing."""
     ASK = auto()
     """Send a heartbeat."""
     BEAT = auto()
@@ -128,7 +128,7 @@ class Path(Timer):
         self.egress: Egress | None = None
         # What is in question.
         self.lateness = 0
-        """Ours, up to the last deadline."""
+        """Ours, when its deadline was set."""
         self.missed = 0
         self.first_missed = 0
         """From then on others' answers tell what the silence means."""

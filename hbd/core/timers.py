@@ -1,4 +1,4 @@
-"""Deadlines of many things in one heap."""
+"""Deadlines of many things, in two heaps."""
 
 from __future__ import annotations
 
@@ -7,69 +7,107 @@ from itertools import count
 from typing import Final
 
 SPARE: Final = 64
-"""So many entries more than twice the timers there are may stand in the heap."""
+"""So many entries more than twice the timers there are may stand in the heaps."""
 
 
 class Timer:
     """Something with a deadline of its own; None is never."""
 
-    __slots__ = ("deadline", "scheduled")
+    __slots__ = ("deadline", "scheduled", "stands_in")
 
     def __init__(self) -> None:
         self.deadline: int | None = None
         self.scheduled: int | None = None
-        """Where it stands in the heap; owned by Timers."""
+        """Where it stands in a heap; owned by Timers."""
+        self.stands_in: Heap | None = None
+        """In which; owned by Timers."""
+
+    @property
+    def owed_from(self) -> int | None:
+        """All our lateness when its deadline was set, where that moves by what comes after."""
+        return None
+
+
+Heap = list[tuple[int, int, Timer]]
 
 
 class Timers:
-    """A heap that is touched only when a deadline moves closer or has come.
+    """Heaps that are touched only when a deadline moves closer or has come.
 
-    Most deadlines move away (a reply puts off the next heartbeat): the entry stays where it is and
-    is put in its new place when it comes up. One that moves closer leaves an entry behind; before
-    they are more than half of the heap, they are swept out.
+    Most deadlines move away: the entry stays where it is and is put in its new place when it comes
+    up. One that moves closer leaves an entry behind; before they are more than half, they are swept
+    out. What is owed to us stands in a heap of its own, by a time that stands still while we are
+    late: the more we had to do, the more of those deadlines would have to be moved.
     """
 
-    __slots__ = ("_heap", "_left_behind", "_ties")
+    __slots__ = ("_left_behind", "_owed", "_own", "_ties")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Timer]] = []
+        self._own: Heap = []
+        self._owed: Heap = []
         self._left_behind = 0
         self._ties = count()
 
     def __len__(self) -> int:
         """How many entries there are, those left behind included."""
-        return len(self._heap)
+        return len(self._own) + len(self._owed)
 
     def schedule(self, timer: Timer) -> None:
         """Take note that the timer's deadline has changed."""
         deadline = timer.deadline
-        if deadline is not None and (timer.scheduled is None or deadline < timer.scheduled):
-            if timer.scheduled is not None:
-                self._left_behind += 1
-            timer.scheduled = deadline
-            heappush(self._heap, (deadline, next(self._ties), timer))
-            if 2 * self._left_behind > len(self._heap) + SPARE:
-                self._sweep()
+        if deadline is None:
+            return
+        heap, at = self._place(timer, deadline)
+        if timer.scheduled is not None:
+            if timer.stands_in is heap and timer.scheduled <= at:
+                return
+            self._left_behind += 1
+        timer.scheduled, timer.stands_in = at, heap
+        heappush(heap, (at, next(self._ties), timer))
+        if 2 * self._left_behind > len(self) + SPARE:
+            self._sweep()
+
+    def _place(self, timer: Timer, deadline: int) -> tuple[Heap, int]:
+        since = timer.owed_from
+        return (self._own, deadline) if since is None else (self._owed, deadline - since)
 
     def _sweep(self) -> None:
-        standing = {timer: at for at, _, timer in self._heap if at == timer.scheduled}
-        self._heap = [(at, next(self._ties), timer) for timer, at in standing.items()]
-        heapify(self._heap)
+        for heap in (self._own, self._owed):
+            heap[:] = {entry[2]: entry for entry in heap if _stands(heap, entry)}.values()
+            heapify(heap)
         self._left_behind = 0
 
-    def first(self) -> int | None:
-        """Give the earliest deadline, or an earlier moment at which there may be nothing to do."""
-        return self._heap[0][0] if self._heap else None
+    def first(self, lateness: int = 0) -> int | None:
+        """Give the earliest deadline, or an earlier moment at which there may be nothing to do.
 
-    def due(self, now: int) -> Timer | None:
-        """Take out one timer whose deadline has come."""
-        while self._heap and self._heap[0][0] <= now:
-            at, _, timer = heappop(self._heap)
-            if at != timer.scheduled:
+        `lateness`: all of ours so far.
+        """
+        own, owed = self._own, self._owed
+        if not own or not owed:
+            return own[0][0] if own else owed[0][0] + lateness if owed else None
+        return min(own[0][0], owed[0][0] + lateness)
+
+    def due(self, now: int, lateness: int = 0) -> Timer | None:
+        """Take out one timer whose deadline has come; `lateness`: all of ours so far."""
+        return self._due(self._own, now) or self._due(self._owed, now - lateness)
+
+    def _due(self, heap: Heap, moment: int) -> Timer | None:
+        while heap and heap[0][0] <= moment:
+            entry = heappop(heap)
+            timer = entry[2]
+            if not _stands(heap, entry):
                 self._left_behind -= 1
                 continue
-            timer.scheduled = None
-            if timer.deadline is not None and timer.deadline <= now:
+            timer.scheduled = timer.stands_in = None
+            if timer.deadline is None:
+                continue
+            if self._place(timer, timer.deadline)[1] <= moment:
                 return timer
             self.schedule(timer)
         return None
+
+
+def _stands(heap: Heap, entry: tuple[int, int, Timer]) -> bool:
+    """Whether an entry is not one that was left behind."""
+    at, _, timer = entry
+    return timer.stands_in is heap and timer.scheduled == at

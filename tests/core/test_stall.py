@@ -268,6 +268,25 @@ def test_a_busy_monitor_sends_as_often(interval):
     assert told.in_pieces
 
 
+def test_lateness_costs_no_looks_at_what_is_owed():
+    """Where every turn is late, a silent path is looked at once a heartbeat, not once a turn."""
+    world = World(1, tick=MILLISECOND, session=lambda *_: NumberSession())
+    world.watch(*(peer(f"10.0.1.{n}") for n in range(50)), link=Link(dead=[(START, 10**18)]))
+    world.run(5 * SECOND)
+    looks, step = 0, world.fleet._step
+
+    def counted(path):
+        nonlocal looks
+        looks += 1
+        step(path)
+
+    world.fleet._step = counted
+    before = world.heartbeats
+    world.work = 20 * MILLISECOND
+    world.run(60 * SECOND)
+    assert looks <= 2 * (world.heartbeats - before) + 50
+
+
 def test_a_late_loop_owes_no_burst():
     """A path that could not be asked for nine intervals is asked once, not nine times."""
     world = World(1)

@@ -1,12 +1,12 @@
-"""Many deadlines in one heap."""
+"""Many deadlines in two heaps."""
 
 from random import Random
 
 from hbd.core.timers import Timer, Timers
 
 
-def timer_at(timers, deadline):
-    timer = Timer()
+def timer_at(timers, deadline, timer=None):
+    timer = timer or Timer()
     timer.deadline = deadline
     timers.schedule(timer)
     return timer
@@ -52,15 +52,51 @@ def test_timer_without_deadline_never_comes():
     assert timers.due(100) is None
 
 
+class Owed(Timer):
+    """One that waits for something, or does not."""
+
+    owed_from = None
+
+
+def test_what_is_owed_moves_by_our_lateness():
+    """A deadline of what is owed is due as much later as we were late since it was set."""
+    timers = Timers()
+    timer, own = Owed(), timer_at(timers, 100)
+    timer.deadline, timer.owed_from = 50, 3
+    timers.schedule(timer)
+    assert timers.first(3) == 50
+    assert timers.first(13) == 60
+    assert timers.first(99) == 100
+    assert timers.due(59, 13) is None
+    assert timers.due(60, 13) is timer
+    assert timers.due(100, 99) is own
+    assert timers.first(99) is None
+
+
+def test_what_came_is_owed_no_more():
+    """A timer that waits no longer is due at its own moment, once, and so again and again."""
+    timers, timer = Timers(), Owed()
+    for begin in range(0, 1_000, 100):
+        timer.deadline, timer.owed_from = begin + 50, 0
+        timers.schedule(timer)
+        assert timers.first() == begin + 50
+        timer.deadline, timer.owed_from = begin + 90, None
+        timers.schedule(timer)
+        assert timers.due(begin + 89) is None
+        assert timers.due(begin + 90, 7) is timer
+        assert timers.due(begin + 99) is None
+
+
 def test_heap_is_bounded():
     """Deadlines moved to and fro ten thousand times leave no more than a few entries a timer."""
     timers, dice = Timers(), Random(1)  # noqa: S311 - to be replayed
-    many = [timer_at(timers, 10**9) for _ in range(100)]
+    many = [timer_at(timers, 10**9, Owed()) for _ in range(100)]
     now, largest = 0, 0
     for _ in range(10_000):
         now += 10
         timer = dice.choice(many)
         timer.deadline = now
+        timer.owed_from = dice.choice((None, 0))
         timers.schedule(timer)
         while (due := timers.due(now)) is not None:
             due.deadline = now + 10**9
