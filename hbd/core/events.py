@@ -55,6 +55,8 @@ class FlappingChanged:
     flapping: bool
     changes: int
     """Changes of state since the flapping began."""
+    quiet: bool = False
+    """Part of a storm that an entry of its own tells about."""
 
 
 @dataclass(frozen=True, slots=True)

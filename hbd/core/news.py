@@ -48,9 +48,10 @@ class News:
             return
         peer.since, peer.since_real = self._clock.wall, self._clock.real
         peer.refinements = 0
-        flaps = self._watch_flapping(peer)
-        if in_storm is None and not (event.first and peer.answers):
-            in_storm = self._watch_storm(peer)
+        if in_storm is None:
+            is_first_up = event.first and peer.answers
+            in_storm = not is_first_up and self._watch_storm(peer)
+        flaps = self._watch_flapping(peer, in_storm=in_storm)
         self._tell(replace(event, quiet=True) if flaps or in_storm else event)
 
     def _event(self, peer: Peer, verdict: Verdict) -> StateChanged:
@@ -128,7 +129,7 @@ class News:
         if flapping is not None:
             flapping.deadline = None
 
-    def _watch_flapping(self, peer: Peer) -> bool:
+    def _watch_flapping(self, peer: Peer, *, in_storm: bool) -> bool:
         """Note a change; tell whether it is one of many that an entry has told about."""
         now = self._clock.now
         flapping = self._flapping.get(peer)
@@ -138,11 +139,11 @@ class News:
             return False
         was_flapping = flapping.is_flapping
         if flapping.change(now):
-            self._tell_flapping(flapping)
+            self._tell_flapping(flapping, quiet=in_storm)
         self._timers.schedule(flapping)
         return was_flapping
 
-    def _tell_flapping(self, flapping: Flapping) -> None:
+    def _tell_flapping(self, flapping: Flapping, *, quiet: bool = False) -> None:
         clock, peer = self._clock, flapping.peer
         self._tell(
             FlappingChanged(
@@ -153,6 +154,7 @@ class News:
                 peer.state,
                 flapping.is_flapping,
                 flapping.changes,
+                quiet,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 ALOUD: Final = 5
 """So many changes within one detection time go out as usual."""
+
+MOST: Final = 0.75
+"""What so many share is worth telling: one stray must not hide why all the others changed."""
 
 Trait = tuple[int, str]
 """Something a peer may share with others; the lower the number, the more telling."""
@@ -39,14 +43,15 @@ class StormWatch(Timer):
     Its deadline is the end of a storm.
     """
 
-    __slots__ = ("_recent", "_shared", "count", "is_storm", "state")
+    __slots__ = ("_recent", "_traits", "count", "is_storm", "state")
 
     def __init__(self, state: State) -> None:
         super().__init__()
         self.state: Final = state
         """What the peers change to."""
         self._recent: list[tuple[int, set[Trait]]] = []
-        self._shared: set[Trait] = set()
+        """Changes that are no storm yet: until when they count."""
+        self._traits: Counter[Trait] = Counter()
         self.is_storm = False
         self.count = 0
 
@@ -55,25 +60,29 @@ class StormWatch(Timer):
         span = peer.settings.timing.detection
         if self.is_storm:
             self.count += 1
-            self._shared &= traits(peer)
+            self._traits.update(traits(peer))
             self.deadline = now + span
             return False
-        self._recent = [(at, found) for at, found in self._recent if now - at <= span]
-        self._recent.append((now, traits(peer)))
+        self._recent = [(until, found) for until, found in self._recent if now <= until]
+        self._recent.append((now + span, traits(peer)))
         if len(self._recent) <= ALOUD:
             return False
         self.is_storm = True
         self.count = len(self._recent)
-        self._shared = set.intersection(*(found for _, found in self._recent))
+        self._traits = Counter(trait for _, found in self._recent for trait in found)
         self._recent.clear()
         self.deadline = now + span
         return True
 
     @property
     def common(self) -> str:
-        """What all have in common, the most telling first."""
-        shared = ", ".join(words for _, words in sorted(self._shared))
-        return shared or "nothing that hbd knows of"
+        """What all or most have in common, the most telling first."""
+        shared = sorted(trait for trait, n in self._traits.items() if n >= MOST * self.count)
+        return ", ".join(map(self._words, shared)) or "nothing that hbd knows of"
+
+    def _words(self, trait: Trait) -> str:
+        have = self._traits[trait]
+        return trait[1] + (f" ({have} of {self.count})" if have < self.count else "")
 
     def end(self) -> None:
         self.is_storm = False

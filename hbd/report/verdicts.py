@@ -187,7 +187,7 @@ def flapping_changed(event: FlappingChanged, event_id: str) -> Entry:
         message = f"{name} is steady again ({event.state}) after {changes}"
     return compose(
         Kind.FLAPPING,
-        Priority.WARNING if event.flapping else Priority.INFO,
+        Priority.WARNING if event.flapping and not event.quiet else Priority.INFO,
         message,
         event_id=event_id,
         since=event.since,

@@ -195,6 +195,14 @@ def test_every_kind_has_an_id_of_its_own():
             4,
         ),
         (
+            FlappingChanged(0, TEN, "db1", (), State.UP, flapping=True, changes=0, quiet=True),
+            (
+                "db1 is flapping: it changes its state again and again (now up);"
+                " see journalctl HBD_PEER=db1"
+            ),
+            6,
+        ),
+        (
             FlappingChanged(0, TEN, "db1", (), State.UP, flapping=False, changes=31),
             "db1 is steady again (up) after 31 changes",
             6,
