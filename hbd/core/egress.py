@@ -75,12 +75,13 @@ class Egress:
         return self.last_answer >= moment
 
     def others_up(self, suspect: Path, by: int | None = None) -> bool:
-        """Whether another path was up, so that its silence would tell something by then.
+        """Whether another peer was up, so that its silence would tell something by then.
 
+        That of another path of the same one would not: a machine that is off takes all with it.
         `by`: None is the moment from which it would come too late for the verdict.
         """
         reach, by = suspect.reach, suspect.judged_by if by is None else by
-        return any(path is not suspect and path.speaks(reach, by) for path in self._up)
+        return any(path.peer is not suspect.peer and path.speaks(reach, by) for path in self._up)
 
     def witnesses(self, suspect: Path) -> list[Path]:
         """Up to three paths that were up and can be asked, others each time."""

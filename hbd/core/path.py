@@ -135,7 +135,7 @@ class Path(Timer):
         self.witnessed = False
         """Somebody had answered since, at the last moment for it."""
         self.lonely = False
-        """No other path of the egress was up when the first heartbeat was missed."""
+        """No other peer of the egress was up when the first heartbeat was missed."""
         self.repeated = False
         self.rising = 0
         self.grace = 0

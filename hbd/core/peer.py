@@ -233,7 +233,7 @@ def _lonely(path: Path) -> str:
     ours = (
         "a firewall there and one of our own" if path.is_alive else "this peer and our own uplink"
     )
-    return f"no other path was up{where}: {ours} cannot be told apart"
+    return f"no other peer was up{where}: {ours} cannot be told apart"
 
 
 def _worst(verdicts: list[Verdict]) -> Verdict:

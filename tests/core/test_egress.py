@@ -185,6 +185,33 @@ def test_lonely_peer_is_down_and_the_evidence_says_so():
     assert down.detection <= TIMING.detection
 
 
+def test_all_paths_of_the_only_peer_are_one_voice():
+    """A machine of two addresses that is off is down with a doubt: its own silence on both proves
+    no fault of ours."""
+    world = World(1)
+    world.watch(peer("two", A, B, timing=TIMING))
+    world.run(10 * SECOND)
+    cut(world, A, B)
+    world.run(10 * SECOND)
+    down = world.changes_of("two")[-1]
+    assert down.state is State.DOWN
+    assert any("cannot be told apart" in fact for fact in down.evidence)
+    assert own_faults(world) == []
+    assert down.detection <= TIMING.detection
+
+
+def test_other_path_of_a_peer_is_a_witness_when_it_answers():
+    """One address of a machine answers: the other is down without a doubt."""
+    world = World(1)
+    world.watch(peer("two", A, B, timing=TIMING))
+    world.run(10 * SECOND)
+    cut(world, A)
+    world.run(10 * SECOND)
+    degraded = world.changes_of("two")[-1]
+    assert (degraded.state, degraded.cause) == (State.DEGRADED, Cause.PATH_DOWN)
+    assert not world.path("two").lonely
+
+
 def test_evidence_of_a_witnessed_verdict_does_not_say_lonely():
     """Where another peer answered, the verdict is not weakened."""
     world = world_of(A, B)
@@ -496,7 +523,7 @@ def test_witnesses_are_found_without_a_look_at_all(is_restored):
         path = Counted(f"{number}", one, NumberSession())
         path.was_up = is_restored
         egress.take(path)
-    suspect = Asked(B, one, NumberSession())
+    suspect = Asked(B, Peer(peer(B), 0, 0), NumberSession())
     assert egress.others_up(suspect) is is_restored
     assert egress.witnesses(suspect) == []
     assert looks <= 100
