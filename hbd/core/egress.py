@@ -84,15 +84,30 @@ class Egress:
         return any(path.peer is not suspect.peer and path.speaks(reach, by) for path in self._up)
 
     def witnesses(self, suspect: Path) -> list[Path]:
-        """Up to three paths that were up and can be asked, others each time."""
-        chosen: list[Path] = []
-        reach, by = suspect.reach, suspect.judged_by
-        for path in list(islice(self._up, LOOKED_AT)):
-            self._up.move_to_end(path)
-            if not path.is_askable or path.is_exhausted or path is suspect:
-                continue
-            if path.speaks(reach, by):
-                chosen.append(path)
-                if len(chosen) == WITNESSES:
-                    break
+        """Up to three paths that were up and can be asked, others each time.
+
+        Who was heard since the suspect is in question comes first; who is silent too, or is likely
+        to be with it, only for want of better ones.
+        """
+        looked_at = list(islice(self._up, LOOKED_AT))
+        fit = [path for path in looked_at if _can_witness(path, suspect)]
+        doubtful = [path for path in fit if _may_be_silent(path, suspect)]
+        good = [path for path in fit if not _may_be_silent(path, suspect)]
+        began = suspect.question_began
+        good.sort(key=lambda path: max(path.last_life, began), reverse=True)
+        chosen, kept = (good + doubtful)[:WITNESSES], set(good[WITNESSES:])
+        for path in looked_at:
+            if path not in kept:
+                self._up.move_to_end(path)
         return chosen
+
+
+def _can_witness(path: Path, suspect: Path) -> bool:
+    is_free = path.is_askable and not path.is_exhausted and path is not suspect
+    return is_free and path.speaks(suspect.reach, suspect.judged_by)
+
+
+def _may_be_silent(path: Path, suspect: Path) -> bool:
+    """Whether it misses something itself, is of the same peer, or lies behind that."""
+    peer = path.peer
+    return path.is_missing or peer is suspect.peer or peer.settings.via == suspect.peer.name

@@ -470,7 +470,7 @@ class Fleet:
             self._examine(path)  # it may leave by another way than before
         if path.weigh(self.clock.now) or changed:
             verdicts.refresh(path.peer)
-        if was_failing and path.peer.answers:
+        if was_failing and path.peer.is_heard:
             verdicts.look_behind(path.peer)
 
     def icmp(

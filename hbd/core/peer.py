@@ -109,6 +109,11 @@ class Peer(Timer):
     def answers(self) -> bool:
         return self.state in (State.UP, State.DEGRADED)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether it answers, whatever is told of it: it may be paused."""
+        return any(path.state is State.UP for path in self.paths)
+
     def is_news(self, verdict: Verdict) -> bool:
         """Whether a verdict is another than the one before."""
         if verdict.state is State.UNKNOWN and verdict.cause is None:
@@ -250,14 +255,16 @@ def judge(peer: Peer, parent: Peer | None, now: int) -> Verdict:
     verdict = measure(peer, now)
     if verdict.state is not State.DOWN or parent is None:
         return verdict
-    return _behind(parent, peer, verdict)
+    return _behind(parent, peer, verdict, now)
 
 
-def _behind(parent: Peer, peer: Peer, verdict: Verdict) -> Verdict:
+def _behind(parent: Peer, peer: Peer, verdict: Verdict, now: int) -> Verdict:
     """Judge a silent peer by its parent: who has answered since may not be to blame."""
-    if parent.state is State.UNKNOWN and parent.cause is not None:
-        words = f"via {parent.name}: unknown ({parent.cause})"
-        return Verdict(State.UNKNOWN, parent.cause, verdict.address, (words, *parent.evidence))
+    # A pause hides what is told of the parent, not what is known.
+    known = parent if parent.pause is None else measure(parent, now)
+    if known.state is State.UNKNOWN and known.cause is not None:
+        words = f"via {parent.name}: unknown ({known.cause})"
+        return Verdict(State.UNKNOWN, known.cause, verdict.address, (words, *known.evidence))
     if not is_behind_silence(parent, peer):
         return verdict
     words = f"via {parent.name}: {parent.state}" + (f" ({parent.cause})" if parent.cause else "")

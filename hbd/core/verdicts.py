@@ -232,7 +232,7 @@ class Verdicts:
         waiting = [peer]
         while waiting:  # of a long chain of `via` each may change the next
             one = waiting.pop()
-            if self._tell(one):
+            if self._tell(one) or one.pause is not None:  # which hides its changes, not theirs
                 waiting += reversed(self._behind(one))
 
     def _tell(self, peer: Peer, *, in_storm: bool | None = None) -> bool:
@@ -252,7 +252,7 @@ class Verdicts:
 
     def _behind(self, peer: Peer) -> list[Peer]:
         """Give those behind a peer that are judged with it; those that it no longer hides, free."""
-        hidden = (State.UNREACHABLE, State.UNKNOWN) if peer.answers else ()
+        hidden = (State.UNREACHABLE, State.UNKNOWN) if peer.is_heard else ()
         for child in peer.children:
             if child.state in hidden:
                 self._free(child)

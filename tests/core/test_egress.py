@@ -113,6 +113,23 @@ def test_three_witnesses_are_asked():
     assert chosen[0] != chosen[1]
 
 
+def test_those_that_fall_with_a_suspect_are_asked_last():
+    """Neither its other address, nor who lies behind it, nor who is silent too is asked about a
+    peer while there are others: without retransmissions there is no second time."""
+    once = Timing(SECOND, 500 * MILLISECOND, 0, 2)
+    for seed in range(10):
+        world = World(seed)
+        silent = [f"10.0.1.{n}" for n in range(6)]
+        world.watch(peer("gw", A, B, timing=once))
+        world.watch(*(peer(name, via="gw", timing=TIMING) for name in silent))
+        world.watch(*(peer(f"10.0.2.{n}", timing=TIMING) for n in range(3)))
+        world.run(10 * SECOND)
+        cut(world, A, B, *silent)
+        world.run(20 * SECOND)
+        assert own_faults(world) == [], seed
+        assert world.state("gw") is State.DOWN
+
+
 def test_witnesses_are_asked_no_more_than_fifty_times_a_second():
     """However many start to miss at once, those that are up are not flooded."""
     world = world_of(*(f"10.0.{n // 200}.{n % 200}" for n in range(400)))
