@@ -199,6 +199,10 @@ class Daemon:
         status = self._client.call("Status", **asked)
         return status if name is None else status["peers"][0]
 
+    def call(self, method: str, **asked: Any) -> dict[str, Any]:
+        """Ask it for something else, as a command does."""
+        return self._client.call(method, **asked)
+
     def answers(self) -> bool:
         """Whether its control socket is there."""
         try:

@@ -223,6 +223,64 @@ def test_heartbeats_go_on_while_the_journal_hangs(service):
         service.run("systemctl", "stop", "live", "doomed", check=False)
 
 
+MANY = 10_000
+FIELDS = "HBD_EVENT,HBD_EVENT_ID,HBD_PEER,HBD_COUNT,HBD_COMMON,PRIORITY,MESSAGE"
+SUPPRESSED = "MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e"
+"""journald's word that it dropped entries by its rate limit."""
+
+
+def test_ten_thousand_at_once_are_all_in_the_journal(service):
+    """10,000 peers fail at once: each has its entry, none is suppressed, one entry names what they
+    share, and those that live notice nothing."""
+    service.path("/root/doomed.yaml").write_text(
+        "listen: [0.0.0.0:10000]\naccept: any\npeers: []\n"
+    )
+    service.run(
+        "systemd-run", "--unit=doomed", "--collect", "--quiet", "-p", "RuntimeDirectory=doomed",
+        "-p", "StateDirectory=doomed", "hbd", "run", "--config", "/root/doomed.yaml",
+    )  # fmt: skip
+    doomed = "".join(
+        f"  - {{name: p{n}, address: 127.9.{n // 250}.{1 + n % 250}, port: 10000,"
+        " interval: 5s, timeout: 500ms, retries: 2, labels: {site: ams}}\n"
+        for n in range(MANY)
+    )
+    configure(service, CONFIGURATION + doomed)
+    try:
+        service.run("systemctl", "restart", "hbd")
+        up = re.compile(rf"{MANY + 1} up")
+        eventually(lambda: up.search(service.show("hbd", "StatusText")["StatusText"]), 60, 0.5)
+        before = status_of(service, "self")
+        service.run("systemctl", "kill", "--kill-whom=main", "-s", "STOP", "doomed")
+        eventually(
+            lambda: any("storm over" in e["MESSAGE"] for e in of_many(service, "storm")), 90, 2
+        )
+        changes, storms = of_many(service, "state"), of_many(service, "storm")
+        assert {entry["HBD_PEER"] for entry in changes} == {f"p{n}" for n in range(MANY)}
+        assert len(changes) == len({entry["HBD_EVENT_ID"] for entry in changes}) == MANY
+        assert [entry["PRIORITY"] for entry in changes] == ["3"] * 5 + ["6"] * (MANY - 5)
+        assert [entry["HBD_COUNT"] for entry in storms] == ["6", str(MANY)]
+        assert {entry["HBD_COMMON"] for entry in storms} == {"egress lo, label site=ams"}
+        assert entries(service, SUPPRESSED) == entries(service, "HBD_EVENT=lost") == []
+        after = status_of(service, "self")
+        assert after["since"] == before["since"]
+        assert (after["late"], after["loss_percent"]) == (0, 0.0)
+    finally:
+        service.run("systemctl", "kill", "-s", "KILL", "doomed", check=False)
+
+
+def status_of(machine, name):
+    return json.loads(machine.run("hbd", "status", "--json", name, check=False).stdout)["peers"][0]
+
+
+def of_many(machine, event):
+    """What this process of the daemon told of the many that are down, and of the storm."""
+    told = entries(
+        machine, f"_PID={main_pid(machine)}", f"HBD_EVENT={event}", "HBD_STATE=down",
+        f"--output-fields={FIELDS}",
+    )  # fmt: skip
+    return [entry for entry in told if re.fullmatch(r"p\d+", entry.get("HBD_PEER", "p0"))]
+
+
 def signal_journal(machine, signal):
     pid = machine.show("systemd-journald", "MainPID")["MainPID"]
     machine.run("kill", f"-{signal}", pid)
