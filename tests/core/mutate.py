@@ -22,6 +22,7 @@ ASKING = tuple(
     for name in (
         *("asking", "egress", "via", "life_of_a_peer", "stall", "loss", "storm", "figures"),
         *("tight", "one_way", "rounds", "inquiry"),
+        *("timers", "storm_of_many", "via_orders"),
     )
 )
 SPEAKING = ("tests/core/test_told.py", "tests/core/test_agreed.py")

@@ -186,7 +186,7 @@ MUTATIONS = [
     ("verdicts.py", "        if egress.fault is not None:\n            self._fault_over(egress, except_for=path)", "        return"),
     ("fleet.py", "        self._verdicts.tell_some()\n        while (timer", "        while (timer"),
     ("verdicts.py", "for _ in range(TOLD_AT_ONCE):", "for _ in range(10**6):"),
-    ("fleet.py", "self.clock.now if is_telling else ", ""),
+    ("fleet.py", "clock.now if is_telling else ", ""),
     ("verdicts.py", "while self._telling and path.peer.settings.via is not None:", "while False:"),
     ("verdicts.py", "return self._roster.peers.get(peer.name) is peer", "return True"),
     ("verdicts.py", "waiting += reversed(self._behind(one))", "self.look_behind(one)"),

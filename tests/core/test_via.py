@@ -265,3 +265,43 @@ def test_own_uplink_with_children_is_one_storm():
     changes = [e for e in world.events if getattr(e, "state", None) is State.UNKNOWN]
     assert len(storms) == 1
     assert [e.quiet for e in changes if e not in storms].count(False) == 5
+
+
+def pause(world, name):
+    world.fleet.pause(name, Pause(world.wall + 3600 * SECOND, "", "root"))
+
+
+def test_paused_parent_that_falls_later_takes_its_child_along():
+    """The child is judged first: down; when its paused parent is silent too, it is unreachable."""
+    slow = Timing(3 * SECOND, 1 * SECOND, 3, 2)
+    world = World(1)
+    world.watch(peer(GW, timing=slow), peer(DB, via=GW, timing=QUICK), peer(WITNESS))
+    world.run(20 * SECOND)
+    pause(world, GW)
+    cut(world, GW, DB)
+    world.run(20 * SECOND)
+    assert states(world, DB) == [State.UP, State.DOWN, State.UNREACHABLE]
+
+
+def test_paused_parent_that_answers_again_frees_its_child():
+    """A pause does not hide from those behind it that the parent is back."""
+    world = world_of()
+    pause(world, GW)
+    cut(world, GW, span=20 * SECOND)
+    cut(world, DB)
+    world.run(20 * SECOND)
+    assert world.state(DB) is State.UNREACHABLE
+    world.run(20 * SECOND)
+    assert (world.state(GW), world.state(DB)) == (State.PAUSED, State.DOWN)
+
+
+def test_paused_parent_that_we_cannot_ask_leaves_its_child_unknown():
+    """A pause does not make the parent's silence its own, where our side is at fault."""
+    world = world_of()
+    pause(world, GW)
+    world.links[GW].egress = EgressKey("eth1")
+    world.faults[EgressKey("eth1")] = own_link("eth1")
+    cut(world, DB)
+    world.run(20 * SECOND)
+    last = world.changes_of(DB)[-1]
+    assert (last.state, last.cause) == (State.UNKNOWN, Cause.OWN_LINK)

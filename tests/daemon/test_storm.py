@@ -69,7 +69,7 @@ def test_ten_thousand_at_once(daemon, net, capsys):
     later than our own lateness makes it, and those on another reflector notice nothing."""
     live = [peer(f"live{n}", net(1 + n), **USUAL) for n in range(LIVE)]
     doomed = [{"name": f"p{n}", "address": a, "port": FAR} | PACE for n, a in enumerate(many(net))]
-    daemon(peers=[], listen=[f"0.0.0.0:{PORT}"], accept="any").start()
+    daemon(peers=[], listen=[f"{one['address']}:{PORT}" for one in live], accept="any").start()
     far = daemon(peers=[], listen=[f"0.0.0.0:{FAR}"], accept="any").start()
     one = daemon()
     one.configure(peers=[*live, *doomed])
