@@ -3,7 +3,7 @@
 Nothing was asked while we did not run, so nothing was owed: every deadline moves by a stall, and
 no burst of late heartbeats follows. One clock that does not count stalls does both. Lateness below
 that is mostly our own work: time to send goes on in it, or the more we had to do the less we would
-send. It is added up, and the deadlines of heartbeats in question move by it (`Path.advance`).
+send. It is added up, and the deadlines of heartbeats in question move by it (`Timers`).
 """
 
 from __future__ import annotations

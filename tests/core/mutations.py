@@ -215,7 +215,7 @@ MUTATIONS = [
     ("news.py", "is_first_up = event.first and peer.answers", "is_first_up = False"),
     ("news.py", "self._tell_flapping(flapping, quiet=in_storm)", "self._tell_flapping(flapping)"),
     ("storm.py", "if now <= until]", "]"),
-    ("storm.py", "append((now + span, traits(peer)))", "append((now + 10 * span, traits(peer)))"),
+    ("storm.py", "append((now + span, traits(peer)))", "append((now + 100 * span, traits(peer)))"),
     ("storm.py", "if n >= MOST * self.count)", ")"),
     ("storm.py", "if n >= MOST * self.count)", "if n == self.count)"),
     ("storm.py", 'if have < self.count else ""', 'if False else ""'),

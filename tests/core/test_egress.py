@@ -191,7 +191,7 @@ def test_one_reply_ends_it():
 
 
 def test_lonely_peer_is_down_and_the_evidence_says_so():
-    """Where no other path was up: down, and peer and uplink cannot be told apart."""
+    """Where no other peer was up: down, and peer and uplink cannot be told apart."""
     world = world_of(A)
     world.run(10 * SECOND)
     cut(world, A)
@@ -521,6 +521,36 @@ def test_who_has_missed_everything_is_no_witness():
     assert egress.witnesses(suspect) == [world.path(C)]
     world.path(C).give(State.UNKNOWN)  # nor is one that was not up
     assert egress.witnesses(suspect) == []
+
+
+def test_those_likely_to_answer_are_asked_first():
+    """Of many, those heard since the suspect is in question; of its own machine, behind it or
+    silent themselves only where there are no others."""
+    world = World(1)
+    world.watch(peer("gw", A, B, timing=TIMING), peer("behind", C, via="gw"))
+    others = [f"10.0.2.{n}" for n in range(8)]
+    world.watch(*(peer(name) for name in others))
+    world.run(10 * SECOND)
+    (suspect, second), (child,) = (world.fleet.peers[name].paths for name in ("gw", "behind"))
+    suspect.first_missed = world.now + TIMING.timeout
+    heard, missing = [world.path(name) for name in others[5:]], world.path(others[0])
+    for later, path in enumerate(heard):
+        path.last_life = world.now + 1 + later
+    missing.missed = 1
+    egress = suspect.egress
+    assert egress.witnesses(suspect) == heard[::-1]
+    good = [world.path(name) for name in others[1:]]
+    for path in good[1:]:
+        path.give(State.UNKNOWN)
+    chosen = egress.witnesses(suspect)
+    assert chosen[0] is good[0]
+    assert set(chosen[1:]) <= {second, child, missing}
+    for doubtful in (second, child, missing):
+        for path in {second, child, missing} - {doubtful}:
+            path.give(State.UNKNOWN)
+        assert egress.witnesses(suspect) == [good[0], doubtful]
+        for path in (second, child, missing):
+            path.give(State.UP)
 
 
 @pytest.mark.parametrize("is_restored", [False, True])

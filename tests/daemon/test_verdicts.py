@@ -291,7 +291,7 @@ def test_one_that_still_answers_is_a_witness(daemon, reflector, net):
 
 
 def test_a_lonely_peer_is_down_with_a_doubt(daemon, reflector, net):
-    """Where no other path was up, the evidence says that peer and uplink cannot be told apart."""
+    """Where no other peer was up, the evidence says that peer and uplink cannot be told apart."""
     asked = reflector(net(1))
     one = daemon(peers=[peer("a", net(1))]).start()
     one.wait("a", "up")

@@ -214,7 +214,7 @@ def test_what_we_cannot_send_is_held_against_nobody(lab, row):
 
 
 def test_a_peer_alone_on_its_egress_is_down_with_a_doubt(lab):
-    """Where no other path was up, the evidence says that peer and uplink cannot be told apart."""
+    """Where no other peer was up, the evidence says that peer and uplink cannot be told apart."""
     with lab.watch(peers("d4", "a4")) as monitor:
         since = monitor.all_up().count()
         with lab.ruled(lab.hosts["d"], "input", "udp dport 862 drop"):
