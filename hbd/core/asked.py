@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hbd.core.awaited import Awaited, Heartbeat
 from hbd.core.inquiry import Method
-from hbd.core.model import JITTER, WINDOW, Cause, State
+from hbd.core.model import JITTER, Cause, State
 from hbd.core.path import Path, Reception, Step
+from hbd.core.rounds import Rounds
 from hbd.core.session import Answer, Fact
 from hbd.core.spans import shown, timeout_for
 
@@ -32,19 +34,6 @@ ONE_WAY: Final = Fact(
 )
 
 
-class Heartbeat(NamedTuple):
-    """One that was sent and has no reply yet."""
-
-    sent: int
-    sent_real: int
-    """Monotonic, for the RTT."""
-    token: int
-    probe: Probe | None = None
-    """It was sent for the sake of evidence, and is missed by nobody."""
-    missed: bool = False
-    """Its timeout is over."""
-
-
 class Late(NamedTuple):
     """A reply that was too late to keep the path up, or to get it up again."""
 
@@ -63,12 +52,10 @@ class Asked(Path):
         "asked_us",
         "doubted",
         "due",
-        "failed",
         "incarnation",
         "last_answered",
         "last_sent",
         "late",
-        "overdue",
         "rounds",
         "sequence",
         "session",
@@ -86,21 +73,14 @@ class Asked(Path):
         self.due = 0
         """When that should have been sent."""
         self.sequence = 0
-        self.unanswered: dict[int, Heartbeat] = {}
+        self.unanswered: Final = Awaited()
         self.last_answered = -1
         self.incarnation: int | None = None
         # Signs that the peer is there, though it does not answer or not in time.
         self.late: Late | None = None
         self.asked_us: int | None = None
         """When its own heartbeats last reached our reflector."""
-
-        # Measured while it is up, with the timeout and the retries that it has: see advisor.
-        self.rounds = [0]
-        """How many ended with no heartbeat missed, with one missed, and so on."""
-        self.overdue = 0
-        """How many of those missed were answered after all."""
-        self.failed = False
-        """Whether in the last round all was missed, and it may have been loss for all we know."""
+        self.rounds = Rounds()
 
     can_send_short = True
 
@@ -199,9 +179,8 @@ class Asked(Path):
     def _miss(self, now: int) -> Step:
         was_probing = self.is_probing
         if was_probing:
-            self.failed = False  # it lasts: an outage, and no loss
-        if self.asked in self.unanswered:
-            self.unanswered[self.asked] = self.unanswered[self.asked]._replace(missed=True)
+            self.rounds.has_failed = False  # it lasts: an outage, and no loss
+        self.unanswered.miss(self.asked)
         self.asked = None
         self.rising = 0
         if not self.is_missing and self.first_missed < self.last_sent:  # else in doubt since then
@@ -222,7 +201,7 @@ class Asked(Path):
         before = self.timing
         super().adopt(settings, now)
         if (before.timeout, before.retries) != (self.timing.timeout, self.timing.retries):
-            self.rounds, self.overdue, self.failed = [0], 0, False
+            self.rounds = Rounds()
         self._adopt_session(settings)
         if self.asked is None and self.deadline is not None:
             spacing = self.timing.probe if self.is_probing else self.timing.interval
@@ -283,7 +262,7 @@ class Asked(Path):
         return datagram
 
     def _await(self, heartbeat: Heartbeat) -> None:
-        self._forget(self.sequence, heartbeat.sent)
+        self.unanswered.forget(self.sequence, self._oldest(heartbeat.sent))
         self.unanswered[self.sequence] = heartbeat
         self.figures.window.sent(self.sequence)
         self.sequence += 1
@@ -300,20 +279,15 @@ class Asked(Path):
             self.figures.window.annulled(sequence)
 
     def annul_waiting(self, now: int) -> None:
-        for sequence in [s for s, h in self.unanswered.items() if self._is_in_time(h, now)]:
+        for sequence in self.unanswered.in_time(now, self.timing.timeout):
             self._annul(sequence)
 
-    def _forget(self, sequence: int, now: int) -> None:
+    def _oldest(self, now: int) -> int | None:
         # A path that is not up begins its loss window anew when it is: then only life counts. Of
         # what comes later than that it is only told how late.
-        unanswered = self.unanswered
-        longest = max(self.timing.life, FRESH * self.timing.probe)
-        while unanswered:
-            oldest = next(iter(unanswered))
-            keep = oldest > sequence - WINDOW
-            if keep and (self.state is State.UP or now - unanswered[oldest].sent <= longest):
-                return
-            del unanswered[oldest]
+        if self.state is State.UP:
+            return None
+        return now - max(self.timing.life, FRESH * self.timing.probe)
 
     # -- being answered -----------------------------------------------------------------------
 
@@ -359,11 +333,11 @@ class Asked(Path):
         if age > self.timing.timeout:
             self._note_late(Late(sequence, age, now))
         if heartbeat.missed and self.is_measured:
-            self.overdue += 1
+            self.rounds.overdue += 1
         if age > self.timing.life:
             return Reception.LATE, answer
-        if self.asked is not None or self.failed:
-            self._count_round()
+        if (self.asked is not None or self.rounds.has_failed) and self.is_measured:
+            self.rounds.end(self.missed)
         self.last_answered = max(self.last_answered, sequence)
         self._live(now, real)
         return Reception.LIFE, answer
@@ -399,38 +373,21 @@ class Asked(Path):
     @property
     def is_measured(self) -> bool:
         """Whether what is missed now is loss, as far as can be told."""
-        return self.peer.pause is None and (self.failed or self.state is State.UP)
-
-    def _count_round(self) -> None:
-        """A reply ends the round: note how many of its heartbeats were missed."""
-        if not self.is_measured:
-            return
-        if self.missed >= len(self.rounds):
-            self.rounds += [0] * (self.missed + 1 - len(self.rounds))
-        self.rounds[self.missed] += 1
-        self.failed = False
+        return self.peer.pause is None and (self.rounds.has_failed or self.state is State.UP)
 
     def is_another(self, incarnation: int) -> bool:
         before, self.incarnation = self.incarnation, incarnation
         return before not in (None, incarnation) and self.state is State.UP
 
     def is_about(self, payload: bytes) -> bool:
-        return any(
-            sequence > self.last_answered
-            and self.session.recognises(payload, sequence, heartbeat.token)
-            for sequence, heartbeat in self.unanswered.items()
-        )
+        returned = self.unanswered.returned(payload, self.session)
+        return any(sequence > self.last_answered for sequence, _ in returned)
 
     def hop_of(self, payload: bytes) -> int | None:
-        return next(
-            (
-                heartbeat.probe.ttl
-                for sequence, heartbeat in self.unanswered.items()
-                if heartbeat.probe is not None
-                and self.session.recognises(payload, sequence, heartbeat.token)
-            ),
-            None,
-        )
+        for _, heartbeat in self.unanswered.returned(payload, self.session):
+            if heartbeat.probe is not None:
+                return heartbeat.probe.ttl
+        return None
 
     def go_on(self, now: int, dice: float) -> None:
         """A reply ended the round: the next heartbeat follows the last one sent."""
@@ -449,10 +406,11 @@ class Asked(Path):
     def give(self, state: State, fault: Fact | None = None) -> bool:
         if state is State.UP and self.state is not State.UP:
             self.figures.window.restart(self.last_answered)
-            self.unanswered = {s: h for s, h in self.unanswered.items() if s > self.last_answered}
+            self.unanswered.forget_up_to(self.last_answered)
         if state is State.DOWN:
             self.incarnation = None  # who answers next was not up all along
-        self.failed = state is State.DOWN and (self.failed or self.state is State.UP)
+        was_fit = self.rounds.has_failed or self.state is State.UP
+        self.rounds.has_failed = state is State.DOWN and was_fit
         return super().give(state, fault)
 
     def wants_another_round(self, *, witnessed: bool) -> bool:
@@ -499,7 +457,4 @@ class Asked(Path):
 
     def _in_time(self, now: int) -> int:
         """How many unanswered heartbeats may still be answered in time."""
-        return sum(1 for heartbeat in self.unanswered.values() if self._is_in_time(heartbeat, now))
-
-    def _is_in_time(self, heartbeat: Heartbeat, now: int) -> bool:
-        return heartbeat.probe is None and now - heartbeat.sent < self.timing.timeout
+        return len(self.unanswered.in_time(now, self.timing.timeout))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.asked import Asked, Heartbeat
+from hbd.core.asked import Asked
 from hbd.core.model import SECOND
 from hbd.core.stream import KeepAliveSession
 
 if TYPE_CHECKING:
+    from hbd.core.awaited import Heartbeat
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
     from hbd.core.session import Answer

@@ -136,8 +136,8 @@ def _path_view(path: Path, now: int, real: int) -> dict[str, Any]:
         if path.last_reply_real is None
         else round((real - path.last_reply_real) / SECOND, 3),
         "missed": path.missed,
-        "rounds": list(path.rounds) if isinstance(path, Asked) else None,
-        "overdue": path.overdue if isinstance(path, Asked) else None,
+        "rounds": list(path.rounds.ended) if isinstance(path, Asked) else None,
+        "overdue": path.rounds.overdue if isinstance(path, Asked) else None,
         "loss_percent": _percent(path.loss(now)),
     }
 

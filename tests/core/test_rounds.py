@@ -24,7 +24,7 @@ def world_of(timing=TIMING, **link):
 
 def missed(world):
     """How many rounds with one heartbeat missed, with two, and so on."""
-    return world.path(A).rounds[1:]
+    return world.path(A).rounds.ended[1:]
 
 
 def test_rounds_are_counted_by_what_was_missed():
@@ -34,26 +34,26 @@ def test_rounds_are_counted_by_what_was_missed():
         world.links[A].lost_in_turn = count
         world.run(UPSET)
     assert missed(world) == [1, 0, 2]
-    assert 80 < world.path(A).rounds[0] < 110
+    assert 80 < world.path(A).rounds.ended[0] < 110
 
 
 def test_every_round_of_a_path_that_is_up_is_counted():
     """The reply that makes a path up ends no round of one that was; each one after it does."""
     world = world_of()
-    assert world.path(A).rounds == [world.path(A).figures.received - 1]
+    assert world.path(A).rounds.ended == [world.path(A).figures.received - 1]
 
 
 def test_what_is_late_was_missed():
     """A late reply ends a round in which one was missed; the reply to the next ends none."""
     world = world_of(delay=300 * MILLISECOND)
     path = world.path(A)
-    sent, rounds = path.figures.sent, sum(path.rounds)
+    sent, rounds = path.figures.sent, sum(path.rounds.ended)
     world.run(UPSET)
-    rounds = sum(path.rounds) - rounds
-    assert path.rounds[2:] == []
+    rounds = sum(path.rounds.ended) - rounds
+    assert path.rounds.ended[2:] == []
     assert rounds > 15
     assert abs(path.figures.sent - sent - 2 * rounds) <= 2
-    assert abs(path.overdue - path.rounds[1]) <= 1
+    assert abs(path.rounds.overdue - path.rounds.ended[1]) <= 1
 
 
 def test_false_down_is_a_round_of_which_all_was_missed():
@@ -82,12 +82,12 @@ def test_reply_that_comes_after_the_verdict_ends_the_round_that_failed():
 def test_outage_is_no_loss():
     """What still lasts when the first probe is sent is an outage: its round tells nothing."""
     world = world_of()
-    before = world.path(A).rounds[0]
+    before = world.path(A).rounds.ended[0]
     world.links[A].lost_in_turn = 5
     world.run(UPSET)
     assert world.states_of(A) == [State.UP, State.DOWN, State.UP]
     assert missed(world) == []
-    assert world.path(A).rounds[0] > before
+    assert world.path(A).rounds.ended[0] > before
 
 
 def test_replies_while_rising_are_no_rounds():
@@ -96,10 +96,10 @@ def test_replies_while_rising_are_no_rounds():
     world.links[A].lost_in_turn = 4
     while world.state(A) is not State.DOWN:
         world.run(10 * MILLISECOND)
-    before = sum(world.path(A).rounds)
+    before = sum(world.path(A).rounds.ended)
     while world.state(A) is not State.UP:
         world.run(MILLISECOND)
-    assert sum(world.path(A).rounds) == before + 1
+    assert sum(world.path(A).rounds.ended) == before + 1
 
 
 def test_nothing_is_measured_before_it_was_up():
@@ -128,12 +128,12 @@ def test_pause_is_not_measured():
     """During maintenance neither what is missed nor what is late counts."""
     world = world_of()
     world.fleet.pause(A, Pause(world.wall + 3_600 * SECOND, "disk", "ann"))
-    before = list(world.path(A).rounds)
+    before = list(world.path(A).rounds.ended)
     world.links[A].lost_in_turn = 2
     world.run(UPSET)
     world.links[A].delay = 300 * MILLISECOND
     world.run(UPSET)
-    assert (world.path(A).rounds, world.path(A).overdue) == (before, 0)
+    assert (world.path(A).rounds.ended, world.path(A).rounds.overdue) == (before, 0)
 
 
 @pytest.mark.parametrize("change", [{"timeout": 400 * MILLISECOND}, {"retries": 4}])
@@ -144,7 +144,7 @@ def test_other_timeout_or_retries_are_measured_anew(change):
     while world.state(A) is not State.DOWN:
         world.run(10 * MILLISECOND)
     world.apply(peer(A, timing=replace(TIMING, **change)), peer(B))
-    assert (world.path(A).rounds, world.path(A).overdue) == ([0], 0)
+    assert (world.path(A).rounds.ended, world.path(A).rounds.overdue) == ([0], 0)
     world.links[A].delay = MILLISECOND
     world.run(UPSET)
     assert missed(world) == []
@@ -153,7 +153,7 @@ def test_other_timeout_or_retries_are_measured_anew(change):
 def test_other_changes_keep_what_was_measured():
     """Interval, rise and labels say nothing of the network."""
     world = world_of()
-    before = list(world.path(A).rounds)
+    before = list(world.path(A).rounds.ended)
     timing = replace(TIMING, interval=2 * SECOND, rise=5)
     world.apply(peer(A, timing=timing, labels=(("x", "y"),)), peer(B))
-    assert world.path(A).rounds == before
+    assert world.path(A).rounds.ended == before

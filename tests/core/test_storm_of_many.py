@@ -51,7 +51,7 @@ def world_of(count, factor, timing=TIMING):
     """Many peers and, on each egress, one that stays: a fault is not our own. Their names too."""
     world = World(1, session=lambda *_: NumberSession(), keep=False)
     world.watch(peer(GW, timing=timing))
-    for number, egress in enumerate({factor.egress(number) for number in range(count)}):
+    for number, egress in enumerate(dict.fromkeys(map(factor.egress, range(count)))):
         world.watch(peer(f"192.0.2.{number}"), link=Link(egress=egress))
     names = [factor.address(number) for number in range(count)]
     for number, name in enumerate(names):
@@ -88,7 +88,8 @@ def check_storm(world, state, count, common, since=0):
     assert len(changes) == len({change.peer for change in changes}) == count
     assert [change.quiet for change in changes] == [False] * 5 + [True] * (count - 5)
     assert (events.index(begin), events.index(end)) == (5, count + 1)
-    assert (begin.over, begin.count, begin.common) == (False, 6, common)
+    assert (begin.over, begin.count) == (False, 6)
+    assert begin.common.endswith(common)  # five of the first six may share something by chance
     assert (end.over, end.count, end.common) == (True, count, common)
     assert changes[5].at - changes[0].at <= TIMING.detection
 

@@ -523,7 +523,7 @@ def test_a_paused_peer_is_measured_but_not_judged(pair):
     assert paused["PRIORITY"] == "6"
     assert "new disk" in paused["HBD_EVIDENCE"]
     assert one.hbd("resume", "p1").stdout == "p1 is judged again\n"
-    one.wait("p1", "down", "silent")
+    one.wait("p1", "down", "filtered")
     assert one.hbd("resume", "p1").stdout == "p1 was not paused\n"
 
 

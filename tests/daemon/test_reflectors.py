@@ -36,10 +36,10 @@ BAD = {
     "another-session": (manners.another_session, "bad-reply", "another session"),
     "another-timestamp": (manners.another_timestamp, "bad-reply", "timestamp"),
     "another-sequence": (manners.another_sequence, "bad-reply", "never asked"),
-    "silent": (manners.silent, "silent", "no reply"),
-    "other-port": (manners.plain, "silent", "no reply"),
-    "other-address": (manners.plain, "silent", "no reply"),
-    "replay": (manners.Replay(), "silent", "no reply"),
+    "silent": (manners.silent, "filtered", "but no heartbeat"),
+    "other-port": (manners.plain, "filtered", "but no heartbeat"),
+    "other-address": (manners.plain, "filtered", "but no heartbeat"),
+    "replay": (manners.Replay(), "filtered", "but no heartbeat"),
 }
 
 

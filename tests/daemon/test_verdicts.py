@@ -25,7 +25,7 @@ def test_the_life_of_a_peer_in_entries(daemon, reflector, net):
     one = daemon(peers=peers).start()
     one.beats("a", 5)
     asked.behave = manners.silent
-    one.wait("a", "down", "silent")
+    one.wait("a", "down", "filtered")
     asked.behave = manners.plain
     one.wait("a", "up")
     until(lambda: len(one.entries("state", peer="a")) == 3)
@@ -45,9 +45,9 @@ def test_the_life_of_a_peer_in_entries(daemon, reflector, net):
     assert (first["HBD_PREVIOUS_STATE"], first["HBD_STATE"]) == ("unknown", "up")
     assert (down["HBD_PREVIOUS_STATE"], down["HBD_STATE"]) == ("up", "down")
     assert (up["HBD_PREVIOUS_STATE"], up["HBD_STATE"]) == ("down", "up")
-    assert (down["HBD_CAUSE"], up["HBD_PREVIOUS_CAUSE"]) == ("silent", "silent")
+    assert (down["HBD_CAUSE"], up["HBD_PREVIOUS_CAUSE"]) == ("filtered", "filtered")
     assert "HBD_CAUSE" not in up
-    assert down["MESSAGE"].startswith(f"a is down: silent on {net(1)} (nothing at all answers)")
+    assert down["MESSAGE"].startswith(f"a is down: filtered on {net(1)} (host is alive, ")
     assert "; was up for " in down["MESSAGE"]
     assert up["MESSAGE"].startswith(f"a is up again: {net(1)} answers; was down for ")
     assert 700_000 < int(down["HBD_DURATION_USEC"]) < 20_000_000
@@ -191,7 +191,7 @@ def test_one_of_two_addresses_fails(daemon, reflector, net):
     assert [path["state"] for path in view["paths"]] == ["up", "down"]
     assert one.entry("state", peer="a", state="degraded")["HBD_ADDRESS"] == net(2)
     first.behave = manners.silent
-    one.wait("a", "down", "silent")
+    one.wait("a", "down", "filtered")
     first.behave = second.behave = manners.plain
     one.wait("a", "up")
     assert one.states("a")[:3] == ["up", "degraded", "down"]
@@ -211,7 +211,7 @@ def test_behind_a_parent_that_falls(daemon, reflector, net):
     one.wait("gw", "up")
     one.wait("db", "up")
     gateway.behave = child.behave = manners.silent
-    one.wait("gw", "down", "silent")
+    one.wait("gw", "down", "filtered")
     view = one.wait("db", "unreachable", "parent-down")
     assert "via gw: down" in view["evidence"][0]
     entry = one.entry("state", peer="db", state="unreachable")
@@ -235,7 +235,7 @@ def test_behind_a_parent_that_falls_later(daemon, reflector, net):
     one.wait("db", "up")
     gateway.behave = child.behave = manners.silent
     one.wait("db", "unreachable", "parent-down")
-    assert one.state("gw") == ("down", "silent")
+    assert one.state("gw") == ("down", "filtered")
     assert one.states("db") in (["up", "down", "unreachable"], ["up", "unreachable"])
 
 
@@ -247,7 +247,7 @@ def test_a_child_that_falls_alone_is_down(daemon, reflector, net):
     one.wait("gw", "up")
     one.wait("db", "up")
     child.behave = manners.silent
-    one.wait("db", "down", "silent")
+    one.wait("db", "down", "filtered")
     assert one.states("db") == ["up", "down"]
 
 
@@ -271,7 +271,7 @@ def test_everything_falls_silent_at_once(daemon, reflector, net):
     assert one.hbd("status").returncode == 1
     asked[0].behave = manners.plain
     one.wait("p1", "up")
-    one.wait("p2", "down", "silent")
+    one.wait("p2", "down", "filtered")
     assert one.states("p1") == ["up", "unknown", "up"]
     assert one.states("p2") == ["up", "unknown", "down"]
 
@@ -285,7 +285,7 @@ def test_one_that_still_answers_is_a_witness(daemon, reflector, net):
     for each in asked[:2]:
         each.behave = manners.silent
     for host in (1, 2):
-        one.wait(f"p{host}", "down", "silent")
+        one.wait(f"p{host}", "down", "filtered")
     assert one.state("p3")[0] == "up"
     assert one.entries(cause="own-uplink") == []
 
@@ -296,7 +296,7 @@ def test_a_lonely_peer_is_down_with_a_doubt(daemon, reflector, net):
     one = daemon(peers=[peer("a", net(1))]).start()
     one.wait("a", "up")
     asked.behave = manners.silent
-    view = one.wait("a", "down", "silent")
+    view = one.wait("a", "down", "filtered")
     assert any("cannot be told apart" in fact for fact in view["evidence"])
 
 

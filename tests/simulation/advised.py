@@ -115,7 +115,9 @@ def _measured(seed: int, case: Case, tally: Tally, hours: float) -> Measured:
 
 def _added(paths) -> list[int]:
     """Add up the rounds of several paths."""
-    return [sum(counts) for counts in zip_longest(*(path.rounds for path in paths), fillvalue=0)]
+    return [
+        sum(counts) for counts in zip_longest(*(path.rounds.ended for path in paths), fillvalue=0)
+    ]
 
 
 def _run(seed: int, case: Case, timing: Timing, tally: Tally, hours: float):
@@ -160,7 +162,7 @@ def _run_late(seed: int, timing: Timing, tally: Tally, hours: float) -> tuple[li
     tally.heartbeats += world.heartbeats
     paths = [world.path(f"10.0.1.{n}") for n in range(PEERS)]
     slowest = max(max(path.figures.window.rtts()) for path in paths)
-    return _added(paths), sum(path.overdue for path in paths), slowest
+    return _added(paths), sum(path.rounds.overdue for path in paths), slowest
 
 
 CLASSES = {f"advised-{one.__name__}": one for one in (independent, bursts, late)}

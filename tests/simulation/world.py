@@ -347,13 +347,8 @@ class World:
             return
         if self._is_lost(link, path.timing, begins_round=begins_round):
             return
-        if link.lost_in_turn:
-            link.lost_in_turn -= 1
-            return
         spoilt = link.corrupt_in_turn > 0
         link.corrupt_in_turn -= spoilt
-        if link.loss and (dice.random() < link.loss or dice.random() < link.loss):
-            return
         copies = 2 if link.duplicates and dice.random() < link.duplicates else 1
         for _ in range(copies):
             spread = link.spread
@@ -374,10 +369,19 @@ class World:
         before = bisect_right(self.lateness, (moment, self.late)) - 1
         return self.late - self.lateness[before][1]
 
+    def _falls(self, link: Link) -> bool:
+        if link.air is not None:
+            return link.air.loses(self.now)
+        if link.lost_in_turn:
+            link.lost_in_turn -= 1
+            return True
+        dice = self.dice
+        return bool(link.loss) and (dice.random() < link.loss or dice.random() < link.loss)
+
     def _is_lost(self, link: Link, timing: Timing, *, begins_round: bool) -> bool:
         """Whether it is lost in the air, or is the one that is lost after some that are skipped."""
         if not begins_round:
-            return link.air is not None and link.air.loses(self.now)
+            return self._falls(link)
         if link.air is not None:
             answered = link.air.answered(self.now, timing.interval)
         else:

@@ -1,0 +1,70 @@
+"""Heartbeats that were sent and have no reply yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hbd.core.model import WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hbd.core.inquiry import Probe
+    from hbd.core.session import Session
+
+
+class Heartbeat(NamedTuple):
+    """One that was sent and has no reply yet."""
+
+    sent: int
+    sent_real: int
+    """Monotonic, for the RTT."""
+    token: int
+    probe: Probe | None = None
+    """It was sent for the sake of evidence, and is missed by nobody."""
+    missed: bool = False
+    """Its timeout is over."""
+
+    def is_in_time(self, now: int, timeout: int) -> bool:
+        """Whether a reply that came now would be in time."""
+        return self.probe is None and now - self.sent < timeout
+
+
+class Awaited(dict[int, Heartbeat]):
+    """Those of one path by their sequence number, the oldest first."""
+
+    __slots__ = ()
+
+    def miss(self, sequence: int | None) -> None:
+        """The timeout of this one is over."""
+        if sequence is not None and sequence in self:
+            self[sequence] = self[sequence]._replace(missed=True)
+
+    def in_time(self, now: int, timeout: int) -> list[int]:
+        """Give those that may still be answered in time."""
+        return [s for s, heartbeat in self.items() if heartbeat.is_in_time(now, timeout)]
+
+    def forget(self, sequence: int, oldest: int | None) -> None:
+        """Before this one is sent: keep none that leaves the window, nor any sent before `oldest`.
+
+        None: as old as may be.
+        """
+        while self:
+            first = next(iter(self))
+            is_recent = first > sequence - WINDOW
+            if is_recent and (oldest is None or self[first].sent >= oldest):
+                return
+            del self[first]
+
+    def forget_up_to(self, sequence: int) -> None:
+        """Keep those after it."""
+        for before in [number for number in self if number <= sequence]:
+            del self[before]
+
+    def returned(self, payload: bytes, session: Session) -> Iterator[tuple[int, Heartbeat]]:
+        """Give those whose beginning an ICMP error brings back."""
+        return (
+            (sequence, heartbeat)
+            for sequence, heartbeat in self.items()
+            if session.recognises(payload, sequence, heartbeat.token)
+        )
