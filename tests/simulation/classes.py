@@ -517,7 +517,8 @@ def busy(seed: int, hours: float) -> Tally:
 CLASSES = {
     one.__name__: one
     for one in (
-        loss, loss1, bursts, delays, weather, deaths, stalls, late, busy, steps, suspends, cuts, paths,
+        loss, loss1, bursts, delays, weather, deaths, stalls, late, busy, steps, suspends, cuts,
+        paths,
     )
 }  # fmt: skip
 """Of peers that are asked; of others in `speaking`."""
