@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from hbd.cli.asking import FAILURES
 from hbd.config.model import Problem
 from hbd.config.values import show_duration
-from hbd.core.advisor import MOSTLY, ORDINARY, Advice, Measured, advise, roomy
+from hbd.core.advisor import MOSTLY, ORDINARY, Advice, Measured, advise
 from hbd.core.model import MILLISECOND, WINDOW, PeerSettings, Way
+from hbd.core.spans import roomy
 from hbd.report.client import Client
 from hbd.report.places import control_socket
 from hbd.report.words import duration, listed

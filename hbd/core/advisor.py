@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.model import JITTER, MILLISECOND, SECOND
+from hbd.core.model import JITTER, SECOND
+from hbd.core.spans import roomy
 
 if TYPE_CHECKING:
     from hbd.core.model import Timing
@@ -32,11 +33,6 @@ DOUBT: Final = 10
 
 MOSTLY: Final = 0.5
 """From this share of late replies among what was missed on it is the timeout that is to blame."""
-
-ROOM: Final = 1.5
-"""How much longer than the slowest reply a timeout should be,"""
-STEP: Final = 10 * MILLISECOND
-"""in round figures."""
 
 
 class Chances(NamedTuple):
@@ -164,8 +160,3 @@ def _longer(timing: Timing, measured: Measured) -> int:
     if measured.slowest is None or measured.late < MOSTLY:
         return timing.timeout
     return max(timing.timeout, min(roomy(measured.slowest), timing.interval))
-
-
-def roomy(slowest: int) -> int:
-    """Give a timeout with room for replies as slow as that."""
-    return -(-int(slowest * ROOM) // STEP) * STEP

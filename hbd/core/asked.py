@@ -126,7 +126,8 @@ class Asked(Path):
         return self.first_missed + self.reach
 
     def speaks(self, reach: int, _by: int) -> bool:
-        return self.last_rtt is None or self.last_rtt < reach
+        is_quick = self.last_rtt is None or self.last_rtt < reach
+        return is_quick and self.goodbye is None
 
     @property
     def question_began(self) -> int:
@@ -217,6 +218,9 @@ class Asked(Path):
         super().put_off()
         if self.asked is None and self.deadline is not None:
             self.deadline = min(self.deadline, self.judge_from)
+
+    def wait_until(self, moment: int) -> None:
+        self._begin_round(moment - (self.timing.retries + 1) * self.timing.timeout)
 
     def ask_early(self, now: int) -> bool:
         if self.asked is not None:

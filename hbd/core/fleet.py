@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from hbd.core import goodbye
 from hbd.core.asked import Asked
 from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.egress import WITNESS_SPACING
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hbd.core.address import Address
     from hbd.core.egress import EgressKey
     from hbd.core.session import Answer
+    from hbd.wire.hbd_tlv import HbdTlv
 
 PAUSE_LOOK: Final = 60 * SECOND
 """How often a pause is held against the wall clock: that may be wrong at the start, and step."""
@@ -426,6 +428,23 @@ class Fleet:
         reception, known = path.take(answer, now, real)
         self._received(path, reception, known, now)
 
+    def goodbye(self, path: Path, said: HbdTlv) -> bool:
+        """The peer says that it stops; tell whether that is of whom we know, and so is obeyed.
+
+        One of an earlier incarnation was recorded by somebody.
+        """
+        if isinstance(path, Asked) and path.incarnation != said.incarnation:
+            self.dropped["goodbye"] += 1
+            return False
+        for each in path.peer.paths:
+            each.goodbye = goodbye.read(said, self.clock.now)
+        return True
+
+    def returned(self, path: Path) -> None:
+        """The peer is heard after its goodbye: it was but a restart."""
+        for each in path.peer.paths:
+            each.goodbye = None
+
     def _received(self, path: Path, reception: Reception, answer: Answer | None, now: int) -> None:
         match reception:
             case Reception.LIFE:
@@ -461,6 +480,10 @@ class Fleet:
         incarnation = None if answer is None else answer.incarnation
         if incarnation is not None and path.is_another(incarnation):
             self._news.restarted(path, incarnation)
+        if path.goodbye is not None:
+            self.returned(path)
+        if answer is not None and answer.goodbye is not None:
+            self.goodbye(path, answer.goodbye)
         was_failing = path.is_failing
         rises = path.state is not State.DOWN or path.has_risen
         changed = rises and path.give(State.UP)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hbd.core.address import Address
     from hbd.core.directions import Directions
     from hbd.core.egress import Egress
+    from hbd.core.goodbye import Goodbye
     from hbd.core.inquiry import Inquiry
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
@@ -74,6 +75,7 @@ class Path(Timer):
         "fault",
         "figures",
         "first_missed",
+        "goodbye",
         "grace",
         "icmp",
         "inquiry",
@@ -148,6 +150,8 @@ class Path(Timer):
         self.icmp: Fact | None = None
         self.bad: Fact | None = None
         self.inquiry: Inquiry | None = None
+        self.goodbye: Goodbye | None = None
+        """Its peer said that it stops, and has not been heard since."""
         self.last_life = -1
         self.last_reply_real: int | None = None
         self.last_rtt: int | None = None
@@ -230,6 +234,10 @@ class Path(Timer):
     def put_off(self) -> None:
         """Ask for the verdict again when one may be given."""
         self.is_put_off = True
+
+    def wait_until(self, moment: int) -> None:
+        """Have what was missed missed once more, no sooner than at this moment."""
+        raise NotImplementedError
 
     def ask_early(self, _now: int) -> bool:
         """Bring the next heartbeat forward; False where one is in question already."""
@@ -333,6 +341,8 @@ class Path(Timer):
 
     def failure(self) -> Fact:
         """Why it is not heard: of the facts since the last sign of life the most telling."""
+        if self.goodbye is not None:
+            return self.goodbye.fact
         if self.icmp is not None:
             return self.icmp
         if self.bad is not None:

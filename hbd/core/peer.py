@@ -144,7 +144,7 @@ def measure(peer: Peer, now: int) -> Verdict:
     up = [path for path in peer.paths if path.state is State.UP]
     down = [path for path in peer.paths if path.state is State.DOWN]
     if up:
-        return _answering(up, down, now)
+        return _answering(up, [path for path in down if path.goodbye is None], now)
     if len(down) < len(peer.paths):
         return _unknown(peer.paths)
     return _silent(down)
@@ -226,7 +226,7 @@ def _silent(down: list[Path]) -> Verdict:
     for path in down:
         fact = path.failure()
         facts = [f"{path.address}: {words}" for words in path.evidence()]
-        if path.lonely:
+        if path.lonely and path.goodbye is None:
             facts.append(f"{path.address}: {_lonely(path)}")
         state = State.LEFT if fact.cause in LEAVING else State.DOWN
         verdicts.append(Verdict(state, fact.cause, path.address, tuple(facts)))

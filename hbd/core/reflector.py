@@ -72,6 +72,9 @@ class Reflector:
         """By which of these the last request was signed,"""
         self.is_of_host = False
         """and whether by a key of the host it came from, if it has any."""
+        self.is_signed = False
+        self.goodbye: HbdTlv | None = None
+        """What the last request said of its sender's stop."""
         self.estimate = ntp.UNKNOWN_ERROR
         self.announcement = HbdTlv(
             flags=hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL,
@@ -144,6 +147,7 @@ class Reflector:
             self.dropped[reason] += 1
             return None
         self.answered += 1
+        self.is_signed, self.goodbye = key is not None, None
         remember(self.requests_from, host, now)
         ssid = stamp.ssid(datagram, authenticated=key is not None)
         session = self._session((host, source[1], ssid, destination), now)
@@ -214,6 +218,8 @@ class Reflector:
         """Give our words for an hbd's; others use the type of hbd's TLV for theirs."""
         if not hbd_tlv.is_ours(value):
             return None
+        if hbd_tlv.says_goodbye(value):
+            self.goodbye = hbd_tlv.parse(value)
         return hbd_tlv.with_accepted(self._announcement, session.accepted)
 
 

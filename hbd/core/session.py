@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable
 
     from hbd.core.model import Cause, PeerSettings, State
+    from hbd.wire.hbd_tlv import HbdTlv
 
 
 class Fact(NamedTuple):
@@ -27,6 +28,8 @@ class Answer(NamedTuple):
     dwell: int
     """How long the reflector held it, nanoseconds; 0 where it does not say."""
     incarnation: int | None = None
+    goodbye: HbdTlv | None = None
+    """What the peer says who stops, where that is to be believed."""
     rtt: int | None = None
     """Where somebody else has measured it, nanoseconds."""
     uncounted: int | None = None

@@ -9,6 +9,9 @@ from hbd.core.model import MILLISECOND, SECOND
 SHORTEST: Final = 10
 """Milliseconds; no timeout is shorter."""
 
+ROOM: Final = 1.5
+"""How much longer than the slowest reply a timeout should be."""
+
 
 def shown(span: int) -> str:
     """Say how long something took: `4.2 s`, `620 ms`."""
@@ -17,17 +20,17 @@ def shown(span: int) -> str:
 
 def timeout_for(latest: int, interval: int) -> str:
     """Say which timeout takes replies that come so late; and which interval, if that is shorter."""
-    timeout = _round_up(latest * 3 // 2)
-    words = _written(timeout)
-    longer = f" with `interval: {words}`" if timeout * MILLISECOND > interval else ""
+    timeout = roomy(latest)
+    words = _written(timeout // MILLISECOND)
+    longer = f" with `interval: {words}`" if timeout > interval else ""
     return f"`timeout: {words}`{longer} would do"
 
 
-def _round_up(span: int) -> int:
-    """Give milliseconds, with a second digit of 0 or 5 and no third."""
-    milliseconds = max(-(-span // MILLISECOND), SHORTEST)
+def roomy(slowest: int) -> int:
+    """Give a timeout with room for replies as slow as that, with a second digit of 0 or 5."""
+    milliseconds = max(-(-int(slowest * ROOM) // MILLISECOND), SHORTEST)
     step: int = 5 * 10 ** (len(str(milliseconds)) - 2)
-    return -(-milliseconds // step) * step
+    return -(-milliseconds // step) * step * MILLISECOND
 
 
 def _written(milliseconds: int) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.model import Cause, ReflectorKind, State, Tlv
+from hbd.core.goodbye import HOLD
+from hbd.core.model import SECOND, Cause, ReflectorKind, State, Tlv
 from hbd.core.session import Answer, Fact
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.errors import WireError
-from hbd.wire.hbd_tlv import HbdTlv, Seen
+from hbd.wire.hbd_tlv import HbdTlv, Reason, Seen
 
 if TYPE_CHECKING:
     from hbd.core.model import Dice, PeerSettings
@@ -42,7 +43,7 @@ SEEN: Final = {
 class Station:
     """What all our sessions say of us."""
 
-    __slots__ = ("_words", "dice", "estimate", "incarnation", "node")
+    __slots__ = ("_reason", "_words", "dice", "estimate", "hold_s", "incarnation", "node")
 
     def __init__(self, node: str, incarnation: int, dice: Dice) -> None:
         self.node = hbd_tlv.node_id(node)
@@ -50,6 +51,9 @@ class Station:
         self.dice: Final = dice
         self.estimate = ntp.UNKNOWN_ERROR
         """The Error Estimate of our clock, as it goes on the wire."""
+        self._reason = Reason.NONE
+        self.hold_s = 0
+        """How long our goodbye is to hold, once we have said it."""
         self._words: dict[tuple[Seen, int], bytes] = {}
 
     def call(self, node: str) -> None:
@@ -57,11 +61,29 @@ class Station:
         self.node = hbd_tlv.node_id(node)
         self._words.clear()
 
+    @property
+    def is_leaving(self) -> bool:
+        return self._reason is not Reason.NONE
+
+    def leave(self, reason: Reason) -> None:
+        """From now on each heartbeat says goodbye."""
+        self._reason, self.hold_s = reason, HOLD // SECOND
+        self._words.clear()
+
     def tlv(self, seen: Seen, interval: int) -> bytes:
         """Give our TLV for a peer that we see so and ask every `interval` nanoseconds."""
         words = self._words.get((seen, interval))
         if words is None:
-            said = HbdTlv(0, seen, 0, self.incarnation, self.node, interval // 1_000, 0, 0)
+            said = HbdTlv(
+                flags=hbd_tlv.GOODBYE if self.is_leaving else 0,
+                state=seen,
+                reason=self._reason,
+                incarnation=self.incarnation,
+                node=self.node,
+                interval_usec=interval // 1_000,
+                hold_s=self.hold_s,
+                accepted=0,
+            )
             words = self._words[seen, interval] = tlv.pack(hbd_tlv.TYPE, said.pack())
         return words
 
@@ -146,6 +168,8 @@ class StampSession:
                 return False
         if not self._options.echo_timestamp:
             return False  # what mixes up timestamps is no hbd
+        if self._station.is_leaving:
+            return True  # a goodbye is said once, and to an hbd or to nobody
         if self._silent >= GIVE_UP_AFTER and sequence % 2:
             return False  # perhaps it is the TLV that does not get through
         return self._is_hbd is not False or sequence % TRY_AGAIN_EVERY == 0
@@ -179,7 +203,13 @@ class StampSession:
             dwell=stamp.dwell(reply) or 0,
             incarnation=words.incarnation if words is not None else None,
             uncounted=self._uncounted(reply, words),
+            goodbye=words if words is not None and self._believes(words) else None,
         )
+
+    def _believes(self, words: HbdTlv) -> bool:
+        """Whether they say goodbye, and nobody else can have said it."""
+        is_safe = self._keys is not None or self._options.trust_goodbye
+        return is_safe and bool(words.flags & hbd_tlv.GOODBYE)
 
     def _uncounted(self, reply: Reply, words: HbdTlv | None) -> int | None:
         """A stateless reflector repeats our numbers, a stateful one may by chance (RFC 8762 4)."""

@@ -163,6 +163,10 @@ class Told(Path):
         self.look_at = min(self.look_at, self.judge_from)
         self._schedule()
 
+    def wait_until(self, moment: int) -> None:
+        self.look_at = min(self.look_at, moment)
+        self._schedule()
+
     def ask_again(self, now: int) -> None:
         """Be as patient once more: a fault of ours may have kept it from being heard."""
         self.repeated = True
@@ -270,7 +274,7 @@ class Told(Path):
     # -- verdicts -----------------------------------------------------------------------------
 
     def failure(self) -> Fact:
-        if self.bad is not None and self.bad.cause is not Cause.BAD_REPLY:
+        if self.goodbye is None and self.bad is not None and self.bad.cause is not Cause.BAD_REPLY:
             return self.bad
         return super().failure()
 

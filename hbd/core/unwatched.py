@@ -88,6 +88,9 @@ class Unwatched(Path):
         if self.deadline is not None:
             self.deadline = min(self.deadline, now + settings.timing.interval)
 
+    def wait_until(self, moment: int) -> None:
+        """It says no goodbye."""
+
     def ask_again(self, _now: int) -> None:
         self.repeated = True
 

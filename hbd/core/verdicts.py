@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.egress import Egress, EgressKey
+from hbd.core.goodbye import RETURN, Goodbye
 from hbd.core.model import Cause, Dice, State
 from hbd.core.news import News, aloud
 from hbd.core.peer import Peer, is_behind_silence, judge
@@ -110,6 +111,8 @@ class Verdicts:
         elif _was_our_fault(path):
             # Our side is sound again: the peer gets its verdict one detection time from now.
             self._begin_anew(path, 0)
+        elif path.goodbye is not None:
+            self._take_leave(path, path.goodbye)
         elif self._clock.now < path.judge_from:
             path.put_off()
             self._timers.schedule(path)
@@ -130,6 +133,19 @@ class Verdicts:
         """Whether nobody was heard on its egress since its silence began, though some should be."""
         is_alone = path.egress is None or not path.egress.others_up(path, self._clock.now)
         return not (is_alone or is_witnessed(path))
+
+    def _take_leave(self, path: Path, goodbye: Goodbye) -> None:
+        """It is silent, as it said: it has left, unless it comes back at once or never."""
+        now = self._clock.now
+        if now < goodbye.at + RETURN:
+            path.wait_until(goodbye.at + RETURN)
+            self._timers.schedule(path)
+        elif path.state is not State.DOWN:
+            self.give(path, State.DOWN)
+        else:
+            if now >= goodbye.until:
+                path.goodbye = None
+            self.refresh(path.peer)
 
     def _condemn(self, path: Path, next_hop: str | None) -> None:
         """Everything was missed: down, if somebody else's answer shows that we are sound."""

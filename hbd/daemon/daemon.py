@@ -19,6 +19,7 @@ from hbd.core.stamp import Station
 from hbd.core.told import ANYWHERE
 from hbd.daemon.binding import BindError
 from hbd.daemon.desk import Desk
+from hbd.daemon.goodbyes import Goodbyes
 from hbd.daemon.keys import by_host, read_keys, read_passwords, renew, roaming
 from hbd.daemon.mirror import Answered, Mirror, accepts
 from hbd.daemon.monitor import Monitor
@@ -96,6 +97,7 @@ class Daemon:
             node=self.station.node,
             incarnation=self.station.incarnation,
         )
+        self._goodbyes: Final = Goodbyes(self.fleet, self.reflector, self.station)
         self.mirror: Final = Mirror(self.reflector, self.clock, self.poller)
         self.mirror.answered = self._hear_request
         self.monitor: Final = Monitor(self.fleet, self.clock, self.poller, Routes())
@@ -269,6 +271,7 @@ class Daemon:
     def _know_others(self) -> None:
         """Answer whom the configuration says, but never another reflector: they would not end."""
         paths = self._paths()
+        self._goodbyes.take(paths)
         targets = [target for path in paths for target in path.targets]
         self.reflector.accepts = accepts(self.configuration.accept, targets)
         self.reflector.own = {target[:2] for target in targets}
@@ -278,13 +281,15 @@ class Daemon:
 
     def _hear_request(self, request: Answered) -> None:
         """A heartbeat of another was answered: it may be of a peer that is told about."""
+        told = []
         if request.is_of_host:
-            for path in self.fleet.known_by(("stamp", None, host_of(request.source))):
-                self.fleet.heard(path, b"", request.real)
+            told += self.fleet.known_by(("stamp", None, host_of(request.source)))
         if request.key is not None:
             for ssid in (request.ssid, None):
-                for path in self.fleet.known_by((ANYWHERE, request.key, ssid)):
-                    self.fleet.heard(path, b"", request.real, source=request.source)
+                told += self.fleet.known_by((ANYWHERE, request.key, ssid))
+        for path in told:
+            self.fleet.heard(path, b"", request.real, source=request.source)
+        self._goodbyes.hear(request, told)
 
     def _hear_signals(self) -> None:
         self._wake_reader.setblocking(False)  # noqa: FBT003 - its only argument
@@ -307,6 +312,7 @@ class Daemon:
             self._turn()
         self.notifier.stopping()
         self.monitor.farewell(self._paths())
+        self._goodbyes.say(self.monitor.send, self._linger)
         self.monitor.streams.close()
         self.reloading.cancel()
         wall = self.clock.wall()
@@ -315,6 +321,18 @@ class Daemon:
         self.teller.say(messages.stopped(new_id(), wall, node=self.node, ran=ran))
         self.teller.finish(self.clock.now() + LAST_WORDS)
         self.desk.close()
+
+    def _linger(self, span: int) -> None:
+        """Only hear and answer for so long."""
+        until = self.clock.now() + span
+        while (left := until - self.clock.now()) > 0:
+            ready = self.poller.wait(left)
+            now, wall = self.clock.now(), self.clock.wall()
+            self.fleet.turn(now, wall)
+            self.poller.call(ready, first=True)
+            self.monitor.drain(now, wall)
+            self.monitor.carry_out(self.teller.tell)
+            self.poller.call(ready, first=False)
 
     # -- the turn -----------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
     from hbd.net.reflecting import Request
+    from hbd.wire.hbd_tlv import HbdTlv
 
 BATCH: Final = 32
 """Requests answered at a time: more would make the last wait and its timestamp old."""
@@ -39,6 +40,8 @@ class Answered(NamedTuple):
     key: str | None
     """The name of the key by which its sender is known, wherever it is."""
     ssid: int | None
+    is_signed: bool
+    goodbye: HbdTlv | None
 
 
 class Mirror:
@@ -148,6 +151,8 @@ class Mirror:
                 arrived(request.stamp, self._emptied[bound], now, wall),
                 name,
                 None if name is None else stamp.ssid(request.datagram, authenticated=True),
+                reflector.is_signed,
+                reflector.goodbye,
             )
         )
 

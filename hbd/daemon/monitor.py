@@ -109,7 +109,7 @@ class Monitor:
         for path in paths:
             if path.target is not None and path.pause(self.fleet.clock.now, on=True):
                 for _ in range(FAREWELLS):
-                    self._send(path)
+                    self.send(path)
 
     def close(self) -> None:
         self.ears.close()
@@ -219,7 +219,7 @@ class Monitor:
             for output in outputs:
                 match output:
                     case Ask():
-                        self._send(output.path)
+                        self.send(output.path)
                     case Probe():
                         self._probe(output)
                     case Examine() if output.path.is_missing:
@@ -235,7 +235,8 @@ class Monitor:
             self._examine(self._unhurried.popleft())
         return bool(self._unhurried)
 
-    def _send(self, path: Path) -> None:
+    def send(self, path: Path) -> None:
+        """Send a heartbeat to the path's target now."""
         target = path.target
         if target is None or path.deadline is None:
             return  # removed, or unresolved, since it was asked for

@@ -55,6 +55,7 @@ _FNV_PRIME: Final = 0x100000001B3
 
 _MARK: Final = MAGIC + bytes([VERSION])
 _VALUE: Final = Struct(">4sBBBBQQIII4x")
+_FLAGS: Final = 5
 _ACCEPTED: Final = 32
 
 
@@ -99,6 +100,11 @@ def is_ours(value: bytes) -> bool:
     if len(value) != LENGTH:
         raise WireError("length")
     return True
+
+
+def says_goodbye(value: bytes) -> bool:
+    """Tell whether a packed value says that its writer stops."""
+    return bool(value[_FLAGS] & GOODBYE)
 
 
 def with_accepted(value: bytes, accepted: int) -> bytes:

@@ -1,0 +1,86 @@
+"""Goodbyes, of others to us and ours to them (RFC 8762 has none: hbd's own TLV carries them)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.address import host_of
+from hbd.core.asked import Asked
+from hbd.core.model import MILLISECOND, State
+from hbd.wire import hbd_tlv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from hbd.core.fleet import Fleet
+    from hbd.core.path import Path
+    from hbd.core.reflector import Reflector
+    from hbd.core.stamp import Station
+    from hbd.daemon.mirror import Answered
+
+TIMES: Final = 3
+"""A goodbye is said so often, as long as nobody answers it,"""
+SPACING: Final = 50 * MILLISECOND
+"""and this apart."""
+
+
+class Goodbyes:
+    """Hears them in the requests of peers, and says ours."""
+
+    def __init__(self, fleet: Fleet, reflector: Reflector, station: Station) -> None:
+        self._fleet: Final = fleet
+        self._reflector: Final = reflector
+        self._station: Final = station
+        self._ports: set[int] = set()
+        self._gone: dict[str, list[Path]] = {}
+        """By host, whose paths have said goodbye."""
+
+    def take(self, paths: Iterable[Path]) -> None:
+        """These are watched now."""
+        self._ports = {path.peer.settings.port for path in paths if isinstance(path, Asked)}
+        self._gone.clear()
+
+    def hear(self, request: Answered, told: list[Path]) -> None:
+        """A request was answered; `told`: the paths that are judged by it."""
+        host = host_of(request.source)
+        if request.goodbye is None:
+            for path in self._gone.pop(host, ()):
+                self._fleet.returned(path)
+            return
+        for path in [*self._asked_at(request), *told]:
+            believed = request.is_signed or path.peer.settings.stamp.trust_goodbye
+            if believed and self._fleet.goodbye(path, request.goodbye):
+                self._gone.setdefault(host, []).append(path)
+
+    def _asked_at(self, request: Answered) -> list[Path]:
+        """Give the paths on which the sender of a request is asked itself."""
+        if not request.is_of_host:
+            return []
+        host, _, *rest = request.source
+        addresses = ((host, port, *rest) for port in self._ports)
+        return [path for address in addresses for path in self._fleet.known_by(address)]
+
+    def say(self, send: Callable[[Path], None], listen: Callable[[int], None]) -> None:
+        """Tell all that are up that we stop; `listen` for so many nanoseconds in between."""
+        self._station.leave(hbd_tlv.Reason.STOP)
+        told = self._reflector.announcement
+        self._reflector.announcement = replace(
+            told,
+            flags=told.flags | hbd_tlv.GOODBYE,
+            reason=hbd_tlv.Reason.STOP,
+            hold_s=self._station.hold_s,
+        )
+        waiting = [path for path in self._paths() if path.state is State.UP]
+        for _ in range(TIMES):
+            said = {path: path.sequence for path in waiting}
+            for path in waiting:
+                send(path)
+            if waiting:
+                listen(SPACING)
+            waiting = [path for path in waiting if path.last_answered < said[path]]
+
+    def _paths(self) -> Iterable[Asked]:
+        for peer in self._fleet.peers.values():
+            if peer.settings.protocol == "stamp":
+                yield from (path for path in peer.paths if isinstance(path, Asked))

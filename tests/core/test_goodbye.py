@@ -1,0 +1,142 @@
+"""Planned stops, in virtual time: a peer that says goodbye has left, if it does not come back."""
+
+from dataclasses import replace
+
+import pytest
+
+from hbd.core.goodbye import LONGEST, RETURN
+from hbd.core.model import SECOND, Cause, State
+from hbd.wire.hbd_tlv import GOODBYE, HbdTlv, Reason
+from tests.simulation.world import World, peer
+
+A, A2, B = "10.0.0.1", "10.0.1.1", "10.0.0.2"
+NOW, LATER = 7, 8
+"""Incarnations."""
+HOUR = 3_600 * SECOND
+
+
+def said(**differs):
+    words = HbdTlv(GOODBYE, 3, Reason.STOP, NOW, 0, 0, 3_600, 0)
+    return replace(words, **differs)
+
+
+def world_of(*settings):
+    """A world of peers that are up, and known by their incarnation."""
+    world = World(5)
+    world.watch(*settings)
+    world.run(10 * SECOND)
+    for one in settings:
+        for path in world.fleet.peers[one.name].paths:
+            path.incarnation = NOW
+    return world
+
+
+def path_of(world, name=A):
+    return world.fleet.peers[name].paths[0]
+
+
+def stop(world, *hosts, back=10**9 * SECOND, **differs):
+    """The hosts say goodbye and are silent from now on; tell whether they were believed."""
+    for host in hosts:
+        world.links[host].dead.append((world.now, world.now + back))
+    return [world.fleet.goodbye(path_of(world, host), said(**differs)) for host in hosts]
+
+
+def test_who_says_goodbye_has_left_when_it_does_not_return():
+    """Nothing is said for five seconds, then the peer has left; it was never down."""
+    world = world_of(peer(A), peer(B))
+    began = world.fleet.clock.now
+    assert stop(world, A) == [True]
+    world.run(began + RETURN - 1 - world.now)
+    assert world.state(A) is State.UP
+    world.run(SECOND)
+    assert world.states_of(A) == [State.UP, State.LEFT]
+    last = world.fleet.peers[A]
+    assert (last.cause, last.evidence) == (
+        Cause.GOODBYE,
+        (f"{A}: it said goodbye (reason: stop)",),
+    )
+
+
+@pytest.mark.parametrize("back", [1, 3, 4])
+def test_a_quick_restart_is_nothing(back):
+    """Who answers again within five seconds was up all along."""
+    world = world_of(peer(A), peer(B))
+    stop(world, A, back=back * SECOND)
+    world.run(60 * SECOND)
+    assert world.states_of(A) == [State.UP]
+    assert path_of(world).goodbye is None
+
+
+def test_a_heartbeat_of_its_own_is_a_return():
+    """Whoever asks us again is back, and its silence is silence."""
+    world = world_of(peer(A), peer(B))
+    stop(world, A)
+    world.run(2 * SECOND)
+    world.fleet.returned(path_of(world))
+    world.run(10 * SECOND)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.DOWN, Cause.SILENT)
+
+
+def test_a_goodbye_holds_as_long_as_it_says():
+    """After that the peer is judged like any other."""
+    world = world_of(peer(A), peer(B))
+    stop(world, A, hold_s=600)
+    world.run(590 * SECOND)
+    assert world.state(A) is State.LEFT
+    world.run(20 * SECOND)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.DOWN, Cause.SILENT)
+
+
+@pytest.mark.slow
+def test_no_goodbye_holds_for_more_than_a_day():
+    """Whatever the peer says."""
+    world = world_of(peer(A))
+    stop(world, A, hold_s=2**32 - 1)
+    world.run(LONGEST - HOUR)
+    assert world.state(A) is State.LEFT
+    world.run(HOUR + 10 * SECOND)
+    assert world.state(A) is State.DOWN
+
+
+def test_a_goodbye_of_another_incarnation_was_recorded():
+    """Somebody replays what the peer said before it was started last: it is counted, no more."""
+    world = world_of(peer(A), peer(B))
+    assert stop(world, A, incarnation=LATER) == [False]
+    world.run(5 * SECOND)
+    assert world.state(A) is State.DOWN
+    assert world.fleet.dropped["goodbye"] == 1
+
+
+def test_a_goodbye_is_of_the_whole_machine():
+    """Said on one path, it explains the silence of the others."""
+    world = world_of(peer(A, A, A2), peer(B))
+    world.links[A2].dead.append((world.now, world.now + 10**9 * SECOND))
+    stop(world, A)
+    world.run(10 * SECOND)
+    assert world.states_of(A) == [State.UP, State.LEFT]
+
+
+def test_all_may_leave_at_once():
+    """Goodbyes of all explain the silence of all: that is no fault of our uplink."""
+    world = world_of(peer(A), peer(B))
+    assert stop(world, A, B) == [True, True]
+    world.run(10 * SECOND)
+    assert {world.state(name) for name in (A, B)} == {State.LEFT}
+
+
+def test_who_leaves_is_no_witness():
+    """The silence of one that said so tells nothing of the silence of another."""
+    world = world_of(peer(A), peer(B))
+    stop(world, A)
+    world.links[B].dead.append((world.now, world.now + 10**9 * SECOND))
+    world.run(10 * SECOND)
+    assert (world.state(A), world.state(B)) == (State.LEFT, State.DOWN)
+
+
+def test_who_has_left_is_up_when_it_answers():
+    """Its return is told, with how long it was away."""
+    world = world_of(peer(A), peer(B))
+    stop(world, A, back=60 * SECOND)
+    world.run(80 * SECOND)
+    assert world.states_of(A) == [State.UP, State.LEFT, State.UP]
