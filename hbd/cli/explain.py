@@ -135,7 +135,8 @@ def _path(path: dict[str, Any], way: str) -> str:
     cause = f", {path['cause']}" if path["cause"] else ""
     by = f", by {path['egress']}" if path["egress"] else ""
     last = _last(path["last_reply_s_ago"], way)
-    return f"{path['address']}{where}: {path['state']}{cause}{last}{by}"
+    hops = f", {path['hops']} hops away" if (path["hops"] or 1) > 1 else ""
+    return f"{path['address']}{where}: {path['state']}{cause}{last}{by}{hops}"
 
 
 def _last(seconds: float | None, way: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hbd.core.asked import Asked
+from hbd.core.inquiry import hops_away
 from hbd.core.model import SECOND, Cause, State, Way
 from hbd.report.causes import explanation, told
 from hbd.report.explanation import HISTORY, commands
@@ -132,6 +133,7 @@ def _path_view(path: Path, now: int, real: int) -> dict[str, Any]:
         "state": path.state.value,
         "cause": _value(_path_cause(path)),
         "egress": str(path.egress.key) if path.egress is not None else None,
+        "hops": hops_away(path.reply_ttl),
         "last_reply_s_ago": None
         if path.last_reply_real is None
         else round((real - path.last_reply_real) / SECOND, 3),

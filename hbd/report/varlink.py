@@ -23,7 +23,20 @@ interface io.hbd
 
 # rounds, overdue: how many rounds ended with no heartbeat missed, with one missed
 # and so on, and how many of those missed were answered after all.
-type Path (address: string, state: string, cause: ?string, rounds: ?[]int, overdue: ?int)
+# "hops" is how far away it was when it answered last.
+type Path (
+  address: string,
+  target: ?string,
+  state: string,
+  cause: ?string,
+  egress: ?string,
+  hops: ?int,
+  last_reply_s_ago: ?float,
+  missed: int,
+  loss_percent: ?float,
+  rounds: ?[]int,
+  overdue: ?int
+)
 
 # Of the last 100 heartbeats; null where nothing is known.
 type Rtt (last: ?float, min: ?float, mean: ?float, p99: ?float, max: ?float)

@@ -10,7 +10,7 @@ COMMAND = "openssl s_client -connect a-very-long-name.of-a-broker.example.net:88
 
 def answer(state="down", cause="silent", **more):
     path = {"address": "10.0.0.11", "target": "10.0.0.11", "state": state, "cause": cause}
-    path |= {"egress": "eth0", "last_reply_s_ago": 4000.0}
+    path |= {"egress": "eth0", "last_reply_s_ago": 4000.0, "hops": 3}
     peer = {
         "name": "db1",
         "state": state,
@@ -65,7 +65,7 @@ def test_prose_is_wrapped_and_commands_are_not():
 def test_a_long_silence_is_told_in_hours():
     """The last reply of a path is told as people count, and no RTT is made up."""
     lines = text(answer())
-    assert "  10.0.0.11: down, silent, last reply 1h 6min ago, by eth0" in lines
+    assert "  10.0.0.11: down, silent, last reply 1h 6min ago, by eth0, 3 hops away" in lines
     assert "Of the last 100: loss 100 %, no RTT" in lines
 
 

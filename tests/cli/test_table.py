@@ -14,7 +14,7 @@ NO_RTT = dict.fromkeys(RTT)
 
 def peer(name, protocol="stamp", way="asked", *, authenticated=False, address="10.0.0.11"):
     path = {"address": address, "target": None, "state": "up", "cause": None}
-    path |= {"egress": None, "last_reply_s_ago": 3.21}
+    path |= {"egress": None, "last_reply_s_ago": 3.21, "hops": 1}
     return {
         "name": name,
         "state": "up",
