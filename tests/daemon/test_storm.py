@@ -24,11 +24,11 @@ def many(net):
 
 
 def told(one, state, since):
-    """Give what was told of the many: their entries and the storms', in order."""
+    """Give what was told of the many: their changes of state and the storms, in order."""
     return [
         entry
         for entry in one.entries()[since:]
-        if entry.get("HBD_STATE") == state
+        if entry.get("HBD_STATE") == state != entry.get("HBD_PREVIOUS_STATE")
         if entry["HBD_EVENT"] == "storm" or entry.get("HBD_PEER", "").startswith("p")
     ]
 
