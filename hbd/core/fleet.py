@@ -476,6 +476,9 @@ class Fleet:
 
     def _alive(self, path: Path, answer: Answer | None, now: int) -> None:
         verdicts = self._verdicts
+        moved = path.egress is not None and path.leads_to != path.target
+        if moved:
+            verdicts.leave(path)
         verdicts.witnessed(path, now)
         incarnation = None if answer is None else answer.incarnation
         if incarnation is not None and path.is_another(incarnation):
@@ -489,7 +492,7 @@ class Fleet:
         changed = rises and path.give(State.UP)
         path.go_on(now, self._dice.random())
         self._timers.schedule(path)
-        if changed:
+        if changed or moved:
             self._examine(path)  # it may leave by another way than before
         if path.weigh(self.clock.now) or changed:
             verdicts.refresh(path.peer)

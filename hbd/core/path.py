@@ -86,6 +86,7 @@ class Path(Timer):
         "last_reply_real",
         "last_rtt",
         "lateness",
+        "leads_to",
         "limits",
         "lonely",
         "missed",
@@ -128,6 +129,8 @@ class Path(Timer):
         self.targets: tuple[Address, ...] = ()
         self.target: Address | None = None
         self.egress: Egress | None = None
+        self.leads_to: Address | None = None
+        """The target that it was found for: of a name's addresses each may have its own."""
         # What is in question.
         self.lateness = 0
         """Ours, when its deadline was set."""

@@ -121,11 +121,17 @@ class Verdicts:
         else:
             self.refresh(path.peer)  # what is known of it may be more, or less, by now
 
-    def _lead(self, path: Path, key: EgressKey) -> None:
+    def leave(self, path: Path) -> None:
+        """How it leads to where it is now is not known: its answer says nothing of its egress."""
         if path.egress is not None:
-            if path.egress.key == key:
-                return
             path.egress.drop(path)
+            path.egress = None
+
+    def _lead(self, path: Path, key: EgressKey) -> None:
+        path.leads_to = path.target
+        if path.egress is not None and path.egress.key == key:
+            return
+        self.leave(path)
         path.egress = self._egresses.setdefault(key, Egress(key))
         path.egress.take(path)
 

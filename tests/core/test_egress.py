@@ -416,6 +416,25 @@ def test_egress_may_change():
     assert not before.others_up(world.path(B))
 
 
+def test_name_that_answers_elsewhere_is_no_witness():
+    """A name whose IPv4 address answers says nothing of the way that its IPv6 address has."""
+    world = world_of(B, C)
+    world.fleet.apply([peer("db", timing=TIMING), peer(B), peer(C)])
+    db = world.path("db")
+    world.resolve(db, A, link=Link(egress=LAN))
+    world.resolve(db, A, "10.1.0.1", link=Link(egress=WAN))
+    world.run(10 * SECOND)
+    assert (db.target[0], db.egress.key) == (A, LAN)
+    cut(world, A, B, C)
+    world.run(20 * SECOND)
+    assert (db.target[0], db.egress.key) == ("10.1.0.1", WAN)
+    assert db not in world.path(B).egress.paths
+    assert world.states_of("db") == [State.UP]
+    (storm,) = own_faults(world)
+    assert storm.cause is Cause.OWN_UPLINK
+    assert {world.state(name) for name in (B, C)} == {State.UNKNOWN}
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_own_fault_at_any_moment_is_no_down(seed):
     """Cuts of our uplink at random moments, long or short, are never a DOWN."""
