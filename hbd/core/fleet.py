@@ -540,6 +540,19 @@ class Fleet:
         for path in peer.paths:
             self._inquiries.want_now(path)
 
+    def interfaces(self) -> set[str]:
+        """Give those that paths were last known to leave by."""
+        return self._verdicts.interfaces()
+
+    def failed_before(self, interface: str, real: int) -> None:
+        """Say that an interface failed before this moment: who was heard since leaves by another.
+
+        How they do is to be looked up, as long as they are heard: of who falls silent nobody could
+        tell any more whether that interface is to blame.
+        """
+        for path in self._verdicts.heard_beside(interface, real):
+            self._examine(path)
+
     def is_inquiring(self, peer: Peer) -> bool:
         """Whether more may become known of a peer soon."""
         return any(self._inquiries.is_open(path) for path in peer.paths)

@@ -178,6 +178,21 @@ class Verdicts:
             return False
         return is_behind_silence(parent, path.peer)
 
+    def interfaces(self) -> set[str]:
+        """Give those that paths were last known to leave by."""
+        return {key.interface for key, egress in self._egresses.items() if egress.paths}
+
+    def heard_beside(self, interface: str, real: int) -> list[Path]:
+        """Give the paths of an interface that were heard after a moment and miss nothing."""
+        return [
+            path
+            for key, egress in self._egresses.items()
+            for path in egress.paths
+            if key.interface == interface
+            and not path.is_missing
+            and (path.last_reply_real or 0) > real
+        ]
+
     # -- faults of ours -----------------------------------------------------------------------
 
     def _blame_ourselves(self, path: Path, fault: Fact) -> None:

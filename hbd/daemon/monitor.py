@@ -46,6 +46,9 @@ EXAMINED: Final = 64
 DROPS_SPACING: Final = 50 * MILLISECOND
 """How often the kernel is asked what it dropped."""
 
+LINKS_SPACING: Final = 1 * SECOND
+"""How often our interfaces are looked at, whether anybody misses anything or not."""
+
 FAREWELLS: Final = 3
 """RFC 5880 6.8.16 has AdminDown said for a Detection Time; who stops has not the time."""
 
@@ -103,6 +106,10 @@ class Monitor:
         """When a next hop last sent an ICMP error about a heartbeat."""
         self._drained = clock.now()
         self._drops_checked = 0
+        self._failed: dict[str, int] = {}
+        """When each interface of ours was first seen to have failed;"""
+        self._links_checked = 0
+        """when all were looked at last."""
 
     def farewell(self, paths: Iterable[Path]) -> None:
         """Tell those that keep a session with us that we go."""
@@ -155,6 +162,7 @@ class Monitor:
         self.streams.look()
         self._drained = now
         self._check_drops(now)
+        self._check_links(now)
         return empty
 
     def _check_drops(self, now: int) -> None:
@@ -168,6 +176,19 @@ class Monitor:
         if unheard > self._unheard:
             self.fleet.unheard_some()
         self.drops, self._unheard = drops, unheard
+
+    def _check_links(self, now: int) -> None:
+        """See who is heard though its interface has failed: routes have changed in time."""
+        if now - self._links_checked < LINKS_SPACING or self._unhurried:
+            return
+        self._links_checked = now
+        self._failed = {
+            interface: self._failed.get(interface, now)
+            for interface in self.fleet.interfaces()
+            if self._link_fault(interface) is not None
+        }
+        for interface, since in self._failed.items():
+            self.fleet.failed_before(interface, since)
 
     def _take_error(self, error: IcmpError) -> None:
         if error.origin == "local" or error.offender is None:

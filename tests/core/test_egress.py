@@ -416,6 +416,34 @@ def test_egress_may_change():
     assert not before.others_up(world.path(B))
 
 
+def test_who_is_heard_though_its_interface_failed_leaves_by_another():
+    """After an interface failed, who is heard still is judged by the way that it has now; who is
+    not heard, or misses something, keeps the one that is to blame."""
+    world = world_of()
+    world.run(10 * SECOND)
+    failed = world.now
+    cut(world, B)
+    world.run(1_600 * MILLISECOND)
+    assert world.path(B).is_missing
+    for name in (A, B):
+        world.links[name].egress = EgressKey("eth1")
+    world.fleet.failed_before("eth0", world.now)
+    world.fleet.failed_before("eth9", failed)
+    world.turn()
+    assert world.fleet.interfaces() == {"eth0"}
+    world.fleet.failed_before("eth0", failed)
+    world.turn()
+    assert world.fleet.interfaces() == {"eth0", "eth1"}
+    assert world.path(A).egress.key == EgressKey("eth1")
+    assert world.path(B).egress.key == LAN
+    world.links[C].egress = EgressKey("eth1")
+    world.links[B].dead.clear()
+    world.run(10 * SECOND)
+    world.fleet.failed_before("eth0", failed)
+    world.turn()
+    assert world.fleet.interfaces() == {"eth1"}
+
+
 def test_name_that_answers_elsewhere_is_no_witness():
     """A name whose IPv4 address answers says nothing of the way that its IPv6 address has."""
     world = world_of(B, C)

@@ -123,6 +123,28 @@ def test_the_daemon_outlives_its_interfaces(lab):
 DEAD = 60
 
 
+def test_an_interface_that_failed_unnoticed_is_not_blamed_later(lab):
+    """Who was heard after its interface was gone leaves by another, and is down when it dies."""
+    with lab.watch(peers("d4", "f4")) as monitor:
+        since = monitor.all_up().count()
+        try:
+            rename(lab.monitor, "two", "deux")
+            monitor.until(lambda: monitor.status("d4")["paths"][0]["egress"] == "deux")
+            with lab.stopped("d"):
+                verdict = monitor.told("d4", since)
+                assert (verdict["HBD_STATE"], verdict["HBD_CAUSE"]) == ("down", "port-closed")
+        finally:
+            rename(lab.monitor, "deux", "two")
+        monitor.told("d4", since, state="up")
+        assert monitor.changes("f4", since) == []
+
+
+def rename(host, before, after):
+    """Give an interface another name; its addresses stay, and come up again at once."""
+    for words in (f"{before} down", f"{before} name {after}", f"{after} up"):
+        host.ip(f"link set {words}")
+
+
 def test_a_healthy_peer_misses_nothing_beside_many_dead_ones(lab):
     """ICMP errors of many dead peers on one socket cost the healthy one no heartbeat."""
     extra = [f"10.11.0.{100 + number}" for number in range(DEAD)]
