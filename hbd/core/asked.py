@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 THAW: Final = 1_000
 """A peer that was frozen answers so many heartbeats of ours when it thaws: late, but not wrong."""
 
+KNOWN: Final = 8
+"""So many incarnations of a peer are remembered, to know one that returns."""
+
 FRESH: Final = 3
 """What a peer that is down was heard to do holds for so many probes."""
 
@@ -52,7 +55,9 @@ class Asked(Path):
         "asked_us",
         "doubted",
         "due",
+        "former",
         "incarnation",
+        "is_shared",
         "last_answered",
         "last_sent",
         "late",
@@ -76,6 +81,10 @@ class Asked(Path):
         self.unanswered: Final = Awaited()
         self.last_answered = -1
         self.incarnation: int | None = None
+        self.former: tuple[int, ...] = ()
+        """Incarnations that answered before;"""
+        self.is_shared = False
+        """one of them has returned: no start of a daemon gives a number again."""
         # Signs that the peer is there, though it does not answer or not in time.
         self.late: Late | None = None
         self.asked_us: int | None = None
@@ -381,7 +390,14 @@ class Asked(Path):
 
     def is_another(self, incarnation: int) -> bool:
         before, self.incarnation = self.incarnation, incarnation
-        return before not in (None, incarnation) and self.state is State.UP
+        if before is None or before == incarnation:
+            return False
+        if before not in self.former:
+            self.former = (*self.former, before)[-KNOWN:]
+        if incarnation not in self.former:
+            return self.state is State.UP
+        was_shared, self.is_shared = self.is_shared, True
+        return not was_shared
 
     def is_about(self, payload: bytes) -> bool:
         returned = self.unanswered.returned(payload, self.session)

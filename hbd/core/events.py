@@ -107,6 +107,8 @@ class Restarted:
     labels: tuple[tuple[str, str], ...]
     address: str
     incarnation: int
+    returned: bool = False
+    """It answered before: no restart, but several machines that answer in turn."""
 
 
 Event = StateChanged | FlappingChanged | Storm | Stalled | Woke | Restarted

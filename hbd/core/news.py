@@ -80,7 +80,13 @@ class News:
         clock, settings = self._clock, path.peer.settings
         self._tell(
             Restarted(
-                clock.real, clock.wall, settings.name, settings.labels, path.address, incarnation
+                clock.real,
+                clock.wall,
+                settings.name,
+                settings.labels,
+                path.address,
+                incarnation,
+                returned=incarnation in path.former,
             )
         )
 

@@ -108,6 +108,8 @@ class Path(Timer):
     """Whether it answers when it is asked, and so can be a witness for others."""
     can_send_short = False
     """Whether heartbeats for it can be sent with a TTL that lets them die on the way."""
+    former: tuple[int, ...] = ()
+    """Incarnations of its peer that answered before."""
     is_padded = False
     """Whether its heartbeats are longer than they need be."""
 
@@ -287,7 +289,10 @@ class Path(Timer):
         return None
 
     def is_another(self, _incarnation: int) -> bool:
-        """Note who answers; tell whether a path that is up is answered by another one."""
+        """Note who answers; tell whether a path that is up is answered by another one.
+
+        Of several that answer in turn it is told once.
+        """
         return False
 
     def go_on(self, now: int, dice: float) -> None:

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     STALL = "stall"
     WAKE = "wake"
     RESTARTED = "restarted"
+    SHARED = "shared"
     REFUSED = "refused"
     SNAPSHOT = "snapshot"
     LOST = "lost"
@@ -103,6 +104,16 @@ KINDS: Final = {
         "Heartbeat peer @HBD_PEER@ was restarted",
         "The peer answered all along, but it is not the same incarnation any more: its\n"
         "machine was booted or its hbd started anew.",
+    ),
+    Kind.SHARED: KindText(
+        "79c944954e7648d9948cf560779104a4",
+        "Heartbeat peer @HBD_PEER@ is several machines that answer in turn",
+        "An hbd that had been replaced by another one answers again at the same address:\n"
+        "two machines have it, or one takes over from the other, or something on the way\n"
+        "spreads heartbeats over several. While one of them answers, the peer is up. This\n"
+        "is said once.\n"
+        'What to do: see whose it is: "ip neigh show @HBD_ADDRESS@" here, again and again,\n'
+        '"arping -D" on the link. Where it is meant, watch each machine by its own address.',
     ),
     Kind.REFUSED: KindText(
         "e9445513ea514aebb7245596bfd0c3d8",

@@ -265,15 +265,19 @@ def woke(event: Woke, event_id: str) -> Entry:
 
 def restarted(event: Restarted, event_id: str) -> Entry:
     """A peer answered all along, but as another incarnation."""
+    kind, priority = Kind.RESTARTED, Priority.INFO
     message = f"{event.peer} was restarted: {event.address} answers as a new incarnation"
+    if event.returned:
+        kind, priority = Kind.SHARED, Priority.WARNING
+        message = f"{event.peer} is several machines: at {event.address} they answer in turn"
     fields: Fields = (
         ("HBD_PEER", event.peer),
         ("HBD_ADDRESS", event.address),
         ("HBD_INCARNATION", event.incarnation),
     )
     return compose(
-        Kind.RESTARTED,
-        Priority.INFO,
+        kind,
+        priority,
         message,
         event_id=event_id,
         since=event.since,

@@ -369,6 +369,23 @@ def test_restart_of_the_other_side_is_told():
     assert world.of_kind(Restarted) == [event]
 
 
+def test_several_machines_at_one_address_are_told_once():
+    """No start of a daemon gives a number again: one that returns is no restart, and who of them
+    answers is no news from then on; a machine that was never heard is."""
+    world = World(1)
+    world.watch(peer(A))
+    turns = [5, 6, 7, *[5, 6] * 5, 7, *range(10, 18), 10]
+    world.reflect = lambda datagram, _: as_hbd(datagram, turns[0])
+    while len(turns) > 1:
+        world.run(3 * SECOND)
+        turns.pop(0)
+    world.run(3 * SECOND)
+    told = [(event.incarnation, event.returned) for event in world.of_kind(Restarted)]
+    new = [(number, False) for number in (6, 7, *range(10, 18))]
+    assert told == [*new[:2], (5, True), *new[2:]]
+    assert world.states_of(A) == [State.UP]
+
+
 def test_who_comes_back_without_a_word_of_itself_is_not_restarted_later():
     """An outage that ended with replies without our TLV was told; who it is now is no news."""
     path = path_at(0)

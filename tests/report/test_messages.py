@@ -257,6 +257,11 @@ def test_every_kind_has_an_id_of_its_own():
             "db1 was restarted: 10.0.0.11 answers as a new incarnation",
             6,
         ),
+        (
+            Restarted(0, TEN, "db1", (), "10.0.0.11", 77, returned=True),
+            "db1 is several machines: at 10.0.0.11 they answer in turn",
+            4,
+        ),
     ],
 )
 def test_entries_of_other_events(event, message, priority):
