@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hbd.core.address import host_of
 from hbd.core.awaited import Awaited, Heartbeat
 from hbd.core.inquiry import Method
 from hbd.core.model import JITTER, Cause, State
@@ -13,6 +14,7 @@ from hbd.core.session import Answer, Fact
 from hbd.core.spans import shown, timeout_for
 
 if TYPE_CHECKING:
+    from hbd.core.address import Address
     from hbd.core.directions import Directions
     from hbd.core.inquiry import Probe
     from hbd.core.model import PeerSettings
@@ -35,6 +37,15 @@ ONE_WAY: Final = Fact(
     Cause.ONE_WAY,
     "its own heartbeats reach us, ours are not answered: its firewall, or it does not list us",
 )
+
+
+def elsewhere(source: Address, target: Address) -> Fact:
+    """Say that a reply to what went to `target` came from `source`: that is nobody's reply."""
+    if host_of(source) == host_of(target):
+        words = f"port {source[1]}, not {target[1]}: a NAT on the way, or the reflector itself?"
+    else:
+        words = f"{host_of(source)} instead; `address: {host_of(source)}` would accept them"
+    return Fact(Cause.BAD_REPLY, f"replies come from {words}")
 
 
 class Late(NamedTuple):
@@ -398,6 +409,13 @@ class Asked(Path):
             return self.state is State.UP
         was_shared, self.is_shared = self.is_shared, True
         return not was_shared
+
+    def would_be_answered(self, datagram: bytes) -> bool:
+        answer = self.session.read(datagram)
+        if isinstance(answer, Fact) or answer.token is None:
+            return False
+        heartbeat = self.unanswered.get(answer.sequence)
+        return heartbeat is not None and heartbeat.token == answer.token
 
     def is_about(self, payload: bytes) -> bool:
         returned = self.unanswered.returned(payload, self.session)

@@ -9,15 +9,16 @@ in and go out are monotonic nanoseconds; wall clock times are named so and serve
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core import goodbye
-from hbd.core.asked import Asked
+from hbd.core.asked import Asked, elsewhere
 from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.egress import WITNESS_SPACING
 from hbd.core.events import Event, Stalled, Woke
 from hbd.core.inquiry import Inquiries, Inquiry, Method, Probe
-from hbd.core.model import SECOND, Cause, Dice, PeerSettings, State
+from hbd.core.model import MILLISECOND, SECOND, Cause, Dice, PeerSettings, State
 from hbd.core.news import News
 from hbd.core.path import Path, Reception, Step
 from hbd.core.peer import Pause, Peer
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 
 PAUSE_LOOK: Final = 60 * SECOND
 """How often a pause is held against the wall clock: that may be wrong at the start, and step."""
+
+SEEK_SPACING: Final = 200 * MILLISECOND
+SOUGHT: Final = 100
+"""How often, and among how many that miss, it is looked whom a reply from elsewhere is to: anybody
+may send us something."""
 
 
 class Ask(NamedTuple):
@@ -106,6 +112,7 @@ class Fleet:
             start_grace=start_grace,
         )
         self._dropped_at = self._unheard_at = -1
+        self._sought_at = -SEEK_SPACING
 
     def _outputs_append(self, output: Output) -> None:
         self._outputs.append(output)
@@ -392,6 +399,7 @@ class Fleet:
         paths = self._roster.at(source)
         if not paths:
             self.dropped["unknown-source"] += 1
+            self._look_whose(datagram, source)
             return
         if len(paths) > 1:
             paths = [path for path in paths if path.claims(datagram)] or paths
@@ -403,6 +411,20 @@ class Fleet:
         if reception is Reception.LIFE and source in path.targets:
             path.target = source
         self._received(path, reception, answer, now)
+
+    def _look_whose(self, datagram: bytes, source: Address) -> None:
+        """See whether a reply from an address that nobody has is to a heartbeat that misses one."""
+        now = self.clock.now
+        if now - self._sought_at < SEEK_SPACING:
+            return
+        self._sought_at = now
+        everybody = (path for peer in self.peers.values() for path in peer.paths)
+        for path in islice((path for path in everybody if path.is_missing), SOUGHT):
+            is_stamp = path.peer.settings.protocol == "stamp"
+            if is_stamp and path.target is not None and path.would_be_answered(datagram):
+                path.bad = elsewhere(source, path.target)
+                self._received(path, Reception.REFUSED, None, now)
+                return
 
     def heard(
         self,

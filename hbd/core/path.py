@@ -280,6 +280,10 @@ class Path(Timer):
         """Take an ICMP error about a heartbeat."""
         self.icmp = fact
 
+    def would_be_answered(self, _datagram: bytes) -> bool:
+        """Whether a datagram from elsewhere brings back a heartbeat that has no reply yet."""
+        return False
+
     def is_about(self, payload: bytes) -> bool:
         """Whether an ICMP error returns a heartbeat newer than the last sign of life."""
         raise NotImplementedError

@@ -69,7 +69,7 @@ DOWN: Final = {
         ),
     ),
     Cause.BAD_REPLY: Explanation(
-        "bad reply{on} (it answers, but not with our protocol)",
+        "bad reply{on} (it answers, but not as our protocol asks)",
         "Something answers on that port, but not as this protocol asks.",
         "Correct port: or protocol:, or set the key that the evidence names, if it names one.",
         "Who listens there tells another service on this port from a reflector that answers in a"

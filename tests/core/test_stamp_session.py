@@ -14,7 +14,7 @@ from hbd.core.stamp import StampSession, Station
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from tests.simulation.world import WALL, World, peer
 
-A = "10.0.0.1"
+A, B = "10.0.0.1", "10.0.0.2"
 
 
 def session_with(**options):
@@ -41,6 +41,11 @@ def as_hbd(request, incarnation=5, flags=hbd_tlv.REFLECTOR):
     return reflect(
         request, tlvs=tlv.reflect(request[stamp.OPEN_SIZE :], {hbd_tlv.TYPE: lambda _: words})
     )
+
+
+def last_sent(world, name):
+    """Give the last heartbeat to a host."""
+    return next(octets for _, to, octets in reversed(world.sent) if to == name)
 
 
 def carries_tlv(request):
@@ -384,6 +389,43 @@ def test_several_machines_at_one_address_are_told_once():
     new = [(number, False) for number in (6, 7, *range(10, 18))]
     assert told == [*new[:2], (5, True), *new[2:]]
     assert world.states_of(A) == [State.UP]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (("10.9.9.9", 862), "10.9.9.9 instead; `address: 10.9.9.9` would accept them"),
+        ((A, 1024), "port 1024, not 862: a NAT on the way, or the reflector itself?"),
+    ],
+)
+def test_replies_from_elsewhere_are_told(source, words):
+    """A peer that answers by another address than it is asked at is down, and says by which."""
+    world = World(1)
+    world.watch(peer(B), peer(A))
+    world.run(10 * SECOND)
+    fleet = world.fleet
+    fleet.receive(as_hbd(last_sent(world, A)), source, world.now)
+    assert world.path(A).bad is None  # it misses nothing
+    world.links[A].dead.append((world.now, 10**18))
+    world.run(2 * SECOND)
+    assert world.path(A).is_missing
+    asked = last_sent(world, A)
+    guessed = reflect(asked[:4] + bytes(8) + asked[12:])
+    for stranger in (guessed, reflect(bytes(44)), b"", as_hbd(last_sent(world, B))):
+        fleet.receive(stranger, source, world.now)
+        world.run(SECOND)
+        assert world.path(A).bad is None
+    world.run(30 * SECOND)
+    fleet.receive(b"", source, world.now)
+    fleet.receive(as_hbd(last_sent(world, A)), source, world.now)
+    assert world.path(A).bad is None  # it is looked now and then: anybody may send us something
+    world.run(SECOND)
+    fleet.receive(as_hbd(last_sent(world, A)), source, world.now)
+    world.turn()
+    change = world.changes_of(A)[-1]
+    assert (change.state, change.cause) == (State.DOWN, Cause.BAD_REPLY)
+    assert change.evidence[0] == f"{A}: replies come from {words}"
+    assert world.states_of(B) == [State.UP]
 
 
 def test_who_comes_back_without_a_word_of_itself_is_not_restarted_later():

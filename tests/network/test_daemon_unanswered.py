@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import socket
 
 import figures
 import pytest
@@ -143,3 +144,23 @@ def test_requests_to_our_own_reflector_are_no_ones_life(lab):
         with lab.ruled(lab.monitor, "input", "iifname lo udp sport 862 drop"):
             verdict = monitor.told("self", since, state="down")
         assert verdict["HBD_CAUSE"] == "silent"
+
+
+def test_replies_from_another_address_are_told(lab):
+    """A host that answers by its other address is no firewall: the evidence names the address."""
+    host, asked, other = lab.hosts["a"], ADDRESS["a4"], "10.11.0.77"
+    host.ip(f"addr replace {other}/24 dev uplink")
+    with host.inside():
+        by_other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    by_other.bind((other, PORT))
+
+    def answer(request):
+        by_other.sendto(stateless(request), fake.requests[-1][1])
+
+    watched = [peer("far", asked, port=PORT), peer("b4")]
+    with by_other, Fake(host, asked, PORT, answer) as fake, lab.watch(watched) as monitor:
+        verdict = monitor.told("far", cause="bad-reply")
+        figures.note("replies from another address", verdict, ("down", "bad-reply"), DETECTION)
+        first = verdict["HBD_EVIDENCE"].splitlines()[0]
+        assert f"replies come from {other} instead; `address: {other}`" in first
+    host.ip(f"addr flush dev uplink to {other}")
