@@ -129,11 +129,12 @@ class Inquiry(Timer):
 
     def _way(self) -> str:
         away = hops_away(self._reply_ttl)
-        usual = "" if away is None else f"; when it answered it was {away} hops away"
+        usual = "" if away is None else f"; when the peer answered it was {away} hops away"
         if not self.hops:
             return f"no router on the way answers{usual}"
         last = max(self.hops)
-        return f"heartbeats get as far as hop {last} ({self.hops[last]}), no farther{usual}"
+        # They may get farther, and it is the way back that is cut.
+        return f"the last router that answers is hop {last} ({self.hops[last]}){usual}"
 
 
 def hops_away(ttl: int | None) -> int | None:

@@ -93,7 +93,7 @@ DOWN: Final = {
         ("ssh {host} nft list ruleset", "ssh {host} ss -an sport = :{port}"),
     ),
     Cause.TOO_TIGHT: Explanation(
-        "too late{on} (it answers, but always after the timeout)",
+        "too late{on} (it answers, but after the timeout)",
         "The peer answers, but later than timeout: allows; the setting is too small for this path.",
         "Raise timeout: of this peer, and interval: if need be; the evidence says what would do.",
         "If ping is as slow, it is the way; if ping is fast, the host or its service is slow to"
@@ -102,10 +102,12 @@ DOWN: Final = {
     ),
     Cause.SILENT: Explanation(
         "silent{on} (nothing at all answers)",
-        "Nothing comes back: the host is off, the way is cut, or a firewall drops everything.",
+        "Nothing comes back: the host is off, the way there or back is cut, or a firewall drops"
+        " everything.",
         "Look at the host's console, then at firewalls on the way.",
-        "If it runs and reaches others, the way from here is cut behind the last hop of the trace"
-        " that answers, or filtered; if it reaches nobody, its own link is down.",
+        "If it runs and reaches others, a capture there tells: where our heartbeats show, the way"
+        " back is cut or filtered, else the way there, behind the last hop of the trace that"
+        " answers; if it reaches nobody, its own link is down.",
         ("ping -c 3{by} {host}", "tracepath -n {host}"),
     ),
 }

@@ -43,10 +43,10 @@ NOT_TO_BLAME: Final = {
     Cause.OWN_UPLINK: Explanation(
         "our own uplink is silent{fact}",
         "The fault is on our side: everything behind the same interface fell silent at once.",
-        "Look at this machine's cable, switch and gateway before you look at the peers.",
+        "Look at this machine's cable, switch, gateway and firewall before you look at the peers.",
         "A next hop that is FAILED in the neighbour table means our link or the gateway itself;"
-        " REACHABLE, that the fault is behind it.",
-        ("ip neigh show dev {interface}", "ip -br link"),
+        " REACHABLE, that the fault is behind it, or a firewall of ours that drops the replies.",
+        ("ip neigh show dev {interface}", "nft list ruleset"),
     ),
     Cause.OWN_STALL: Explanation(
         "it gave us up because hbd did not run{fact}",

@@ -52,7 +52,8 @@ _STAMP: Final = {
         advice="On that host: list us in peers: or accept:, let UDP pass in the firewall, restart"
         " hbd.",
         apart="If its journal says that heartbeats from our address are refused, it does not list"
-        " us; a Recv-Q that does not get empty is a daemon that hangs; else a firewall.",
+        " us; a Recv-Q that does not get empty is a daemon that hangs; else a firewall, there, on"
+        " the way or here.",
         commands=(_REFUSALS, "ssh {host} ss -lnu sport = :{port}"),
     ),
     Cause.TOO_TIGHT: Differs(

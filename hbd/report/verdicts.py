@@ -226,7 +226,7 @@ def _storm_priority(event: Storm) -> Priority:
 
 
 def _storm_message(event: Storm) -> str:
-    together = f"{peers_in_words(event.count)} {_state_of_many(event.state)}"
+    together = f"{peers_in_words(event.count)} {_state_of(event.count, event.state)}"
     if event.over:
         return f"storm over: {together}, in common {event.common}"
     if event.cause is None:
@@ -237,8 +237,11 @@ def _storm_message(event: Storm) -> str:
     return f"storm: {together} at once, in common {event.common}: {told}"
 
 
-def _state_of_many(state: State) -> str:
-    return "have left" if state is State.LEFT else f"are {state}"
+def _state_of(count: int, state: State) -> str:
+    one = count == 1
+    if state is State.LEFT:
+        return "has left" if one else "have left"
+    return f"{'is' if one else 'are'} {state}"
 
 
 def stalled(event: Stalled, event_id: str) -> Entry:

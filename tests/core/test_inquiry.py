@@ -238,8 +238,8 @@ def test_the_last_hop_that_answers_is_told():
     world.run(10 * SECOND)
     assert [probe.ttl for _, probe in probes(world, Method.HOP)] == [1, 2, 3, 4]
     assert evidence(world)[-1] == (
-        f"{A}: heartbeats get as far as hop 2 (10.9.0.1), no farther;"
-        " when it answered it was 5 hops away"
+        f"{A}: the last router that answers is hop 2 (10.9.0.1);"
+        " when the peer answered it was 5 hops away"
     )
     assert world.fleet.peers[A].cause is Cause.SILENT
 

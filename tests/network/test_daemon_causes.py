@@ -211,7 +211,7 @@ def test_silence_says_how_far_heartbeats_get(lab, name, family, hop, away):
     with lab.watch(peers(f"{name}{family}", "b4")) as monitor:
         monitor.all_up()
         with dropping_all(lab, host=name):
-            words = f"as far as hop {hop} ({last}), no farther; when it answered it was {away} hops"
+            words = f"that answers is hop {hop} ({last}); when the peer answered it was {away} hops"
             monitor.until(lambda: words in _evidence(monitor, f"{name}{family}"))
         assert "no answer to ICMP echo nor to TCP" in _evidence(monitor, f"{name}{family}")
 

@@ -230,6 +230,14 @@ def test_every_kind_has_an_id_of_its_own():
             3,
         ),
         (
+            Storm(0, TEN, State.UNKNOWN, Cause.OWN_LINK, 1, "egress eth0", over=False),
+            (
+                "storm: 1 peer is unknown at once, in common egress eth0:"
+                " our own interface cannot send"
+            ),
+            3,
+        ),
+        (
             Storm(0, TEN, State.DOWN, None, 120, "via gw", over=True),
             "storm over: 120 peers are down, in common via gw",
             6,
