@@ -295,12 +295,15 @@ class Asked(Path):
         return self.session.compose(sequence, wall, self.state)
 
     def annul_last(self) -> None:
-        self._annul(self.sequence - 1)
+        if self._annul(self.sequence - 1):
+            self.figures.sent -= 1
 
-    def _annul(self, sequence: int) -> None:
+    def _annul(self, sequence: int) -> bool:
         """Hold a heartbeat that has no reply yet against nobody: a fault of ours spoilt it."""
-        if self.unanswered.pop(sequence, None) is not None:
-            self.figures.window.annulled(sequence)
+        if self.unanswered.pop(sequence, None) is None:
+            return False
+        self.figures.window.annulled(sequence)
+        return True
 
     def annul_waiting(self, now: int) -> None:
         for sequence in self.unanswered.in_time(now, self.timing.timeout):

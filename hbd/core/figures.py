@@ -33,7 +33,7 @@ class Figures:
 
     def loss(self, waiting: int) -> float | None:
         """The lost of the last 100 heartbeats, a fraction; None before the first is decided."""
-        decided = len(self.window) - waiting
+        decided = self.window.measured() - waiting
         return (self.window.unanswered() - waiting) / decided if decided > 0 else None
 
     def directions(self, waiting: int) -> Directions | None:

@@ -320,7 +320,8 @@ class Fleet:
         """Say that the last heartbeat did not leave, and why."""
         path.annul_last()
         if fault.cause is Cause.MTU:
-            path.icmp = fault  # the way is to blame, and it begins with us
+            # The way is to blame, and it begins with us; a router that said so is known by name.
+            path.icmp = path.icmp or fault
         else:
             path.send_error = fault
 

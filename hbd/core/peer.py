@@ -174,7 +174,7 @@ def _lossy(path: Path, now: int) -> str:
         return "loss above max_loss before the start"
     # It ends well below the limit only.
     side = "above" if loss > limit else "not below half of"
-    last = f"the last {len(path.figures.window)}"
+    last = f"the last {path.figures.window.measured()}"
     words = f"loss {100 * loss:.3g} % of {last}, {side} max_loss {100 * limit:.3g} %"
     return words + _directions(path, now)
 

@@ -70,6 +70,12 @@ class Window:
     def is_full(self) -> bool:
         return self._next - self._first >= WINDOW
 
+    def measured(self) -> int:
+        """How many heartbeats show something: all but those that were annulled."""
+        if self.is_full:
+            return WINDOW - self._slots.count(_ANNULLED)
+        return sum(1 for rtt in self._ordered() if rtt != _ANNULLED)
+
     def unanswered(self) -> int:
         """How many heartbeats have no reply, those still in question included."""
         if self.is_full:

@@ -409,13 +409,14 @@ def _fault(refusal: int, path: Path, outlet: Outlet, size: int) -> Fact:
     words = f"{os.strerror(refusal)} ({errno.errorcode.get(refusal, refusal)})"
     address = path.target[0] if path.target is not None else path.address
     bound = outlet.interface or outlet.source or "the interface"
+    too_long = f"{size} octets at once are more than our interface takes, or a router on the way"
     no_address = refusal == errno.EADDRNOTAVAIL and outlet.source is not None
     rows = (
         (no_address, Cause.OWN_LINK, f"source: {outlet.source} is no address of this machine"),
         (refusal in OWN_LINK, Cause.OWN_LINK, f"cannot send by {bound}: {words}"),
         (refusal in NO_ROUTE, Cause.NO_ROUTE, f"no route to {address}: {words}"),
         (refusal in IPV6_OFF, Cause.NO_ROUTE, f"no route to {address}: no IPv6 on this machine"),
-        (refusal == errno.EMSGSIZE, Cause.MTU, f"our own interface takes no {size} octets at once"),
+        (refusal == errno.EMSGSIZE, Cause.MTU, too_long),
         (
             refusal == errno.EPERM,
             Cause.SEND_BLOCKED,

@@ -2,7 +2,10 @@
 
 from itertools import count
 
-from hbd.core.model import MILLISECOND, SECOND, Limits, Timing
+import pytest
+
+from hbd.core.figures import Figures
+from hbd.core.model import MILLISECOND, SECOND, WINDOW, Limits, Timing
 from tests.simulation.world import Link, World, peer, reflect
 
 A = "10.0.0.1"
@@ -64,3 +67,17 @@ def test_slowness_is_told_with_its_limit():
     limits = Limits(max_rtt=20 * MILLISECOND)
     words = f"{A}: RTT median 30 ms, above max_rtt 20 ms"
     assert evidence(limits, delay=15 * MILLISECOND) == (words,)
+
+
+def test_what_is_annulled_has_no_part_in_the_loss():
+    """Probes, and what did not leave us, make the loss of the other heartbeats no smaller."""
+    figures = Figures()
+    assert figures.loss(0) is None
+    for sequence in range(2 * WINDOW):
+        figures.window.sent(sequence)
+        if sequence % 4:
+            figures.window.annulled(sequence)
+        elif sequence % 8:
+            figures.window.answered(sequence, MILLISECOND)
+        if sequence % 8 == 7:
+            assert figures.loss(0) == pytest.approx(0.5, abs=0.05)

@@ -4,6 +4,7 @@ from functools import partial
 
 from hbd.core.events import StateChanged, Storm
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
+from hbd.core.session import Fact
 from tests.simulation.world import LAN, WAN, Link, NumberSession, World, own_link, peer
 
 A, B, C = "10.0.0.1", "10.0.0.2", "198.51.100.1"
@@ -29,6 +30,27 @@ def test_the_storm_says_whether_the_next_hop_answers():
     (storm,) = world.of_kind(Storm)
     assert storm.cause is Cause.OWN_UPLINK
     assert storm.evidence[0].endswith(f"; {words}")
+
+
+def test_what_did_not_leave_is_not_counted_as_sent():
+    """A heartbeat that our own machine refused is neither sent nor lost."""
+    world = world_of(a=WAN)
+    path = world.path(A)
+    sent, loss = path.figures.sent, path.loss(world.now)
+    world.fleet.compose(path, world.now, world.wall)
+    for _ in range(2):
+        world.fleet.send_failed(path, Fact(Cause.SEND_BLOCKED, "EPERM"))
+    assert (path.figures.sent, path.loss(world.now)) == (sent, loss)
+
+
+def test_a_router_that_named_the_mtu_is_not_forgotten():
+    """What it said stays the evidence where our kernel refuses the next ones by its word."""
+    path = world_of(a=WAN).path(A)
+    router, kernel = (Fact(Cause.MTU, words) for words in ("from 10.9.0.1", "EMSGSIZE"))
+    for known, told in ((None, kernel), (router, router)):
+        path.icmp = known
+        World(1).fleet.send_failed(path, kernel)
+        assert path.icmp == told
 
 
 def test_many_are_told_a_slice_a_turn():
