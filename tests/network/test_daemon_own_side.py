@@ -219,6 +219,6 @@ def test_a_peer_alone_on_its_egress_is_down_with_a_doubt(lab):
         since = monitor.all_up().count()
         with lab.ruled(lab.hosts["d"], "input", "udp dport 862 drop"):
             verdict = monitor.told("d4", since, state="down")
-    figures.note("alone, host drops heartbeats", verdict, ("down", "silent"), DETECTION)
+    figures.note("alone, host drops heartbeats", verdict, ("down", "filtered"), DETECTION)
     assert "cannot be told apart" in verdict["HBD_EVIDENCE"]
     assert int(verdict["HBD_DETECTION_USEC"]) / 1e6 <= DETECTION + MARGIN

@@ -17,7 +17,7 @@ def test_one_of_two_addresses_cut_is_degraded(lab):
             figures.note("one of two addresses cut", verdict, ("degraded", "path-down"), DETECTION)
             assert (verdict["HBD_CAUSE"], verdict["PRIORITY"]) == ("path-down", "4")
             assert verdict["HBD_ADDRESS"] == ADDRESS["a6"]
-            assert f"{ADDRESS['a6']}: silent" in verdict["HBD_EVIDENCE"]
+            assert f"{ADDRESS['a6']}: filtered" in verdict["HBD_EVIDENCE"]
             states = {path["address"]: path["state"] for path in monitor.status("ab")["paths"]}
             assert states == {ADDRESS["a4"]: "up", ADDRESS["a6"]: "down"}
         monitor.told("ab", since, state="up")

@@ -58,7 +58,7 @@ def test_a_forged_icmp_error_changes_nothing(lab):
     host, port = lab.hosts["a"], 8003
     watched = [peer("a4", port=port), peer("b4")]
     with Fake(host, ADDRESS["a4"], port, lambda _: None) as fake, lab.watch(watched) as monitor:
-        monitor.told("a4", state="down", cause="silent")
+        monitor.told("a4", state="down", cause="filtered")
         since = monitor.count()
         heartbeat, (_, sender) = fake.requests[-1]
         wrong_time = heartbeat[:11] + bytes([heartbeat[11] ^ 1]) + heartbeat[12:]
@@ -67,7 +67,7 @@ def test_a_forged_icmp_error_changes_nothing(lab):
             forge_refusal(host, forged, sender, port)
         forge_refusal(host, heartbeat, sender, port + 1)
         time.sleep(0.3)
-        assert monitor.status("a4")["cause"] == "silent"
+        assert monitor.status("a4")["cause"] == "filtered"
         assert monitor.status("b4")["state"] == "up"
         assert monitor.count() == since
         # The same hand with the true octets is believed: it did arrive.

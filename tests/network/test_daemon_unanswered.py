@@ -122,18 +122,18 @@ def test_peer_that_asks_but_does_not_answer_is_one_way(lab, both, make):
     assert monitor.changes("b4", since) == []
 
 
-def test_peer_that_ceases_to_ask_is_silent(lab, both):
-    """First one way only, then nothing at all: the cause becomes the more modest one."""
+def test_peer_that_ceases_to_ask_is_filtered(lab, both):
+    """First one way only, then no heartbeat at all: the cause becomes the more modest one."""
     host, monitor = both
     since = monitor.count()
     with keeping_out(lab, host):
         monitor.told("a4", since, cause="one-way")
         lab.hosts["a"].block("output", "udp dport 862 drop", table="mute")
         try:
-            monitor.told("a4", since, cause="silent", seconds=5 * PROBE)
+            monitor.told("a4", since, cause="filtered", seconds=5 * PROBE)
         finally:
             lab.hosts["a"].unblock("mute")
-    assert monitor.changes("a4", since)[:2] == [("down", "one-way"), ("down", "silent")]
+    assert monitor.changes("a4", since)[:2] == [("down", "one-way"), ("down", "filtered")]
 
 
 def test_requests_to_our_own_reflector_are_no_ones_life(lab):
@@ -143,7 +143,7 @@ def test_requests_to_our_own_reflector_are_no_ones_life(lab):
         since = monitor.all_up().count()
         with lab.ruled(lab.monitor, "input", "iifname lo udp sport 862 drop"):
             verdict = monitor.told("self", since, state="down")
-        assert verdict["HBD_CAUSE"] == "silent"
+        assert verdict["HBD_CAUSE"] == "filtered"
 
 
 def test_replies_from_another_address_are_told(lab):
