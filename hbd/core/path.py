@@ -321,9 +321,13 @@ class Path(Timer):
     def _live(self, now: int, real: int) -> None:
         self.last_reply_real = real
         self.last_life = now
-        self.icmp = self.bad = self.inquiry = None
+        self.forget_why()
         if self.state is State.DOWN:
             self.rising += 1
+
+    def forget_why(self) -> None:
+        """Its silence, if it lasts, is of another fault than the one that facts are known of."""
+        self.icmp = self.bad = self.inquiry = None
 
     @property
     def has_risen(self) -> bool:

@@ -277,9 +277,10 @@ def _behind(parent: Peer, peer: Peer, verdict: Verdict, now: int) -> Verdict:
 
 def is_behind_silence(parent: Peer, peer: Peer) -> bool:
     """Whether the parent, judged or on its way to it, is silent since the peer began to miss."""
-    silent = parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT) or all(
-        path.is_failing for path in parent.paths
-    )
+    is_down = parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT)
+    if is_down and peer.state is State.UNREACHABLE:
+        return True  # it is free when the parent is up, not when that begins to answer
+    silent = is_down or all(path.is_failing for path in parent.paths)
     return silent and not _has_answered_since(parent, peer)
 
 

@@ -300,6 +300,7 @@ class Verdicts:
         for path in child.paths:
             if path.state is State.DOWN:
                 path.give(State.UNKNOWN)
+                path.forget_why()  # it was known of the parent's fault
                 self._begin_anew(path, self.delay(path))
 
 

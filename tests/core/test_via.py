@@ -183,6 +183,33 @@ def test_children_are_free_when_the_parent_is_back():
     assert Timing().detection <= took <= Timing().detection + Timing().timeout
 
 
+def test_child_stays_unreachable_while_its_parent_rises():
+    """What a child misses while its parent is not yet up again is not held against it."""
+    world = World(1)
+    rising = Timing(1 * SECOND, 500 * MILLISECOND, 3, 20)
+    world.watch(peer(GW, timing=rising), peer(DB, via=GW), peer(WITNESS))
+    world.run(10 * SECOND)
+    cut(world, GW, span=20 * SECOND)
+    cut(world, DB, span=25 * SECOND)
+    world.run(60 * SECOND)
+    assert states(world, GW) == [State.UP, State.DOWN, State.UP]
+    assert states(world, DB) == [State.UP, State.UNREACHABLE, State.UP]
+
+
+def test_freed_child_is_not_blamed_for_what_was_known_of_its_parent():
+    """What was said of a child while its parent was down does not tell why it is silent after."""
+    world = world_of()
+    cut(world, GW, span=20 * SECOND)
+    cut(world, DB)
+    world.run(15 * SECOND)
+    _, _, datagram = next(sent for sent in reversed(world.sent) if sent[1] == DB)
+    said = Fact(Cause.HOST_UNREACHABLE, "ICMP host unreachable from 10.0.0.8")
+    assert world.fleet.icmp((DB, 862), datagram, said, witness=False)
+    world.run(20 * SECOND)
+    last = world.changes_of(DB)[-1]
+    assert (last.state, last.cause) == (State.DOWN, Cause.SILENT)
+
+
 def test_freed_children_do_not_all_ask_at_once():
     """Children of a parent that is back are asked over an interval, not in one burst."""
     world = World(1)
