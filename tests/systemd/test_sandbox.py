@@ -98,6 +98,47 @@ def test_all_protocols_in_the_sandbox(machine, tmp_path):
         drop_in.unlink()
 
 
+FAR = """\
+ip netns add far
+ip link add near0 type veth peer name far0 netns far
+ip addr add 10.9.0.1/24 dev near0
+ip addr add fd09::1/64 dev near0 nodad
+ip link set near0 up
+ip -n far addr add 10.9.0.2/24 dev far0
+ip -n far addr add fd09::2/64 dev far0 nodad
+ip -n far link set far0 up
+"""
+ASKING = """\
+listen: []
+start_grace: 1s
+defaults: {interval: 200ms, timeout: 100ms}
+peers:
+  - {name: four, address: 10.9.0.2}
+  - {name: six, address: "fd09::2"}
+"""
+DROPPING = (
+    "table inet far { chain input { type filter hook input priority 0; udp dport 862 drop; }; }"
+)
+
+
+def test_silence_is_inquired_into_in_the_sandbox(machine):
+    """As hbd.service it learns by ICMP echo that a host lives which drops its heartbeats."""
+    machine.run("dpkg", "-i", "/root/hbd.deb")
+    machine.run("sh", "-ec", FAR)
+    far = machine.path("/run/netns/far")
+    subprocess.run(["nsenter", f"--net={far}", "nft", DROPPING], check=True)
+    machine.path("/etc/hbd.yaml").write_text(ASKING)
+    try:
+        machine.run("systemctl", "restart", "hbd")
+        wanted = dict.fromkeys(("four", "six"), ("down", "filtered"))
+        eventually(lambda: causes(machine) == wanted)
+        for name in wanted:
+            told = machine.run("hbd", "status", "--json", name, check=False).stdout
+            assert "the host answers ICMP echo" in "".join(json.loads(told)["peers"][0]["evidence"])
+    finally:
+        machine.run("ip", "netns", "del", "far")
+
+
 def causes(machine):
     shown = machine.run("hbd", "status", "--json", check=False).stdout
     peers = json.loads(shown)["peers"] if shown else []
