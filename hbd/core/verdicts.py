@@ -69,6 +69,7 @@ class Verdicts:
 
     def _begin_anew(self, path: Path, delay: int) -> None:
         now = self._clock.now
+        path.forget_why()  # it was known of our own fault, or the parent's
         self._begin(path, delay, max(self._grace_until, now + path.patience))
 
     def _begin(self, path: Path, delay: int, judge_from: int) -> None:
@@ -300,7 +301,6 @@ class Verdicts:
         for path in child.paths:
             if path.state is State.DOWN:
                 path.give(State.UNKNOWN)
-                path.forget_why()  # it was known of the parent's fault
                 self._begin_anew(path, self.delay(path))
 
 

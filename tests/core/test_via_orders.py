@@ -47,6 +47,8 @@ class Truth:
 
     def settle(self):
         """It has been so for long."""
+        if self.is_cut and self.leads_all:
+            self.outlived.clear()  # a fault of ours makes void what was known
         for name, parent in ((DB, GW), (FAR, DB)):
             if self.answers(name):
                 self.outlived.discard(name)
