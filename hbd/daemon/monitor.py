@@ -144,6 +144,7 @@ class Monitor:
         A reply counts from its kernel stamp, which is on the wall clock: it is held between the
         end of the last drain and now, so that no step of that clock makes it old or young.
         """
+        self._routes.forget()
         empty = True
         for sender in list(self._senders.values()):
             for error in sender.errors(BATCH):

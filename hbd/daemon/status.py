@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hbd.core.asked import Asked
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from hbd.report.explanation import Explanation
 
 VERSION = 1
+
+NAMED = 3
+"""So many of those that do not answer stand in STATUS=."""
 
 LATE_TOLD = 0.1
 """From this share of the time on STATUS= says that we are late."""
@@ -114,10 +118,11 @@ def _commands(peer: Peer, path: Path, row: Explanation, *, history: bool) -> lis
 def line(fleet: Fleet, *, drops: int) -> str:
     """The text of STATUS=: `12 peers: 10 up, 1 degraded, 1 down (db1: port-closed)`."""
     text = in_words(summary(fleet))
-    bad = [peer for peer in fleet.peers.values() if peer.state in (State.DOWN, State.UNREACHABLE)]
-    if bad:
-        named = ", ".join(f"{peer.name}: {_value(peer.cause)}" for peer in bad[:3])
-        text += f" ({named}{', …' if len(bad) > 3 else ''})"  # noqa: PLR2004 - as many as named
+    failed = (State.DOWN, State.UNREACHABLE)
+    bad = (peer for peer in fleet.peers.values() if peer.state in failed)
+    named = [f"{peer.name}: {_value(peer.cause)}" for peer in islice(bad, NAMED)]
+    if named:
+        text += f" ({', '.join(named)}{', …' if next(bad, None) else ''})"
     if drops:
         text += f"; {drops} datagrams to us were dropped for want of buffer"
     late = fleet.lag_share()

@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import MILLISECOND
@@ -97,9 +98,20 @@ class Link:
 
 
 class Routes:
-    """Questions to the kernel's tables, none of which needs a privilege."""
+    """Questions to the kernel's tables, none of which needs a privilege.
+
+    Each is asked once until `forget` is called: where many paths fail at once, most ask the same.
+    """
 
     def __init__(self) -> None:
+        self.lookup: Final = cache(self._lookup)
+        """Return the route of a heartbeat, or raise NoRouteError."""
+        self.link: Final = cache(self._link)
+        """Return the state of an interface; None when there is none of that name."""
+        self.neighbour: Final = cache(self._neighbour)
+        """Return what the kernel knows of one neighbour; None if nothing."""
+        self._index: Final = cache(_index)
+        self._name: Final = cache(_name)
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
@@ -108,7 +120,12 @@ class Routes:
     def close(self) -> None:
         self._socket.close()
 
-    def lookup(
+    def forget(self) -> None:
+        """What was answered so far need not be true any more: a new turn begins."""
+        for asked in (self.lookup, self.link, self.neighbour, self._index, self._name):
+            asked.cache_clear()
+
+    def _lookup(
         self,
         address: Address,
         *,
@@ -116,18 +133,30 @@ class Routes:
         source: str | None = None,
         dscp: int | None = None,
     ) -> Route:
-        """Return the route of a heartbeat, or raise NoRouteError."""
+        index = _scope(address) if interface is None else self._index(interface)
+        question = _route_question(address, index, source, dscp)
         try:
-            answer = self._ask(
-                linux.RTM_GETROUTE, _route_question(address, interface, source, dscp)
-            )
-            return _route(answer, _family(address[0]), source)
+            answer = self._ask(linux.RTM_GETROUTE, question)
         except _RefusedError as error:
             words = _WORDS.get(error.number) or os.strerror(error.number)
             raise NoRouteError(error.number, words) from None
+        return self._route(answer, _family(address[0]), source)
 
-    def link(self, interface: str) -> Link | None:
-        """Return the state of an interface; None when there is none of that name.
+    def _route(self, answer: bytes, family: int, source: str | None) -> Route:
+        """Read an rtmsg; the kernel does not repeat the source that was asked for."""
+        kind = answer[7]
+        found = dict(_attributes(answer[_ROUTE.size :]))
+        (index,) = _INDEX.unpack(found[linux.RTA_OIF])
+        return Route(
+            self._name(index),
+            index,
+            _gateway(found, family),
+            _text(family, found.get(linux.RTA_PREFSRC)) or source,
+            kind == linux.RTN_LOCAL,
+        )
+
+    def _link(self, interface: str) -> Link | None:
+        """Ask by RTM_GETLINK.
 
         The ioctl SIOCGIFFLAGS is cheaper, but its IFF_RUNNING may lag a second behind the carrier.
         """
@@ -141,8 +170,7 @@ class Routes:
         _, _, _, flags, _ = _LINK.unpack_from(answer)
         return Link(up=bool(flags & linux.IFF_UP), carrier=bool(flags & linux.IFF_LOWER_UP))
 
-    def neighbour(self, index: int, address: str) -> Neighbour | None:
-        """Return what the kernel knows of one neighbour; None if nothing."""
+    def _neighbour(self, index: int, address: str) -> Neighbour | None:
         family = _family(address)
         question = _NEIGHBOUR.pack(family, index, 0, 0, 0)
         try:
@@ -181,9 +209,7 @@ class _RefusedError(Exception):
         self.number = number
 
 
-def _route_question(
-    address: Address, interface: str | None, source: str | None, dscp: int | None
-) -> bytes:
+def _route_question(address: Address, index: int, source: str | None, dscp: int | None) -> bytes:
     """Ask as the sender's socket would: rules may look at protocol, port, source and DSCP."""
     destination = _packed(address[0])
     attributes = _attribute(linux.RTA_DST, destination)
@@ -194,39 +220,30 @@ def _route_question(
         packed = _packed(source)
         source_bits = 8 * len(packed)
         attributes += _attribute(linux.RTA_SRC, packed)
-    if index := _outgoing(address, interface):
+    if index:
         attributes += _attribute(linux.RTA_OIF, _INDEX.pack(index))
     tos = (dscp or 0) << 2
     route = (_family(address[0]), 8 * len(destination), source_bits, tos, 0, 0, 0, 0, 0)
     return _ROUTE.pack(*route) + attributes
 
 
-def _outgoing(address: Address, interface: str | None) -> int:
-    """Return the index of the interface that is asked for, 0 for any."""
-    if interface is None:
-        return 0 if len(address) == 2 else address[3]  # noqa: PLR2004 - Python's IPv4 address
+def _scope(address: Address) -> int:
+    """Return the index of the interface that a link-local address names, 0 for any."""
+    return 0 if len(address) == 2 else address[3]  # noqa: PLR2004 - Python's IPv4 address
+
+
+def _index(interface: str) -> int:
     try:
         return socket.if_nametoindex(interface)
     except OSError:
         raise NoRouteError(errno.ENODEV, f"no interface {interface}") from None
 
 
-def _route(answer: bytes, family: int, source: str | None) -> Route:
-    """Read an rtmsg; the kernel does not repeat the source that was asked for."""
-    kind = answer[7]
-    found = dict(_attributes(answer[_ROUTE.size :]))
-    (index,) = _INDEX.unpack(found[linux.RTA_OIF])
+def _name(index: int) -> str:
     try:
-        interface = socket.if_indextoname(index)
+        return socket.if_indextoname(index)
     except OSError:
         raise NoRouteError(errno.ENODEV, "the interface is gone") from None
-    return Route(
-        interface,
-        index,
-        _gateway(found, family),
-        _text(family, found.get(linux.RTA_PREFSRC)) or source,
-        kind == linux.RTN_LOCAL,
-    )
 
 
 def _gateway(found: dict[int, bytes], family: int) -> str | None:

@@ -6,6 +6,7 @@ A row is true of every protocol; what is different for one of them stands in `di
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import State
@@ -75,8 +76,12 @@ def explanation(
     """Of the cause where there is one, else of the state; in the words of the peer's protocol."""
     if cause is None:
         return STATES[state]
-    row = CAUSES[cause]
-    return row if settings is None else adapted(row, DIALECTS[dialect(settings)].get(cause, SAME))
+    return CAUSES[cause] if settings is None else _spoken(cause, dialect(settings))
+
+
+@cache
+def _spoken(cause: Cause, whose: str) -> Explanation:
+    return adapted(CAUSES[cause], DIALECTS[whose].get(cause, SAME))
 
 
 def adapted(row: Explanation, own: Differs) -> Explanation:

@@ -30,6 +30,8 @@ def control_socket(environ: Mapping[str, str]) -> Path:
 
 def make(directory: Path, mode: int = 0o755) -> None:
     """Make what is missing of it with that mode, whatever the umask; what is there stays."""
+    if directory.is_dir():
+        return
     missing = [one for one in (directory, *directory.parents) if not one.exists()]
     for one in reversed(missing):
         try:

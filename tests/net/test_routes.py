@@ -67,3 +67,18 @@ def test_many_questions_keep_their_answers_apart(routes):
         assert routes.link("hbd-none") is None
         assert routes.lookup(numeric("127.0.0.1", 862)).interface == "lo"
         assert routes.link("lo").up
+
+
+def test_a_question_is_asked_once_until_all_is_forgotten(routes):
+    """In one turn of the loop the kernel is asked once what ten thousand paths ask."""
+
+    def asked():
+        routes.link("lo")
+        routes.lookup(("127.0.0.1", 862), interface="lo")
+        routes.neighbour(LO, "127.0.0.99")
+        return routes._sequence
+
+    first = asked()
+    assert asked() == first
+    routes.forget()
+    assert asked() == 2 * first

@@ -31,7 +31,13 @@ class Lab:
             (self.other, "uplink", ["10.2.0.2/24", "fd02::2/64"]),
         )
         with self.here.inside():
-            self.routes = Routes()
+            self._routes = Routes()
+
+    @property
+    def routes(self):
+        """As a new turn of the loop has them."""
+        self._routes.forget()
+        return self._routes
 
 
 @pytest.fixture
@@ -165,6 +171,18 @@ def test_a_link_that_is_gone_is_none(lab):
     """An interface that was removed has no state."""
     lab.here.ip("link del two")
     assert lab.routes.link("two") is None
+
+
+def test_an_interface_of_another_name_is_seen(lab, lookup):
+    """A new turn believes nothing of what an earlier one was told of names and indices."""
+    assert lookup("10.2.0.9", interface="two") == ("two", None, "10.2.0.1")
+    assert lab.routes.link("two") == Link(up=True, carrier=True)
+    for change in ("down", "name deux", "up"):
+        lab.here.ip(f"link set {'deux' if change == 'up' else 'two'} {change}")
+    assert lookup("10.2.0.9", interface="deux") == ("deux", None, "10.2.0.1")
+    assert lab.routes.link("two") is None
+    with pytest.raises(NoRouteError, match="no interface two"):
+        lookup("10.2.0.9", interface="two")
 
 
 @pytest.mark.parametrize(("there", "gone"), [("10.1.0.254", "10.1.0.77"), ("fd01::fe", "fd01::77")])
