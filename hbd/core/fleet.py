@@ -539,7 +539,8 @@ class Fleet:
             if path.is_about(payload):
                 hop = path.hop_of(payload) if fact.cause is Cause.ROUTING_LOOP else None
                 if hop is None:
-                    path.refused(fact)
+                    about = f" about {destination[0]}" if len(path.targets) > 1 else ""
+                    path.refused(fact._replace(text=fact.text + about))
                 else:
                     self._inquiries.reached(path, hop, offender)
                 # What we ask for ourselves comes through a firewall of ours that takes all replies.

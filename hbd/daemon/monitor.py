@@ -61,6 +61,7 @@ NO_ROUTE: Final = {
     errno.ENOKEY,  # WireGuard without a session,
     errno.EDESTADDRREQ,  # or without an endpoint
 }
+FORBIDDEN: Final = "a prohibit route, or the broadcast address of a link (EACCES)"
 NEVER_ASKED: Final = ("none", "noarp", "permanent")
 """Neighbours that the kernel sends to without ARP or ND."""
 NO_ROOM: Final = {
@@ -415,6 +416,7 @@ def _fault(refusal: int, path: Path, outlet: Outlet, size: int) -> Fact:
     rows = (
         (no_address, Cause.OWN_LINK, f"source: {outlet.source} is no address of this machine"),
         (refusal in OWN_LINK, Cause.OWN_LINK, f"cannot send by {bound}: {words}"),
+        (refusal == errno.EACCES, Cause.NO_ROUTE, f"no route to {address}: {FORBIDDEN}"),
         (refusal in NO_ROUTE, Cause.NO_ROUTE, f"no route to {address}: {words}"),
         (refusal in IPV6_OFF, Cause.NO_ROUTE, f"no route to {address}: no IPv6 on this machine"),
         (refusal == errno.EMSGSIZE, Cause.MTU, too_long),

@@ -20,6 +20,9 @@ AGAIN: Final = 60 * SECOND
 FIRST_RETRY: Final = 1 * SECOND
 """After a failure; doubled with each up to AGAIN."""
 
+SILENT: Final = 15 * SECOND
+"""How often a name that does not answer is asked for again: it may have moved."""
+
 Name = tuple[str, int]
 
 
@@ -64,9 +67,11 @@ class Names:
         if self._next is None or now < self._next:
             return
         for name, due in self._due.items():
-            if due <= now and self._resolver.request(*name):
+            is_silent = any(path.is_exhausted for path in self._paths[name])
+            early = AGAIN - SILENT if is_silent else 0
+            if due - early <= now and self._resolver.request(*name):
                 self._due[name] = now + AGAIN
-        self._next = min(self._due.values(), default=None)
+        self._next = min((now + SILENT, *self._due.values()))
 
     def hear(self, now: int) -> bool:
         """Take the resolver's answers; tell whether there were any."""
@@ -86,7 +91,7 @@ class Names:
             self._retry[name] = span
             self._due[name] = now + span
             self._next = min(self._due[name], self._next or self._due[name])
-        words = f"does not resolve: {answer.error}" if answer.error else None
+        words = f"does not resolve: {_reason(answer)}" if answer.error else None
         for path in self._paths[name]:
             source = path.peer.settings.source
             usable = tuple(
@@ -97,3 +102,9 @@ class Names:
             if answer.addresses and not usable:
                 words = f"has no address of the family of source {source}"
             self._fleet.resolved(path, usable, words)
+
+
+def _reason(answer: Answer) -> str | None:
+    """Why a name has no address; of a link-local one the resolver does not say."""
+    interface = answer.name.partition("%")[2]
+    return f"this machine has no interface {interface}" if interface else answer.error

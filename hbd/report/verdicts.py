@@ -123,7 +123,9 @@ def _next(event: StateChanged, settings: PeerSettings) -> str:
 
 def _state_priority(event: StateChanged) -> Priority:
     first_up = event.first and event.state is State.UP and event.previous is State.UNKNOWN
-    if event.quiet or event.is_refinement or first_up:
+    from_the_start = event.state is State.UNKNOWN and event.previous_cause is None
+    better_known = event.is_refinement and not from_the_start
+    if event.quiet or better_known or first_up:
         return Priority.INFO
     if event.state is State.UNKNOWN and event.cause in OWN_FAULTS:
         return Priority.WARNING

@@ -21,6 +21,13 @@ def test_a_name_without_an_address_stops_nothing(daemon, reflector, net):
     assert "resolvectl" in one.hbd("explain", "lost").stdout
 
 
+def test_a_link_local_address_of_no_link_is_no_fault_of_dns(daemon):
+    """The evidence names the interface that is missing here."""
+    one = daemon(peers=[peer("lost", "fe80::1%nowhere")]).start()
+    (fact,) = one.wait("lost", "unknown", "unresolved")["evidence"]
+    assert fact == "fe80::1%nowhere: does not resolve: this machine has no interface nowhere"
+
+
 def test_a_name_that_resolves_is_watched(daemon, reflector):
     """localhost is resolved in the background and judged as any other."""
     port = 18_700

@@ -396,3 +396,12 @@ def test_short_stops_again_and_again(daemon, reflector, net):
         time.sleep(0.1)
     one.beats("a")
     assert one.states("a") == ["up"]
+
+
+def test_a_broadcast_address_is_no_peer(daemon):
+    """The address of a whole subnet looks like a host's; the evidence says what it may be, at
+    warning from the start."""
+    one = daemon(peers=[peer("all", "127.255.255.255")]).start()
+    (fact,) = one.wait("all", "unknown", "no-route")["evidence"]
+    assert fact.endswith(": a prohibit route, or the broadcast address of a link (EACCES)")
+    assert one.entry("state", peer="all", cause="no-route")["PRIORITY"] == "4"

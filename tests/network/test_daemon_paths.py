@@ -1,8 +1,10 @@
 """Several addresses, parents, chosen interfaces, and interfaces that change under a daemon."""
 
+import re
+
 import figures
 import pytest
-from topology import ADDRESS, DETECTION, MARGIN, peer, peers
+from topology import ADDRESS, DETECTION, MARGIN, Daemon, peer, peers
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -137,6 +139,29 @@ def test_an_interface_that_failed_unnoticed_is_not_blamed_later(lab):
             rename(lab.monitor, "deux", "two")
         monitor.told("d4", since, state="up")
         assert monitor.changes("f4", since) == []
+
+
+BOUND = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"')
+
+
+def test_a_silent_name_that_moved_is_followed(lab, tmp_path):
+    """Who is silent is asked for by name again soon; of two addresses the evidence says which."""
+    hosts = tmp_path / "hosts"
+
+    def stand_for(*names):
+        hosts.write_text("".join(f"{ADDRESS[name]} moving.test\n" for name in names))
+
+    stand_for("a4", "b4")
+    watched = [peer("moving", "moving.test"), *peers("c4", "d4")]
+    with Daemon(lab.monitor, wrap=(*BOUND, str(hosts)), peers=watched) as monitor:
+        since = monitor.all_up().count()
+        refused = "ip daddr { 10.11.0.2, 10.11.0.3 } udp dport 862 reject with icmp"
+        with lab.ruled(lab.router, "forward", f"{refused} type admin-prohibited"):
+            verdict = monitor.told("moving", since, state="down", cause="rejected")
+            assert re.search(r"from 10\.1\.0\.254 about 10\.11\.0\.[23]", verdict["HBD_EVIDENCE"])
+            stand_for("d4")
+            monitor.told("moving", since, state="up", seconds=25)
+            assert monitor.status("moving")["paths"][0]["target"] == ADDRESS["d4"]
 
 
 def rename(host, before, after):

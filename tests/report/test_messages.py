@@ -94,6 +94,7 @@ def test_entry_of_a_peer_that_went_down_is_as_the_contract_shows_it():
         (replace(DOWN, state=State.UNKNOWN, cause=Cause.OWN_UPLINK), 4),
         (replace(DOWN, state=State.UNKNOWN, cause=Cause.SEND_BLOCKED), 4),
         (replace(DOWN, state=State.UNKNOWN, cause=Cause.OWN_STALL), 4),
+        (replace(DOWN, state=State.UNKNOWN, previous=State.UNKNOWN, cause=Cause.OWN_LINK), 4),
         (replace(DOWN, state=State.UNKNOWN, cause=Cause.UNRESOLVED), 6),
         (replace(DOWN, state=State.UNKNOWN, cause=Cause.UNWATCHED), 6),
         (replace(DOWN, state=State.PAUSED, cause=Cause.PAUSED), 6),
