@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.figures import Figures
+from hbd.core.inquiry import hops_away
 from hbd.core.model import Cause, Limits, State, Timing
 from hbd.core.session import Answer, Fact
 from hbd.core.timers import Timer
@@ -382,7 +383,15 @@ class Path(Timer):
     def evidence(self) -> list[str]:
         """Why it is not heard, one fact a line, the cause's first."""
         cause, text = self.failure()
-        return [text] if self.inquiry is None else [text, *self.inquiry.lines(cause)]
+        lines = [text] if self.inquiry is None else [text, *self.inquiry.lines(cause)]
+        away = hops_away(self.reply_ttl) or 1
+        is_on_link = self.egress is not None and self.egress.key.gateway is None
+        if cause is Cause.HOST_UNREACHABLE and is_on_link and away > 1:
+            lines.append(
+                f"when it answered it was {away} hops away, and our route says now that it is on"
+                " our link: is that right?"
+            )
+        return lines
 
     def wants_another_round(self, *, witnessed: bool) -> bool:
         """Whether our own fault may have ended since all was missed, and taken all of it.

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import pytest
+
 from hbd.core.events import StateChanged, Storm
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from hbd.core.session import Fact
@@ -51,6 +53,19 @@ def test_a_router_that_named_the_mtu_is_not_forgotten():
         path.icmp = known
         World(1).fleet.send_failed(path, kernel)
         assert path.icmp == told
+
+
+@pytest.mark.parametrize(
+    ("egress", "ttl", "is_doubted"), [(LAN, 63, True), (LAN, 64, False), (WAN, 63, False)]
+)
+def test_a_distant_host_that_is_on_our_link_now_is_doubted(egress, ttl, is_doubted):
+    """Who answered through routers cannot be a neighbour: our own route may be wrong."""
+    path = world_of(a=egress).path(A)
+    path.reply_ttl = ttl
+    path.refused(Fact(Cause.HOST_UNREACHABLE, "no answer to ARP"))
+    assert any("is that right?" in fact for fact in path.evidence()) is is_doubted
+    path.refused(Fact(Cause.PORT_CLOSED, "it is there"))
+    assert path.evidence() == ["it is there"]
 
 
 def test_many_are_told_a_slice_a_turn():

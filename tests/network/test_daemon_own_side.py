@@ -222,3 +222,17 @@ def test_a_peer_alone_on_its_egress_is_down_with_a_doubt(lab):
     figures.note("alone, host drops heartbeats", verdict, ("down", "filtered"), DETECTION)
     assert "cannot be told apart" in verdict["HBD_EVIDENCE"]
     assert int(verdict["HBD_DETECTION_USEC"]) / 1e6 <= DETECTION + MARGIN
+
+
+def test_who_was_behind_a_router_and_is_on_our_link_by_a_wrong_route_is_doubted(lab):
+    """A netmask of ours that is too wide makes distant peers neighbours that do not answer: the
+    evidence asks for our route."""
+    with lab.watch(peers("a4", "r4", "d4")) as monitor:
+        since = monitor.all_up().count()
+        lab.monitor.ip("route replace 10.11.0.0/16 dev one")
+        try:
+            verdict = monitor.told("a4", since, cause="host-unreachable")
+            assert "2 hops away, and our route says now that it is on" in verdict["HBD_EVIDENCE"]
+        finally:
+            lab.route_monitor()
+        monitor.told("a4", since, state="up")
