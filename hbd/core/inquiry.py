@@ -239,7 +239,8 @@ class Inquiries(Timer):
     def _settle(self, inquiry: Inquiry) -> None:
         """From now on this is what is known of its path, unless that has been heard since."""
         path = inquiry.path
-        if path.last_life < inquiry.began and path.is_missing:
+        is_watched = path.deadline is not None  # a reload may have ended that meanwhile
+        if is_watched and path.last_life < inquiry.began and path.is_missing:
             path.inquiry = inquiry
             if path.state is State.DOWN:
                 self._refresh(path)

@@ -46,6 +46,7 @@ MUTATIONS = [
     ("asked.py", "if age > self.timing.timeout:", "if False:"),
     ("asked.py", "if age > self.timing.life:", "if False:"),
     ("asked.py", "any(sequence > self.last_answered for", "any(True for"),
+    ("inquiry.py", "if is_watched and path.last_life", "if path.last_life"),
     ("path.py", "        self.forget_why()\n        if", "        if"),
     ("verdicts.py", "path.forget_why()", "pass"),
     ("peer.py", "if is_down and peer.state is State.UNREACHABLE:", "if False:"),

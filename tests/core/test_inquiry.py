@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from hbd.core.inquiry import AGAIN, FARTHEST, PATIENCE, SPACING, Method, hops_away
-from hbd.core.model import MILLISECOND, SECOND, Cause, StampOptions, State
+from hbd.core.model import MILLISECOND, SECOND, Cause, StampOptions, State, Timing
 from hbd.core.path import Reception
 from hbd.core.peer import Pause
 from hbd.core.session import Fact
@@ -89,6 +89,23 @@ def test_silence_names_what_was_asked():
     world.run(10 * SECOND)
     assert world.fleet.peers[A].cause is Cause.SILENT
     assert evidence(world)[1] == f"{A}: no answer to ICMP echo nor to TCP"
+
+
+def test_a_peer_that_is_removed_meanwhile_is_no_business_any_more():
+    """What is found out of a peer that a reload has removed is told of nobody."""
+    quick = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
+    world = world_of(peer(A, timing=quick), peer(B))
+    kill(world, A)
+    path = until_asked(world, Method.CONNECT).path
+    world.run(SECOND)
+    gone = world.fleet.peers[A]
+    assert gone.state is State.DOWN
+    assert world.fleet.is_inquiring(gone)
+    world.fleet.apply([peer(B)])
+    before = len(world.changes_of(A))
+    world.fleet.found(path, Method.CONNECT, "TCP port 862", alive=True)
+    world.run(2 * PATIENCE)
+    assert len(world.changes_of(A)) == before
 
 
 def test_what_could_not_be_asked_is_said():
