@@ -1,10 +1,6 @@
-"""Every cause by which a peer is down, made for real and told by a real daemon.
-
-The last table of the run says what was expected, what was told, and how long it took.
-"""
+"""What is told beside a cause, and what becomes of it later: by a real daemon."""
 
 import contextlib
-from typing import NamedTuple
 
 import figures
 import pytest
@@ -13,184 +9,14 @@ from topology import ADDRESS, DETECTION, MARGIN, ROUTER, Fake, peer, peers, stat
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 
-class Case(NamedTuple):
-    """A fault, and what is to be told of the peers that have it."""
-
-    name: str
-    cause: str
-    evidence: str
-    """With the peer's address and the router's."""
-    make: object
-    ill: tuple[str, ...] = ("a4", "a6")
-    well: tuple[str, ...] = ("b4", "b6")
-    first: str | None = None
-    """What may be told first, where the evidence can come after the deadline."""
-
-
-def stopped(lab):
-    return lab.stopped("a")
-
-
-def rejecting(v4, v6):
-    """A router that refuses what goes to host a."""
-    return lambda lab: lab.ruled(
-        lab.router,
-        "forward",
-        f"ip daddr {ADDRESS['a4']} reject with icmp type {v4}",
-        f"ip6 daddr {ADDRESS['a6']} reject with icmpv6 type {v6}",
-    )
-
-
-def rejecting_itself(lab):
-    """A firewall on the host that claims that nothing listens."""
-    return lab.ruled(lab.hosts["a"], "input", "udp dport 862 reject")
-
-
 def dropping(lab):
     return lab.ruled(lab.hosts["a"], "input", "udp dport 862 drop")
-
-
-def dropping_replies(lab):
-    return lab.ruled(lab.hosts["a"], "output", "udp sport 862 drop")
-
-
-def dropping_on_the_way(lab):
-    to_a = f"ip daddr {ADDRESS['a4']}", f"ip6 daddr {ADDRESS['a6']}"
-    return lab.ruled(lab.router, "forward", *(f"{to} udp dport 862 drop" for to in to_a))
 
 
 def dropping_all(lab, *but, host="a"):
     """A firewall that lets nothing in from us; the neighbours' questions are no business of it."""
     ours = "ip saddr 10.1.0.1 drop", "ip6 saddr fd01::1 drop"
     return lab.ruled(lab.hosts[host], "input", *but, *ours)
-
-
-def dropping_but_tcp(lab):
-    return dropping_all(lab, "meta l4proto tcp accept")
-
-
-@contextlib.contextmanager
-def off_on_link(lab):
-    with lab.off(lab.hosts["d"]):
-        lab.monitor.ip("neigh flush dev two")
-        yield
-
-
-def off_behind_router(lab):
-    return lab.off(lab.hosts["a"])
-
-
-@contextlib.contextmanager
-def without_route(lab):
-    """The router forgets the way to one subnet, not to the others."""
-    lab.router.ip("route del 10.12.0.0/24 dev to-c")
-    lab.router.ip("-6 route del fd12::/64 dev to-c")
-    try:
-        yield
-    finally:
-        lab.router.ip("route add 10.12.0.0/24 dev to-c src 10.12.0.1")
-        lab.router.ip("-6 route add fd12::/64 dev to-c")
-        lab.router.ip("route replace 10.13.0.0/24 via 10.12.0.2")
-        lab.router.ip("-6 route replace fd13::/64 via fd12::2")
-
-
-@contextlib.contextmanager
-def looping(lab):
-    """The last router sends back what is for host e."""
-    far = lab.hosts["c"]
-    far.ip("route replace 10.13.0.2/32 via 10.12.0.1")
-    far.ip("-6 route replace fd13::2/128 via fd12::1")
-    try:
-        yield
-    finally:
-        far.ip("route del 10.13.0.2/32")
-        far.ip("-6 route del fd13::2/128")
-
-
-@contextlib.contextmanager
-def another_program(lab):
-    """Something that is no reflector has taken the port."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(lab.stopped("a"))
-        for name in ("a4", "a6"):
-            fake = Fake(lab.hosts["a"], ADDRESS[name], 862, lambda _: b"hello")
-            stack.enter_context(fake)
-        yield
-
-
-CASES = [
-    Case("hbd stopped", "port-closed", "ICMP port unreachable from {peer}", stopped),
-    Case(
-        "router: admin prohibited",
-        "rejected",
-        "administratively prohibited from {router}",
-        rejecting("admin-prohibited", "admin-prohibited"),
-    ),
-    Case(
-        "router: host prohibited, policy",
-        "rejected",
-        "from {router}",
-        rejecting("host-prohibited", "policy-fail"),
-    ),
-    Case(
-        "router: port unreachable",
-        "rejected",
-        "ICMP port unreachable from {router}",
-        rejecting("port-unreachable", "port-unreachable"),
-    ),
-    Case("host: firewall rejects", "port-closed", "port unreachable from {peer}", rejecting_itself),
-    Case("host off behind router", "host-unreachable", "from {router}", off_behind_router),
-    Case(
-        "host off on our link",
-        "host-unreachable",
-        "{peer}, which is on our link, does not answer ARP or ND",
-        off_on_link,
-        ("d4", "d6"),
-        ("f4", "f6"),
-    ),
-    Case(
-        "router without the route",
-        "net-unreachable",
-        "from {router}",
-        without_route,
-        ("c4", "c6"),
-        first="silent",
-    ),
-    Case("routing loop", "routing-loop", "exceeded from ", looping, ("e4", "e6"), ("b4", "b6")),
-    Case("host drops heartbeats", "filtered", "the host answers ICMP echo", dropping),
-    Case("host drops replies", "filtered", "the host answers ICMP echo", dropping_replies),
-    Case("router drops heartbeats", "filtered", "the host answers ICMP echo", dropping_on_the_way),
-    Case("host drops all but TCP", "filtered", "answers TCP port 862 (refuses", dropping_but_tcp),
-    Case("host drops everything", "silent", "no reply, no ICMP error", dropping_all),
-    Case(
-        "another program there",
-        "bad-reply",
-        "replies of 5 octets",
-        another_program,
-        first="port-closed",
-    ),
-]
-
-
-@pytest.mark.parametrize("case", CASES, ids=[case.name.replace(" ", "-") for case in CASES])
-def test_each_fault_has_its_cause(lab, case):
-    """A fault is told in time, with its cause, its evidence and as an error; others stay up."""
-    with lab.watch(peers(*case.ill, *case.well)) as monitor:
-        since = monitor.all_up().count()
-        with case.make(lab):
-            for name in case.ill:
-                verdict = monitor.told(name, since, state="down")
-                if verdict["HBD_CAUSE"] == case.first:
-                    verdict |= monitor.told(name, since, state="down", cause=case.cause) | {
-                        key: verdict[key] for key in ("PRIORITY", "HBD_DETECTION_USEC")
-                    }
-                figures.note(case.name, verdict, ("down", case.cause), DETECTION)
-                assert (verdict["HBD_CAUSE"], verdict["PRIORITY"]) == (case.cause, "3")
-                assert int(verdict["HBD_DETECTION_USEC"]) / 1e6 <= DETECTION + MARGIN
-                words = case.evidence.format(peer=ADDRESS[name], router=ROUTER[name[1]])
-                assert words in verdict["HBD_EVIDENCE"]
-                assert "cannot be told apart" not in verdict["HBD_EVIDENCE"]
-            assert all(monitor.changes(name, since) == [] for name in case.well)
 
 
 def test_silence_never_claims_that_the_host_is_down(lab):

@@ -401,7 +401,7 @@ class Fake:
         self._socket.settimeout(0.1)
         self.requests: list[tuple[bytes, tuple[Any, ...]]] = []
         """What came, and from where."""
-        self._reply = reply
+        self.reply = reply
         self.delay = delay
         self._answers: deque[tuple[float, bytes, tuple[Any, ...]]] = deque()
         """When each is due, and to whom."""
@@ -419,7 +419,7 @@ class Fake:
 
     def _take(self, request: bytes, source: tuple[Any, ...]) -> None:
         self.requests.append((request, source))
-        answer = self._reply(request)
+        answer = self.reply(request)
         if answer is not None:
             self._answers.append((time.monotonic() + self.delay, answer, source))
 
