@@ -53,10 +53,12 @@ class Faults:
             lan.seen("cable out", since, "down", "silent", formula=DETECTION)
 
     def test_we_do_not_hear_it(self, lan):
-        """Where only its packets are lost it is silent, and learns from us that it is."""
+        """Where only its packets are lost it is filtered, and learns from us that it is silent."""
         since = lan.marks()
         with lan.deaf_hbds():
-            lan.seen("its packets lost", since, "down", "silent", formula=DETECTION, router="down")
+            lan.seen(
+                "its packets lost", since, "down", "filtered", formula=DETECTION, router="down"
+            )
 
     def test_it_does_not_hear_us(self, lan):
         """Where only ours are lost the router says so itself, and that is told at once."""
@@ -81,11 +83,11 @@ class Faults:
         assert any("TTL" in words and "254" in words for words in lan.complaints(since))
 
     def test_router_is_frozen(self, lan):
-        """A router that hangs is silent, and comes back."""
+        """A router whose BFD hangs is filtered, since its host is alive, and comes back."""
         since = lan.marks()
         lan.router.freeze()
         try:
-            lan.seen("router SIGSTOP", since, "down", "silent", formula=DETECTION)
+            lan.seen("router SIGSTOP", since, "down", "filtered", formula=DETECTION)
         finally:
             lan.router.thaw()
 
@@ -106,7 +108,7 @@ class Faults:
         lan.router.kill()
         lan.router.start()
         # Where it takes longer than the detection time it is missed before.
-        causes = ("bfd-no-diagnostic", "port-closed", "silent")
+        causes = ("bfd-no-diagnostic", "port-closed", "filtered", "silent")
         lan.seen("router restarted at once", since, "down", *causes, router="up")
         lan.up()
         for seat in lan.seats:
@@ -357,12 +359,12 @@ class Sessions:
             assert router.complaints() == []
             since = len(hbd.changes())
             router.freeze()
-            entry = hbd.told(since, state="down", cause="silent")
+            entry = hbd.told(since, state="down", cause="filtered")
             live_figures.note(
                 kind.__name__,
                 "multihop, router SIGSTOP",
                 "down",
-                "silent",
+                "filtered",
                 seconds=live_figures.took(entry),
                 formula=DETECTION,
             )

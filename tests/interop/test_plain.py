@@ -61,7 +61,7 @@ def test_the_receiver_of_tutorials(pair, version):
 
 @pytest.mark.parametrize("version", ["4", "6"])
 def test_the_sender_of_tutorials(pair, version):
-    """It is up while it sends; killed or frozen it is silent after grace x expect; then back."""
+    """It is up while it sends; killed or frozen it is down after grace x expect; then back."""
     here, there = (HERE, THERE) if version == "4" else (HERE6, THERE6)
     monitor = pair.run(pair.here, peers=[peer("toy", there, payload="heartbeat", **HEARD)]).ready()
     with toys.sender(pair.there, here, every=0.2) as sender:
@@ -73,7 +73,7 @@ def test_the_sender_of_tutorials(pair, version):
             since = monitor.count()
             end()
             seen.falls(
-                monitor, "toy", "silent", f"plain: sender {fault}, IPv{version}", SILENCE,
+                monitor, "toy", "filtered", f"plain: sender {fault}, IPv{version}", SILENCE,
                 since=since, logged=partial(seen.last, sender, ""),
             )  # fmt: skip
             back()

@@ -322,7 +322,7 @@ def is_closed(connection):
 
 
 def test_clients_that_must_be_heard(pair):
-    """A client is up while it sends, silent when it hangs, closed when it goes; it comes back."""
+    """A client is up while it sends, filtered when it hangs, closed when it goes; and back."""
     monitor = pair.run(
         pair.here,
         peers=[client("four", payload="heartbeat"), client("six", THERE6)],
@@ -335,7 +335,7 @@ def test_clients_that_must_be_heard(pair):
         monitor.all_up()
         since = monitor.count()
         four.freeze()
-        seen.falls(monitor, "four", "silent", "tcp: client frozen", SILENCE, since=since)
+        seen.falls(monitor, "four", "filtered", "tcp: client frozen", SILENCE, since=since)
         four.thaw()
         seen.rises(monitor, "four", since)
         since = monitor.count()

@@ -41,7 +41,7 @@ def roaming(name, **settings):
 
 
 def test_by_its_address(pair):
-    """Who asks us is up, and is answered; killed it is silent after grace x expect."""
+    """Who asks us is up, and is answered; killed it is down after grace x expect."""
     monitor = pair.run(pair.here, peers=[{"name": "there", "address": THERE, **HEARD}], **LISTENS)
     other = asking(pair, pair.there).all_up()  # its heartbeats are answered
     seen.rises(monitor, "there")
@@ -49,7 +49,7 @@ def test_by_its_address(pair):
     other.process.kill()
     other.process.wait()
     other.end = other._directory.cleanup
-    seen.falls(monitor, "there", "silent", "stamp, told: killed", SILENCE, since=since)
+    seen.falls(monitor, "there", "filtered", "stamp, told: killed", SILENCE, since=since)
     again = asking(pair, pair.there).all_up()
     seen.rises(monitor, "there", since)
     assert again.changes("base") == [("up", "")]
@@ -79,7 +79,7 @@ def test_by_its_key_from_anywhere(pair, keys):
     assert other.states() == {"base": "up"}
     since = monitor.count()
     pair.here.block("input", "udp dport 862 drop")
-    seen.falls(monitor, "van", "silent", "stamp, told: by key, cut", SILENCE, since=since)
+    seen.falls(monitor, "van", "filtered", "stamp, told: by key, cut", SILENCE, since=since)
     pair.here.unblock()
     seen.rises(monitor, "van", since)
 
@@ -121,7 +121,7 @@ def sources(pair):
 
 
 def test_by_ssid_where_a_key_is_shared(pair, keys):
-    """Two with one key are told apart by their ssid: the one that stops is silent, alone."""
+    """Two with one key are told apart by their ssid: the one that stops is down, alone."""
     monitor = pair.run(
         pair.here,
         keys=keys,
@@ -143,7 +143,7 @@ def test_by_ssid_where_a_key_is_shared(pair, keys):
     two.process.terminate()
     two.process.wait(10)
     seen.falls(
-        monitor, "van2", "silent", "stamp, told: one of two with a key", SILENCE, since=since
+        monitor, "van2", "filtered", "stamp, told: one of two with a key", SILENCE, since=since
     )
     time.sleep(2 * SILENCE)
     assert monitor.changes("van1", since) == monitor.changes("van3", since) == []

@@ -82,8 +82,8 @@ def test_all_protocols_in_the_sandbox(machine, tmp_path):
             **dict.fromkeys(("tcp", "kept", "tls", "mqtt", "board", "client"), ("up", None)),
             "system": ("down", "tls"),
             "screen": ("down", "port-closed"),
-            "router": ("down", "silent"),
-            "far": ("down", "silent"),
+            "router": ("down", "filtered"),
+            "far": ("down", "filtered"),
         }
         eventually(lambda: causes(machine) == wanted)
         listening = machine.run("ss", "-Hlntu").stdout
