@@ -252,6 +252,9 @@ class Lan:
             seat.hbd.told(since.hbds[seat.name])
             entry = seat.hbd.changes()[since.hbds[seat.name]]
             cause = entry.get("HBD_CAUSE")
+            if (causes, cause) == (("filtered",), "silent"):
+                # No verdict waits for evidence; on a busy machine that comes after it.
+                cause = seat.hbd.told(since.hbds[seat.name], cause="filtered")["HBD_CAUSE"]
             assert (entry["HBD_STATE"], cause in causes) == (state, True), summary(entry)
             seconds = live_figures.took(entry)
             if formula is not None:

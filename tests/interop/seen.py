@@ -54,7 +54,11 @@ def falls(
         and entry["HBD_PEER"] == name
         and entry["HBD_STATE"] != "up"
     )
-    entry = note(fault, monitor.find(is_other, since, formula + 15), formula, logged())
+    entry = monitor.find(is_other, since, formula + 15)
+    if (cause, entry.get("HBD_CAUSE")) == ("filtered", "silent"):
+        # No verdict waits for evidence; on a busy machine that comes after it.
+        entry |= {"HBD_CAUSE": monitor.told(name, since, cause=cause)["HBD_CAUSE"]}
+    note(fault, entry, formula, logged())
     assert (entry["HBD_STATE"], entry.get("HBD_CAUSE")) == (state, cause), entry
     took = int(entry.get("HBD_DETECTION_USEC", 0)) / 1e6
     assert took <= formula + MARGIN, (fault, took)
