@@ -77,10 +77,10 @@ def speak(accepted):
 @pytest.mark.parametrize("serve", [hold, speak])
 def test_the_kernel_asks_when_we_ask(daemon, server, net, serve):
     """One that is only held is asked when we want, not when its kernel would: here for a child."""
-    kept = {**KEPT, "interval": "5s", "retries": 0}
+    kept = {**KEPT, "interval": "3s", "retries": 0}
     child = {"name": "child", "address": net(9), "port": 9, "via": "kept"}
     peers = [{"name": "kept", **server(serve), **kept}]
-    monitor = daemon(peers=peers, defaults={"interval": "2s", "timeout": "1s"}).start()
+    monitor = daemon(peers=peers, defaults={"interval": "1s", "timeout": "500ms"}).start()
     monitor.wait("kept", "up")
     monitor.configure([*peers, child])
     monitor.reload()

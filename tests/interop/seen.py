@@ -16,6 +16,10 @@ MARGIN: Final = 0.5
 """What two busy cores may add to a detection time, seconds: our own lateness moves deadlines."""
 
 
+ALIVE: Final = ("silent", "filtered")
+"""Of a host that lives, but for what is watched there: as soon as it has answered otherwise."""
+
+
 class Row(NamedTuple):
     """One fault of one peer."""
 
@@ -40,7 +44,7 @@ def note(fault: str, entry: dict[str, Any], formula: float, logged: str) -> dict
 def falls(
     monitor: Daemon,
     name: str,
-    cause: str,
+    cause: str | tuple[str, ...],
     fault: str,
     formula: float,
     *,
@@ -48,7 +52,7 @@ def falls(
     state: str = "down",
     logged: Callable[[], str] = str,
 ) -> dict[str, Any]:
-    """Wait until a peer is up no more: at once for that cause, and no later than the formula."""
+    """Wait until a peer is up no more: at once for such a cause, no later than the formula."""
     is_other = lambda entry: (  # noqa: E731 - one condition, too long for its call
         entry.get("HBD_EVENT") == "state"
         and entry["HBD_PEER"] == name
