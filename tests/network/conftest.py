@@ -24,9 +24,9 @@ def net(_namespaces_work):
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(_namespaces_work):
-    """The hosts of `topology`, each but the monitor with an hbd that answers."""
+    """The hosts of `topology`, each but the monitor with an hbd that answers; left as found."""
     with namespaces.network() as made:
         topology = Topology(made)
         try:
