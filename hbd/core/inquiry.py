@@ -108,8 +108,9 @@ class Inquiry(Timer):
         """Give what else is known beside the words on the cause, for the evidence."""
         if cause not in UNEXPLAINED:
             return
-        if self.alive and cause is not Cause.FILTERED:
-            yield self._life()
+        life = self._life()
+        if life and cause is not Cause.FILTERED:
+            yield life
         yield from self.failed.values()
         if not self.is_closed:
             return
@@ -125,7 +126,7 @@ class Inquiry(Timer):
 
     def _life(self) -> str:
         others = [words for method, words in self.alive.items() if method is not Method.SMALL]
-        return f"the host answers {' and '.join(others)}"
+        return f"the host answers {' and '.join(others)}" if others else ""
 
     def _way(self) -> str:
         away = hops_away(self._reply_ttl)

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from hbd.core.inquiry import AGAIN, FARTHEST, PATIENCE, SPACING, Method, hops_away
+from hbd.core.inquiry import AGAIN, FARTHEST, PATIENCE, SPACING, Method, Probe, hops_away
 from hbd.core.model import MILLISECOND, SECOND, Cause, StampOptions, State, Timing
-from hbd.core.path import Reception
+from hbd.core.path import Reception, Step
 from hbd.core.peer import Pause
 from hbd.core.session import Fact
 from tests.simulation.world import WAN, Link, World, peer, reflect
@@ -64,6 +64,17 @@ def test_a_host_that_answers_otherwise_is_filtered_by_its_deadline():
     (down,) = [event for event in world.changes_of(A) if event.state is State.DOWN]
     assert down.cause is Cause.FILTERED
     assert down.evidence[0] == f"{A}: the host answers ICMP echo, but no heartbeat"
+
+
+def test_what_is_known_is_told_once():
+    """What the host answers stands in the words on the cause; beside it, what it does not."""
+    world = world_of(peer(A), peer(B), link=Link(echoes=True))
+    kill(world, A)
+    world.run(10 * SECOND)
+    assert evidence(world) == (
+        f"{A}: the host answers ICMP echo, but no heartbeat",
+        f"{A}: no answer to TCP",
+    )
 
 
 def test_no_verdict_waits_for_evidence():
@@ -271,6 +282,32 @@ def test_where_the_distance_is_not_known_sixteen_hops_are_asked():
     assert evidence(world)[-1] == f"{A}: no router on the way answers"
 
 
+def test_answers_are_awaited_from_the_last_probe_on():
+    """The last of many probes has as much time as the first."""
+    world = far((), None)
+    kill(world, A)
+    while len(asked := probes(world, Method.HOP)) < FARTHEST - 1:
+        world.run(SPACING)
+    last, suspect = asked[-1][0], world.fleet.peers[A]
+    world.run(last + PATIENCE - SPACING // 2 - world.now)
+    assert world.fleet.is_inquiring(suspect)
+    world.run(SPACING)
+    assert not world.fleet.is_inquiring(suspect)
+
+
+def test_a_probe_takes_no_heartbeats_place():
+    """A heartbeat that leaves in the same turn as a probe, after it, is awaited from then on."""
+    world = far(ROUTERS, 251)
+    (path,) = world.fleet.peers[A].paths
+    now, later = world.now, world.now + 5 * MILLISECOND
+    path.asked, path.deadline = None, now
+    assert path.advance(now, path.lateness) is Step.ASK
+    path.compose_probe(Probe(path, Method.HOP, 1), now, now, world.wall)
+    path.compose(later, later, world.wall)
+    assert path.deadline == later + path.timing.timeout
+    assert path.unanswered[path.asked].probe is None
+
+
 def test_there_is_no_way_to_a_host_on_the_link():
     """Without a next hop there is nothing between us."""
     world = world_of(peer(A), peer(B))
@@ -361,10 +398,11 @@ def only_small(world, limit=200):
     return answer
 
 
-def test_small_heartbeats_that_pass_show_the_mtu():
-    """Only the small size is answered: the padding does not get through."""
+@pytest.mark.parametrize("echoes", [False, True])
+def test_small_heartbeats_that_pass_show_the_mtu(echoes):
+    """Only the small size is answered: the padding does not get through, whatever else does."""
     world = World(5)
-    world.watch(padded())
+    world.watch(padded(), link=Link(echoes=echoes))
     world.watch(peer(B))
     world.run(10 * SECOND)
     answer = only_small(world)
@@ -373,9 +411,10 @@ def test_small_heartbeats_that_pass_show_the_mtu():
     world.run(2 * SECOND)
     last = world.fleet.peers[A]
     assert (last.state, last.cause) == (State.DOWN, Cause.MTU)
-    assert evidence(world)[0] == (
-        f"{A}: heartbeats without padding are answered, none of 1400 octets is"
-    )
+    beside = [f"{A}: the host answers ICMP echo"] if echoes else []
+    first, *others = evidence(world)
+    assert first == f"{A}: heartbeats without padding are answered, none of 1400 octets is"
+    assert [fact for fact in others if "host answers" in fact] == beside
 
 
 def test_small_heartbeats_are_no_life():

@@ -7,6 +7,7 @@ import pytest
 from hbd.core.clock import STALL, Clock
 from hbd.core.events import Stalled, StateChanged, Woke
 from hbd.core.model import MILLISECOND, SECOND, Limits, State, Timing
+from hbd.core.path import Step
 from tests.simulation.world import START, Link, NumberSession, World, peer
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -41,6 +42,18 @@ def test_stall_is_forgiven(span):
         assert len(stalls) <= 1
         if span > SECOND:
             assert span - SECOND <= stalls[0].duration <= span
+
+
+def test_a_stall_before_the_doubt_moves_the_verdict():
+    """Where no retransmission follows, lateness in the first half of the timeout counts, too."""
+    world = world_of(timing=Timing(SECOND, 500 * MILLISECOND, 0, 2))
+    (path,) = world.fleet.peers[A].paths
+    now, late = world.now, 80 * MILLISECOND
+    path.asked, path.deadline = None, now
+    assert path.advance(now, path.lateness) is Step.ASK
+    path.compose(now, now, world.wall)
+    assert path.advance(path.deadline + late, path.lateness + late) is Step.DOUBT
+    assert path.deadline == now + path.timing.timeout + late
 
 
 def test_stall_is_told_from_a_tenth_of_a_second_on():
