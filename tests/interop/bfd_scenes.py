@@ -16,7 +16,6 @@ import bfd_lan
 import live_figures
 import namespaces
 import pytest
-import seen
 from bfd_lan import DETECTION, INTERVAL, PEER, ROUTER, Hbd, bfd
 from bfd_tap import Tap, pcap
 from programs import until

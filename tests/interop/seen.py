@@ -16,10 +16,6 @@ MARGIN: Final = 0.5
 """What two busy cores may add to a detection time, seconds: our own lateness moves deadlines."""
 
 
-ALIVE: Final = ("silent", "filtered")
-"""Of a host that lives, but for what is watched there: as soon as it has answered otherwise."""
-
-
 class Row(NamedTuple):
     """One fault of one peer."""
 
