@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from hbd.core import goodbye
 from hbd.core.asked import Asked, elsewhere
 from hbd.core.clock import STALL, Clock, Lag
-from hbd.core.egress import WITNESS_SPACING
 from hbd.core.events import Event, Stalled, Woke
 from hbd.core.inquiry import Inquiries, Inquiry, Method, Probe
 from hbd.core.model import MILLISECOND, SECOND, Cause, Dice, PeerSettings, State
 from hbd.core.news import News
 from hbd.core.path import Path, Reception, Step
+from hbd.core.pauses import Pauses
 from hbd.core.peer import Pause, Peer
 from hbd.core.roster import Change, Roster
 from hbd.core.session import Fact
@@ -28,6 +28,7 @@ from hbd.core.timers import Timers
 from hbd.core.told import ANYWHERE, Told
 from hbd.core.unwatched import UNWATCHED
 from hbd.core.verdicts import Verdicts, is_witnessed
+from hbd.core.witnesses import Witnesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from hbd.core.egress import EgressKey
     from hbd.core.session import Answer
     from hbd.wire.hbd_tlv import HbdTlv
-
-PAUSE_LOOK: Final = 60 * SECOND
-"""How often a pause is held against the wall clock: that may be wrong at the start, and step."""
 
 SEEK_SPACING: Final = 200 * MILLISECOND
 SOUGHT: Final = 100
@@ -111,6 +109,10 @@ class Fleet:
             dice=dice,
             start_grace=start_grace,
         )
+        self._pauses: Final = Pauses(self.clock, self._timers, self._verdicts)
+        self._witnesses: Final = Witnesses(
+            self.clock, self._timers, self._roster, lambda path: self._outputs_append(Ask(path))
+        )
         self._dropped_at = self._unheard_at = -1
         self._sought_at = -SEEK_SPACING
 
@@ -177,7 +179,7 @@ class Fleet:
         """Give a peer the state it had before the start, until its first verdict."""
         peer, clock = self.peers[name], self.clock
         if known.pause is not None and known.pause.until > clock.wall:
-            self._set_pause(peer, known.pause)
+            self._pauses.begin(peer, known.pause)
         if known.state is State.UNKNOWN and known.cause is None:
             return
         peer.state, peer.cause, peer.since = known.state, known.cause, known.since
@@ -252,7 +254,7 @@ class Fleet:
                 case Path():
                     self._step(timer)
                 case Peer():
-                    self._look_at_pause(timer)
+                    self._pauses.look(timer)
                 case Inquiries():
                     timer.advance()
                 case Inquiry():
@@ -338,41 +340,10 @@ class Fleet:
             self._verdicts.refresh(path.peer)
 
     def _missed(self, path: Path) -> None:
-        """Ask those whose answers tell what a missed heartbeat means."""
-        if path.state is not State.DOWN:
-            if path.missed <= 1:
-                path.lonely = path.egress is None or not path.egress.others_up(path)
-            self._ask_witnesses(path)
-        parent = self._roster.parent(path.peer)
-        if parent is not None:
-            self._ask_parent(parent)
+        """Ask what a missed heartbeat means."""
+        self._witnesses.ask_about(path)
         if path.is_failing:
             self._inquiries.want(path)
-
-    def _ask_parent(self, parent: Peer) -> None:
-        now = self.clock.now
-        for path in parent.paths:
-            if (
-                isinstance(path, Asked)
-                and not path.is_probing
-                and now - path.last_sent >= WITNESS_SPACING
-            ):
-                path.ask_early(now)
-                self._timers.schedule(path)
-
-    def _ask_witnesses(self, suspect: Path) -> None:
-        egress, now = suspect.egress, self.clock.now
-        if egress is None or egress.has_answered_since(suspect.first_missed):
-            return
-        if egress.last_asked is not None and now - egress.last_asked < WITNESS_SPACING:
-            return
-        egress.last_asked = now
-        for witness in egress.witnesses(suspect):
-            if witness.ask_early(now):
-                self._timers.schedule(witness)
-            else:
-                # With the suspect's timing: its own reply it may await for longer.
-                self._outputs.append(Ask(witness))
 
     def _exhausted(self, path: Path) -> None:
         is_told = isinstance(path, Told)
@@ -599,38 +570,12 @@ class Fleet:
     def pause(self, name: str, pause: Pause) -> None:
         """Keep measuring a peer, give no verdict until the pause ends."""
         peer = self.peers[name]
-        self._set_pause(peer, pause)
+        self._pauses.begin(peer, pause)
         self._verdicts.refresh(peer)
-
-    def _set_pause(self, peer: Peer, pause: Pause) -> None:
-        if peer.pause is None:
-            self._tell_peer(peer, on=True)
-        peer.pause = pause
-        self._look_at_pause(peer)
-
-    def _tell_peer(self, peer: Peer, *, on: bool) -> None:
-        for path in peer.paths:
-            if path.pause(self.clock.now, on=on) and not on:
-                self._verdicts.begin_anew(path)
-            self._timers.schedule(path)
-
-    def _look_at_pause(self, peer: Peer) -> None:
-        """End a pause whose time has come, by the wall clock: the one that people agreed on."""
-        left = peer.pause.until - self.clock.wall if peer.pause is not None else 0
-        if left > 0:
-            peer.deadline = self.clock.now + min(left, PAUSE_LOOK)
-            self._timers.schedule(peer)
-        else:
-            self.resume(peer.name)
 
     def resume(self, name: str) -> bool:
         """End a pause; tell whether there was one."""
-        peer = self.peers[name]
-        was_paused, peer.pause, peer.deadline = peer.pause is not None, None, None
-        if was_paused:
-            self._tell_peer(peer, on=False)
-            self._verdicts.refresh(peer)
-        return was_paused
+        return self._pauses.end(self.peers[name])
 
     def is_flapping(self, peer: Peer) -> bool:
         """Whether a peer changes too often to tell each change aloud."""
