@@ -389,14 +389,14 @@ class Fleet:
         now = self.clock.now
         if now - self._sought_at < SEEK_SPACING:
             return
-        self._sought_at = now
         everybody = (path for peer in self.peers.values() for path in peer.paths)
         for path in islice((path for path in everybody if path.is_missing), SOUGHT):
             is_stamp = path.peer.settings.protocol == "stamp"
             if is_stamp and path.target is not None and path.would_be_answered(datagram):
                 path.bad = elsewhere(source, path.target)
                 self._received(path, Reception.REFUSED, None, now)
-                return
+                return  # who brings that back is no stranger
+        self._sought_at = now
 
     def heard(
         self,

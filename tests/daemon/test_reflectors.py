@@ -37,8 +37,8 @@ BAD = {
     "another-timestamp": (manners.another_timestamp, "bad-reply", "timestamp"),
     "another-sequence": (manners.another_sequence, "bad-reply", "never asked"),
     "silent": (manners.silent, "filtered", "but no heartbeat"),
-    "other-port": (manners.plain, "filtered", "but no heartbeat"),
-    "other-address": (manners.plain, "filtered", "but no heartbeat"),
+    "other-port": (manners.plain, "bad-reply", "replies come from port 18621, not 18620"),
+    "other-address": (manners.plain, "bad-reply", "replies come from 127."),
     "replay": (manners.Replay(), "filtered", "but no heartbeat"),
 }
 
