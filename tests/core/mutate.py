@@ -39,7 +39,7 @@ LIKELY = {
     "plain.py": SPEAKING,
     "connected.py": ("tests/core/test_connected.py",),
     "awaited.py": ("tests/core/test_awaited.py", *ASKING),
-    "inquiry.py": ("tests/core/test_inquiry.py",),
+    "inquiry.py": ("tests/core/test_inquiry.py", "tests/core/test_connected.py"),
     "advisor.py": ("tests/core/test_advisor.py",),
     **dict.fromkeys(("bfd.py", "bfd_auth.py", "bfd_timing.py"), BFD),
 }

@@ -5,10 +5,11 @@ from itertools import pairwise
 
 import pytest
 
+from hbd.core.inquiry import Method, is_worthwhile
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from hbd.core.session import Fact
 from hbd.core.stream import KeepAliveSession, TcpSession
-from tests.simulation.world import START, Link, World, peer
+from tests.simulation.world import START, WAN, Link, World, peer
 
 A, B = "10.0.0.1", "10.0.0.2"
 TIMING = Timing(SECOND, 500 * MILLISECOND, 3, 2)
@@ -236,3 +237,26 @@ def test_never_up_before_an_answer():
     assert State.UP not in world.states_of(A)
     assert world.state(A) is State.DOWN
     assert world.now > START
+
+
+def test_what_a_connection_shows_is_not_probed():
+    """A service that lets no connection come about is asked by echo alone: TCP it is asked by, and
+    of a connection nothing can die on the way."""
+    world, server = world_of(beside=False)
+    world.links[A].egress = WAN
+    server.mode, server.is_open = "drops", False
+    world.run(10 * SECOND)
+    assert world.fleet.peers[A].cause is Cause.CONNECT_TIMEOUT
+    assert {probe.method for _, probe in world.probes} == {Method.ECHO}
+
+
+@pytest.mark.parametrize(
+    ("cause", "unexplained"),
+    [(Cause.CONNECT_TIMEOUT, True), (Cause.KEEPALIVE_FAILED, True), (Cause.REFUSED, False)],
+)
+def test_who_answers_nothing_is_inquired_into(cause, unexplained):
+    """A refusal says it all; a connection that nobody answers does not."""
+    world, _ = world_of()
+    (path,) = world.fleet.peers[A].paths
+    path.bad = Fact(cause, "as the connection tells")
+    assert is_worthwhile(path) is unexplained

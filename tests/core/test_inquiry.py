@@ -5,7 +5,18 @@ from itertools import pairwise
 
 import pytest
 
-from hbd.core.inquiry import AGAIN, FARTHEST, PATIENCE, SPACING, Method, Probe, hops_away
+from hbd.core.inquiry import (
+    AFRESH,
+    AGAIN,
+    FARTHEST,
+    PATIENCE,
+    SPACING,
+    Inquiry,
+    Method,
+    Probe,
+    can_be_asked,
+    hops_away,
+)
 from hbd.core.model import MILLISECOND, SECOND, Cause, StampOptions, State, Timing
 from hbd.core.path import Reception, Step
 from hbd.core.peer import Pause
@@ -119,6 +130,15 @@ def test_a_peer_that_is_removed_meanwhile_is_no_business_any_more():
     assert len(world.changes_of(A)) == before
 
 
+def test_only_what_was_asked_is_unanswered():
+    """A peer that is asked by TCP all the time is not probed so, and that is not told either."""
+    world = world_of(peer(A))
+    inquiry = Inquiry(world.fleet.peers[A].paths[0], world.now)
+    inquiry.ask(Probe(inquiry.path, Method.ECHO), world.now)
+    inquiry.is_closed = True
+    assert list(inquiry.lines(Cause.SILENT)) == ["no answer to ICMP echo"]
+
+
 def test_what_could_not_be_asked_is_said():
     """A probe that the kernel forbids is evidence of nothing, in words."""
     world = world_of(peer(A), peer(B))
@@ -223,6 +243,61 @@ def test_a_question_of_an_operator_comes_before_the_queue():
     world.run(PATIENCE + 10 * SPACING)
     assert not world.fleet.is_inquiring(last)
     assert any("no answer to ICMP echo" in fact for fact in last.evidence)
+
+
+def test_a_question_about_one_that_answers_is_none():
+    """There is nothing to find out, and nobody waits for it."""
+    world = world_of(peer(A), peer(B))
+    world.fleet.inquire(world.fleet.peers[A])
+    assert not world.fleet.is_inquiring(world.fleet.peers[A])
+
+
+def test_a_question_again_and_again_is_one_in_five_seconds():
+    """Anybody may ask; the host is left in peace."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    world.run(10 * SECOND)
+    before = len(probes(world, Method.ECHO))
+    for _ in range(100):
+        world.fleet.inquire(world.fleet.peers[A])
+        world.run(AFRESH // 50)
+    assert len(probes(world, Method.ECHO)) == before + 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"),
+    [
+        ({}, True),
+        ({"missed": 0}, False),
+        ({"target": None}, False),
+        ({"deadline": None}, False),
+        ({"send_error": Fact(Cause.NO_ROUTE, "no route")}, False),
+    ],
+)
+def test_who_can_be_asked(fault, asked):
+    """One that misses something, is watched, and to which datagrams leave."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    world.run(3 * SECOND)
+    (path,) = world.fleet.peers[A].paths
+    for name, value in fault.items():
+        setattr(path, name, value)
+    assert can_be_asked(path) is asked
+
+
+def test_an_answer_in_the_next_silence_is_of_no_account():
+    """What was asked in one silence, and is answered in the next, says nothing of that."""
+    quick = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
+    world = world_of(peer(A, timing=quick), peer(B))
+    world.links[A].lost_in_turn = 2
+    path = until_asked(world, Method.ECHO).path
+    world.run(300 * MILLISECOND)
+    assert not path.is_missing
+    kill(world, A)
+    while not path.is_missing:
+        world.run(10 * MILLISECOND)
+    world.fleet.found(path, Method.ECHO, "ICMP echo", alive=True)
+    assert path.inquiry is None
 
 
 def test_nothing_is_asked_of_a_peer_that_is_gone():
@@ -360,6 +435,16 @@ def test_heartbeats_that_die_on_the_way_are_no_loss():
     assert path.loss(world.fleet.clock.now) == 0.0
 
 
+def test_what_dies_on_the_way_is_no_loss_of_a_path_that_stays_up():
+    """Of a path that misses two in a row, and is asked about then, two are lost."""
+    world = far(ROUTERS, 251)
+    (path,) = world.fleet.peers[A].paths
+    world.links[A].lost_in_turn = 2
+    world.run(20 * SECOND)
+    assert probes(world, Method.HOP)
+    assert 0 < path.loss(world.fleet.clock.now) <= 2 / (path.figures.sent - 2)
+
+
 def test_a_heartbeat_that_was_to_die_and_is_answered_is_life():
     """It has arrived after all: the way is shorter than it was."""
     world = far((), 250)
@@ -407,7 +492,10 @@ def test_small_heartbeats_that_pass_show_the_mtu(echoes):
     world.run(10 * SECOND)
     answer = only_small(world)
     probe = until_asked(world, Method.SMALL)
+    egress, before = probe.path.egress, world.fleet.clock.now
+    egress.last_answer = -1
     world.fleet.receive(answer(probe), (A, 862), world.now)
+    assert egress.last_answer >= before  # it has come through all that is ours
     world.run(2 * SECOND)
     last = world.fleet.peers[A]
     assert (last.state, last.cause) == (State.DOWN, Cause.MTU)
