@@ -55,11 +55,12 @@ def falls(
         and entry["HBD_STATE"] != "up"
     )
     entry = monitor.find(is_other, since, formula + 15)
-    if (cause, entry.get("HBD_CAUSE")) == ("filtered", "silent"):
+    causes = (cause,) if isinstance(cause, str) else cause
+    if (causes, entry.get("HBD_CAUSE")) == (("filtered",), "silent"):
         # No verdict waits for evidence; on a busy machine that comes after it.
-        entry |= {"HBD_CAUSE": monitor.told(name, since, cause=cause)["HBD_CAUSE"]}
+        entry |= {"HBD_CAUSE": monitor.told(name, since, cause="filtered")["HBD_CAUSE"]}
     note(fault, entry, formula, logged())
-    assert (entry["HBD_STATE"], entry.get("HBD_CAUSE")) == (state, cause), entry
+    assert (entry["HBD_STATE"], entry.get("HBD_CAUSE") in causes) == (state, True), entry
     took = int(entry.get("HBD_DETECTION_USEC", 0)) / 1e6
     assert took <= formula + MARGIN, (fault, took)
     return entry
