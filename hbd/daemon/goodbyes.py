@@ -33,8 +33,8 @@ class Goodbyes:
         self._reflector: Final = reflector
         self._station: Final = station
         self._ports: set[int] = set()
-        self._gone: dict[str, list[Path]] = {}
-        """By host, whose paths have said goodbye."""
+        self._gone: dict[str, set[Path]] = {}
+        """By host, the paths on which it is asked, and has said goodbye."""
 
     def take(self, paths: Iterable[Path]) -> None:
         """These are watched now."""
@@ -48,10 +48,11 @@ class Goodbyes:
             for path in self._gone.pop(host, ()):
                 self._fleet.returned(path)
             return
-        for path in [*self._asked_at(request), *told]:
+        asked = self._asked_at(request)
+        for path in [*asked, *told]:
             believed = request.is_signed or path.peer.settings.stamp.trust_goodbye
-            if believed and self._fleet.goodbye(path, request.goodbye):
-                self._gone.setdefault(host, []).append(path)
+            if believed and self._fleet.goodbye(path, request.goodbye) and path in asked:
+                self._gone.setdefault(host, set()).add(path)  # said again, it is there already
 
     def _asked_at(self, request: Answered) -> list[Path]:
         """Give the paths on which the sender of a request is asked itself."""
