@@ -150,6 +150,15 @@ def measure(peer: Peer, now: int) -> Verdict:
     return _silent(down)
 
 
+def evidence(peer: Peer, now: int) -> tuple[str, ...]:
+    """Give what its state rests on: figures are of now, where they still say the same."""
+    if peer.state is State.DEGRADED:
+        verdict = measure(peer, now)
+        if (verdict.state, verdict.cause) == (peer.state, peer.cause):
+            return verdict.evidence
+    return peer.evidence
+
+
 def _answering(up: list[Path], down: list[Path], now: int) -> Verdict:
     troubles = [
         Verdict(State.DEGRADED, cause, path.address, (f"{path.address}: {words(path, now)}",))
@@ -188,7 +197,7 @@ def _directions(path: Path, now: int) -> str:
         return ""
     if path.figures.window.fates() is None:
         return ", direction not known: the reflector is not known to be stateful"
-    return ", direction not known: what the reflector counts does not add up"
+    return ", direction not known: the reflector's count does not tell of most of them"
 
 
 def _slow(path: Path, _: int) -> str:

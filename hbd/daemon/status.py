@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hbd.core.asked import Asked
 from hbd.core.inquiry import hops_away
 from hbd.core.model import SECOND, Cause, State, Way
+from hbd.core.peer import evidence
 from hbd.report.causes import explanation, told
 from hbd.report.explanation import HISTORY, commands
 from hbd.report.tally import in_words, tally
@@ -54,7 +55,7 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
         "interval_ms": _milliseconds((settings.expect or settings.timing).interval),
         "timeout_ms": _milliseconds(settings.timing.timeout) if is_asked else None,
         "retries": settings.timing.retries if is_asked else None,
-        "evidence": list(peer.evidence),
+        "evidence": list(evidence(peer, now)),
         "restored": peer.restored,
         "paused_until": moment(peer.pause.until) if peer.pause is not None else None,
         "sent": sum(path.figures.sent for path in peer.paths),

@@ -6,6 +6,7 @@ import pytest
 
 from hbd.core.figures import Figures
 from hbd.core.model import MILLISECOND, SECOND, WINDOW, Limits, Timing
+from hbd.core.peer import evidence as asked_for
 from tests.simulation.world import Link, World, peer, reflect
 
 A = "10.0.0.1"
@@ -51,10 +52,24 @@ def test_loss_is_told_by_direction_where_the_reflector_counts():
 
 
 def test_loss_is_not_told_by_direction_where_the_count_is_not_of_ours():
-    """A reflector that counts others, too, does not mislead; that it counts amiss is said."""
+    """A reflector that counts others, too, does not mislead; that it tells too little is said."""
     told = evidence(Limits(max_loss=0.05), lost=6, reflector=counting(2))
-    words = ", direction not known: what the reflector counts does not add up"
+    words = ", direction not known: the reflector's count does not tell of most of them"
     assert told == (LOSSY + words,)
+
+
+def test_who_asks_later_gets_the_figures_of_then():
+    """Loss that grows after the verdict is no news, but what is asked for is of now."""
+    world = World(1)
+    world.watch(peer(A, timing=QUICK, limits=Limits(max_loss=0.05)), link=Link())
+    world.run(20 * SECOND)
+    for _ in range(9):
+        world.links[A].lost_in_turn = 1
+        world.run(200 * MILLISECOND)
+    (told,) = world.changes_of(A)[-1].evidence
+    (shown,) = asked_for(world.fleet.peers[A], world.fleet.clock.now)
+    assert told.startswith(LOSSY)
+    assert shown.startswith(f"{A}: loss 9 % of the last 100, above max_loss 5 %")
 
 
 def test_other_protocols_have_no_direction():
