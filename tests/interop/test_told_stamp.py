@@ -46,9 +46,7 @@ def test_by_its_address(pair):
     other = asking(pair, pair.there).all_up()  # its heartbeats are answered
     seen.rises(monitor, "there")
     since = monitor.count()
-    other.process.kill()
-    other.process.wait()
-    other.end = other._directory.cleanup
+    other.kill()
     seen.falls(monitor, "there", "filtered", "stamp, told: killed", SILENCE, since=since)
     again = asking(pair, pair.there).all_up()
     seen.rises(monitor, "there", since)
@@ -121,7 +119,7 @@ def sources(pair):
 
 
 def test_by_ssid_where_a_key_is_shared(pair, keys):
-    """Two with one key are told apart by their ssid: the one that stops is down, alone."""
+    """Two with one key are told apart by their ssid: the one that is killed is down, alone."""
     monitor = pair.run(
         pair.here,
         keys=keys,
@@ -140,8 +138,7 @@ def test_by_ssid_where_a_key_is_shared(pair, keys):
     for name in ("van1", "van2", "van3"):
         seen.rises(monitor, name)
     since = monitor.count()
-    two.process.terminate()
-    two.process.wait(10)
+    two.kill()
     seen.falls(
         monitor, "van2", "filtered", "stamp, told: one of two with a key", SILENCE, since=since
     )
