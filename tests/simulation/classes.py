@@ -100,6 +100,11 @@ class Referee:
             for target in path.targets:
                 self.world.links[target[0]].dead.append((begin, end))
 
+    def forget(self) -> None:
+        """All have returned, and were seen to."""
+        for spans in self.dead.values():
+            spans[:] = [span for span in spans if span[1] > self.world.now]
+
     def was_dead(self, name: str, moment: int) -> bool:
         return any(begin <= moment < end for begin, end in self.dead.get(name, ()))
 
@@ -295,6 +300,7 @@ class Scenario:
             tally.peer_time = calm + len(self.names) * (world.now - begin)
             for link in self.links:
                 link.dead = [span for span in link.dead if span[1] > world.now]
+            self.referee.forget()
             # The last 20 RTTs of a peer that is asked seldom may be of before the rest.
             states = {(one.state, one.cause) for one in world.fleet.peers.values()}
             well = {(State.UP, None), (State.DEGRADED, Cause.TOO_TIGHT)}
