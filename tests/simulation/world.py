@@ -334,7 +334,7 @@ class World:
         begins_round = link.skips and path.missed == 0 and path.state is State.UP
         datagram = self.fleet.compose(path, now, self.wall)
         self.heartbeats += 1
-        if not isinstance(path, Asked) or path.asked in (None, path.sequence - 1):
+        if not isinstance(path, Asked) or path.asked == path.sequence - 1:
             self.last_sent[path] = now  # else it was asked for the sake of another one
         if self.keep:
             self.sent.append((now, target[0], datagram))
