@@ -72,6 +72,7 @@ class Daemon:
 
     def __init__(self, host: Namespace, wrap: tuple[str, ...] = (), **configuration: object):
         self._directory = tempfile.TemporaryDirectory(prefix="hbd-network-")
+        self._is_killed = False
         directory = Path(self._directory.name)
         directory.chmod(0o755)
         self.runtime, state = directory / "run", directory / "state"
@@ -212,7 +213,10 @@ class Daemon:
         return True
 
     def end(self) -> None:
-        """End it as systemd does; it must end well."""
+        """End it as systemd does; it must end well, if it was not killed."""
+        if self._is_killed:
+            self._directory.cleanup()
+            return
         self.process.terminate()
         try:
             code = self.process.wait(PATIENCE)
@@ -229,7 +233,7 @@ class Daemon:
         """End it as a power cut does."""
         self.process.kill()
         self.process.wait()
-        self.end = self._directory.cleanup  # type: ignore[method-assign]
+        self._is_killed = True
 
     def __enter__(self) -> Self:
         return self
