@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from hbd.wire.hbd_tlv import HbdTlv
 
 SEEK_SPACING: Final = 200 * MILLISECOND
+SEEK_AGAIN: Final = 20 * MILLISECOND
 SOUGHT: Final = 100
-"""How often, and among how many that miss, it is looked whom a reply from elsewhere is to: anybody
-may send us something."""
+"""How often it is looked whom a reply from elsewhere is to: anybody may send us something; how often
+after one that was to somebody, and may come over and over; and among how many that miss."""
 
 
 class Ask(NamedTuple):
@@ -114,7 +115,7 @@ class Fleet:
             self.clock, self._timers, self._roster, lambda path: self._outputs_append(Ask(path))
         )
         self._dropped_at = self._unheard_at = -1
-        self._sought_at = -SEEK_SPACING
+        self._seek_from = 0
 
     def _outputs_append(self, output: Output) -> None:
         self._outputs.append(output)
@@ -387,7 +388,7 @@ class Fleet:
     def _look_whose(self, datagram: bytes, source: Address) -> None:
         """See whether a reply from an address that nobody has is to a heartbeat that misses one."""
         now = self.clock.now
-        if now - self._sought_at < SEEK_SPACING:
+        if now < self._seek_from:
             return
         everybody = (path for peer in self.peers.values() for path in peer.paths)
         for path in islice((path for path in everybody if path.is_missing), SOUGHT):
@@ -395,8 +396,9 @@ class Fleet:
             if is_stamp and path.target is not None and path.would_be_answered(datagram):
                 path.bad = elsewhere(source, path.target)
                 self._received(path, Reception.REFUSED, None, now)
-                return  # who brings that back is no stranger
-        self._sought_at = now
+                self._seek_from = now + SEEK_AGAIN
+                return
+        self._seek_from = now + SEEK_SPACING
 
     def heard(
         self,

@@ -6,7 +6,8 @@ import pytest
 
 from hbd.core.asked import Asked
 from hbd.core.events import Restarted
-from hbd.core.model import SECOND, Cause, ReflectorKind, StampOptions, State, Tlv
+from hbd.core.fleet import SEEK_AGAIN
+from hbd.core.model import MILLISECOND, SECOND, Cause, ReflectorKind, StampOptions, State, Tlv
 from hbd.core.path import Reception
 from hbd.core.peer import Peer
 from hbd.core.session import Answer, Fact
@@ -426,6 +427,26 @@ def test_replies_from_elsewhere_are_told(source, words):
     assert (change.state, change.cause) == (State.DOWN, Cause.BAD_REPLY)
     assert change.evidence[0] == f"{A}: replies come from {words}"
     assert world.states_of(B) == [State.UP]
+
+
+def test_who_is_answered_from_elsewhere_is_sought_fifty_times_a_second():
+    """Of several that miss each is found; what is sent over and over costs no more."""
+    world = World(1)
+    world.watch(peer(A), peer(B), peer("10.0.0.3"))
+    world.run(10 * SECOND)
+    for name in (A, B):
+        world.links[name].dead.append((world.now, 10**18))
+    while not (world.path(A).is_missing and world.path(B).is_missing):
+        world.run(MILLISECOND)
+    fleet, source, refused = world.fleet, ("10.9.9.9", 862), Reception.REFUSED.value
+    for _ in range(100):
+        fleet.receive(as_hbd(last_sent(world, A)), source, world.now)
+    assert fleet.dropped[refused] == 1
+    world.run(SEEK_AGAIN)
+    world.turn()
+    fleet.receive(as_hbd(last_sent(world, B)), source, world.now)
+    assert fleet.dropped[refused] == 2
+    assert None not in (world.path(A).bad, world.path(B).bad)
 
 
 def test_who_comes_back_without_a_word_of_itself_is_not_restarted_later():
