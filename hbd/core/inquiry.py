@@ -180,8 +180,9 @@ class Inquiries(Timer):
             self._wake()
 
     def _is_old(self, path: Path, age: int) -> bool:
-        last = self._open.get(path) or path.inquiry
-        return last is None or self._clock.now - last.began >= age
+        if path in self._open:
+            return False
+        return path.inquiry is None or self._clock.now - path.inquiry.began >= age
 
     def is_open(self, path: Path) -> bool:
         """Whether more may become known of it soon."""
@@ -206,7 +207,7 @@ class Inquiries(Timer):
     def _begin(self, now: int) -> Probe | None:
         while self._waiting:
             path, _ = self._waiting.popitem(last=False)
-            if path in self._open or not can_be_asked(path):
+            if not can_be_asked(path):
                 continue
             self._probes = _probes(path)
             probe = next(self._probes)

@@ -300,6 +300,32 @@ def test_an_answer_in_the_next_silence_is_of_no_account():
     assert path.inquiry is None
 
 
+def test_an_answer_after_a_change_of_ours_is_of_no_account():
+    """A silence that a change of the configuration has ended is explained no more."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    path = until_asked(world, Method.ECHO).path
+    path.ask_anew(world.fleet.clock.now)
+    assert not path.is_missing
+    world.fleet.found(path, Method.ECHO, "ICMP echo", alive=True)
+    assert path.inquiry is None
+
+
+def test_who_misses_nothing_when_its_turn_comes_is_not_asked():
+    """It was wanted a moment ago, and has waited for its turn."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    (path,) = world.fleet.peers[A].paths
+    while not path.is_missing:
+        world.run(MILLISECOND)
+    world.fleet.inquire(world.fleet.peers[A])
+    assert world.fleet.is_inquiring(world.fleet.peers[A])
+    path.ask_anew(world.fleet.clock.now)
+    world.run(10 * SPACING)
+    assert world.probes == []
+    assert not world.fleet.is_inquiring(world.fleet.peers[A])
+
+
 def test_nothing_is_asked_of_a_peer_that_is_gone():
     """A reload that removes a peer ends its inquiry."""
     world = world_of(peer(A), peer(B))
