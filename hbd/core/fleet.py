@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 SEEK_SPACING: Final = 200 * MILLISECOND
 SEEK_AGAIN: Final = 20 * MILLISECOND
 SOUGHT: Final = 100
-"""How often it is looked whom a reply from elsewhere is to: anybody may send us something; how often
-after one that was to somebody, and may come over and over; and among how many that miss."""
+"""How often it is looked whom a reply from elsewhere is to: anybody may send us something. How
+often after one that was to somebody: it may come over and over. And among how many that miss."""
 
 
 class Ask(NamedTuple):

@@ -70,6 +70,8 @@ def test_who_asks_later_gets_the_figures_of_then():
     (shown,) = asked_for(world.fleet.peers[A], world.fleet.clock.now)
     assert told.startswith(LOSSY)
     assert shown.startswith(f"{A}: loss 9 % of the last 100, above max_loss 5 %")
+    world.path(A).figures.lossy = False  # nobody has judged that yet
+    assert asked_for(world.fleet.peers[A], world.fleet.clock.now) == (told,)
 
 
 def test_other_protocols_have_no_direction():
