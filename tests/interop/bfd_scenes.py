@@ -279,12 +279,14 @@ class Timers:
                     time.sleep(0.4)
                 interval = 0.1 if multiplier == 3 else 0.4
                 with Tap(lan.router_host, "eth0") as tap:
-                    time.sleep(30 * interval if multiplier == 3 else 2.4)
+                    time.sleep((30 if multiplier == 3 else 12) * interval)
                     for seat in lan.seats:
                         gaps = spacing(tap.packets(seat.address))
                         assert min(gaps) >= 0.75 * interval - LATE, min(gaps)
                         assert max(gaps) <= most * interval + LATE, max(gaps)
-                        assert max(gaps) - min(gaps) > 0.5 * (most - 0.75) * interval
+                        # Of eleven honest draws, one set in 100,000 lies within a quarter.
+                        assert len(gaps) >= 11
+                        assert max(gaps) - min(gaps) > 0.25 * (most - 0.75) * interval
         finally:
             for seat in lan.seats:
                 seat.hbd.change(interval=INTERVAL, multiplier=3)
