@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
     from hbd.core.session import Session
+    from hbd.core.volleys import Pace
 
 THAW: Final = 1_000
 """A peer that was frozen answers so many heartbeats of ours when it thaws: late, but not wrong."""
@@ -67,11 +68,13 @@ class Asked(Path):
         "doubted",
         "due",
         "former",
+        "head",
         "incarnation",
         "is_shared",
         "last_answered",
         "last_sent",
         "late",
+        "pace",
         "rounds",
         "sequence",
         "session",
@@ -101,6 +104,11 @@ class Asked(Path):
         self.asked_us: int | None = None
         """When its own heartbeats last reached our reflector."""
         self.rounds = Rounds()
+        # Of Volleys.
+        self.pace: Pace | None = None
+        """With whom it is asked;"""
+        self.head = b""
+        """the octets of its last heartbeat that a reply brings back."""
 
     can_send_short = True
 

@@ -85,6 +85,10 @@ class Clock:
             return min(real - lag, stood_at)
         return min(real - self._lag, self.now)
 
+    def lag_after(self, real: int) -> int | None:
+        """Give by how much our own time is behind since this moment; None if that has changed."""
+        return self._lag if real > self._stall.until else None
+
     def promise(self, deadline: int | None) -> int | None:
         """Say when the next turn is due, monotonic; never sooner than a tick from this one."""
         if deadline is None:

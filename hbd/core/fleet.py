@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core import goodbye
+from hbd.core.arrival import arrived
 from hbd.core.asked import Asked, elsewhere
 from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.events import Event, Stalled, Woke
@@ -28,6 +29,7 @@ from hbd.core.timers import Timers
 from hbd.core.told import ANYWHERE, Told
 from hbd.core.unwatched import UNWATCHED
 from hbd.core.verdicts import Verdicts, is_witnessed
+from hbd.core.volleys import Slot, Volley, Volleys
 from hbd.core.witnesses import Witnesses
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from hbd.core.address import Address
     from hbd.core.egress import EgressKey
     from hbd.core.session import Answer
+    from hbd.core.stamp import Station
+    from hbd.core.volleys import Received
     from hbd.wire.hbd_tlv import HbdTlv
 
 SEEK_SPACING: Final = 200 * MILLISECOND
@@ -51,6 +55,13 @@ class Ask(NamedTuple):
     path: Path
 
 
+class AskAll(NamedTuple):
+    """Send a heartbeat to each of these: `fleet.compose_all(...)` gives their octets."""
+
+    slot: Slot
+    paths: list[Asked]
+
+
 class Examine(NamedTuple):
     """Say how datagrams to this path leave us now, with `fleet.examined(...)`, in this turn."""
 
@@ -61,7 +72,7 @@ OVERRUN: Final = Fact(
     Cause.OWN_STALL, "more came to this machine than it could read: some was lost, perhaps of it"
 )
 
-Output = Ask | Examine | Probe | Event
+Output = Ask | AskAll | Examine | Probe | Event
 
 
 class Restored(NamedTuple):
@@ -89,6 +100,7 @@ class Fleet:
         session: Callable[[PeerSettings, str], Any],
         start_grace: int = 10 * SECOND,
         tick: int = 0,
+        station: Station,
     ) -> None:
         self.clock: Final = Clock(now, wall, tick)
         self._lag: Final = Lag(now)
@@ -114,6 +126,7 @@ class Fleet:
         self._witnesses: Final = Witnesses(
             self.clock, self._timers, self._roster, lambda path: self._outputs_append(Ask(path))
         )
+        self._volleys: Final = Volleys(self.clock, self._timers, self._roster, dice, station)
         self._dropped_at = self._unheard_at = -1
         self._seek_from = 0
 
@@ -165,6 +178,9 @@ class Fleet:
                     path.deadline = now + self._verdicts.delay(path)  # many never begin at once
                 self._timers.schedule(path)
             self._verdicts.refresh(peer)
+        self._volleys.spread(
+            path for peer in self.peers.values() for path in peer.paths if isinstance(path, Asked)
+        )
         for name in [*change.added, *change.changed]:
             for path in self.peers[name].paths:
                 if path.address == ANYWHERE and path.deadline is None:
@@ -254,6 +270,14 @@ class Fleet:
             match timer:
                 case Path():
                     self._step(timer)
+                case Slot():
+                    paths = self._volleys.due(timer)
+                    if paths:
+                        self._outputs.append(AskAll(timer, paths))
+                case Volley():
+                    for path in self._volleys.missed(timer):
+                        self._step(path)
+                        self._timers.schedule(path)
                 case Peer():
                     self._pauses.look(timer)
                 case Inquiries():
@@ -310,6 +334,15 @@ class Fleet:
         datagram = path.compose(now, real, wall)
         self._timers.schedule(path)
         return datagram
+
+    def compose_all(
+        self, ask: AskAll, real: int, wall: int, step: int = 0
+    ) -> tuple[list[bytes], list[Address]]:
+        """Give the octets of heartbeats and where they go, the first of them at this very moment.
+
+        `step`: how long after each the next one leaves.
+        """
+        return self._volleys.compose(ask.slot, ask.paths, real, wall, step)
 
     def compose_probe(self, probe: Probe, real: int, wall: int) -> bytes:
         """Give the octets of a heartbeat that is sent for evidence, at this very moment."""
@@ -384,6 +417,13 @@ class Fleet:
         if reception is Reception.LIFE and source in path.targets:
             path.target = source
         self._received(path, reception, answer, now)
+
+    def receive_all(self, received: list[Received], since: int) -> None:
+        """Take what has reached a sender socket since a moment when all had been read."""
+        clock = self.clock
+        for datagram, source, stamp, ttl in self._volleys.receive(received, since):
+            real = arrived(stamp, since, clock.real, clock.wall)
+            self.receive(datagram, source, real, ttl)
 
     def _look_whose(self, datagram: bytes, source: Address) -> None:
         """See whether a reply from an address that nobody has is to a heartbeat that misses one."""
@@ -487,7 +527,8 @@ class Fleet:
         rises = path.state is not State.DOWN or path.has_risen
         changed = rises and path.give(State.UP)
         path.go_on(now, self._dice.random())
-        self._timers.schedule(path)
+        if type(path) is not Asked or not self._volleys.take(path):
+            self._timers.schedule(path)
         if changed or moved:
             self._examine(path)  # it may leave by another way than before
         if path.weigh(self.clock.now) or changed:

@@ -30,6 +30,12 @@ TRY_AGAIN_EVERY: Final = 10
 
 HMAC_TLV_SIZE: Final = len(tlv.pack(tlv.HMAC, bytes(16)))
 
+_HEAD_SIZE: Final = 12
+"""Sequence number and T1, which are others in each heartbeat."""
+_SAME: Final = slice(40, 80)
+"""What is the same in all replies as a rule: the TTL that we arrive with, and of the TLV all before
+the number of our heartbeats."""
+
 _EMPTY_TLV: Final = tlv.pack(tlv.EXTRA_PADDING, b"")
 
 SEEN: Final = {
@@ -43,23 +49,35 @@ SEEN: Final = {
 class Station:
     """What all our sessions say of us."""
 
-    __slots__ = ("_reason", "_words", "dice", "estimate", "hold_s", "incarnation", "node")
+    __slots__ = ("_reason", "_words", "_estimate", "dice", "hold_s", "incarnation", "node", "version")
 
     def __init__(self, node: str, incarnation: int, dice: Dice) -> None:
         self.node = hbd_tlv.node_id(node)
         self.incarnation: Final = incarnation
         self.dice: Final = dice
-        self.estimate = ntp.UNKNOWN_ERROR
-        """The Error Estimate of our clock, as it goes on the wire."""
+        self._estimate = ntp.UNKNOWN_ERROR
+        self.version = 0
+        """Another one whenever what is said is another."""
         self._reason = Reason.NONE
         self.hold_s = 0
         """How long our goodbye is to hold, once we have said it."""
         self._words: dict[tuple[Seen, int], bytes] = {}
 
+    @property
+    def estimate(self) -> int:
+        """The Error Estimate of our clock, as it goes on the wire."""
+        return self._estimate
+
+    @estimate.setter
+    def estimate(self, estimate: int) -> None:
+        self._estimate = estimate
+        self.version += 1
+
     def call(self, node: str) -> None:
         """Take another name from now on."""
         self.node = hbd_tlv.node_id(node)
         self._words.clear()
+        self.version += 1
 
     @property
     def is_leaving(self) -> bool:
@@ -69,6 +87,7 @@ class Station:
         """From now on each heartbeat says goodbye."""
         self._reason, self.hold_s = reason, HOLD // SECOND
         self._words.clear()
+        self.version += 1
 
     def tlv(self, seen: Seen, interval: int) -> bytes:
         """Give our TLV for a peer that we see so and ask every `interval` nanoseconds."""
@@ -108,10 +127,17 @@ class StampSession:
         "_keys",
         "_options",
         "_random_ssid",
-        "_silent",
-        "_ssid",
+        "_read",
         "_station",
         "_without",
+        "counts",
+        "length",
+        "mark",
+        "prepared",
+        "signature",
+        "silent",
+        "ssid",
+        "tail",
     )
 
     def __init__(self, settings: PeerSettings, station: Station, keys: Keys | None = None) -> None:
@@ -122,16 +148,41 @@ class StampSession:
         """Whether the reflector fills in our TLV, once that is known."""
         self._without = 0
         """Replies that brought our TLV back as it was, or not at all."""
-        self._silent = 0
+        self.silent = 0
         """Heartbeats since the last reply."""
+        # Of Volleys: what a heartbeat has after sequence number and T1, for this version of what
+        # our station says, and the mark in its T1;
+        self.tail = b""
+        self.mark = 0
+        self.prepared = -1
+        # what was in the last reply that is the same in each, how long it was, and whether numbers
+        # that equal ours are counted by the reflector.
+        self.signature: bytes | None = None
+        self.length = 0
+        self.counts = False
+        self._read: tuple[bytes, int, bool] | None = None
         self.adopt(settings)
 
     def adopt(self, settings: PeerSettings) -> None:
         """Take over new settings; what was learnt of the reflector stays."""
         options = settings.stamp
         self._options = options
-        self._ssid = self._random_ssid if options.ssid is None else options.ssid
+        self.ssid = self._random_ssid if options.ssid is None else options.ssid
         self._interval = settings.timing.interval
+        self.prepared = -1
+        self.signature = None
+
+    def prepare(self) -> bool:
+        """Make the tail of heartbeats for a path that is up; False where each may have another."""
+        options, station = self._options, self._station
+        is_told = options.tlv is Tlv.ON or (options.tlv is Tlv.AUTO and self._is_hbd is True)
+        if self._keys is not None or station.is_leaving:
+            return False
+        self.mark = WITH_TLV if is_told else 0
+        tlvs = station.tlv(SEEN[State.UP], self._interval) if is_told else b""
+        self.tail = self._write(0, 0, tlvs, options.size or 0)[_HEAD_SIZE:]
+        self.prepared = station.version
+        return True
 
     def compose(
         self, sequence: int, wall: int, state: State, *, padded: bool = True
@@ -144,12 +195,12 @@ class StampSession:
         if self._carries_tlv(sequence):
             timestamp |= WITH_TLV
             tlvs = station.tlv(SEEN[state], self._interval)
-        self._silent += 1
+        self.silent += 1
         size = (self._options.size or 0) if padded else 0
         return self._write(sequence & 0xFFFFFFFF, timestamp, tlvs, size), timestamp
 
     def _write(self, sequence: int, timestamp: int, tlvs: bytes, size: int) -> bytes:
-        estimate, ssid, keys = self._station.estimate, self._ssid, self._keys
+        estimate, ssid, keys = self._station.estimate, self.ssid, self._keys
         if keys is None:
             tlvs += _pad(size, stamp.OPEN_SIZE + len(tlvs))
             return stamp.pack_request(sequence, timestamp, estimate, ssid, tlvs)
@@ -170,14 +221,14 @@ class StampSession:
             return False  # what mixes up timestamps is no hbd
         if self._station.is_leaving:
             return True  # a goodbye is said once, and to an hbd or to nobody
-        if self._silent >= GIVE_UP_AFTER and sequence % 2:
+        if self.silent >= GIVE_UP_AFTER and sequence % 2:
             return False  # perhaps it is the TLV that does not get through
         return self._is_hbd is not False or sequence % TRY_AGAIN_EVERY == 0
 
     def claims(self, datagram: bytes) -> bool:
         """Whether its SSID is ours, or it has none."""
         at = 14 if self._keys is None else 26
-        return datagram[at : at + 2] in (b"", b"\0\0", self._ssid.to_bytes(2, "big"))
+        return datagram[at : at + 2] in (b"", b"\0\0", self.ssid.to_bytes(2, "big"))
 
     def recognises(self, payload: bytes, sequence: int, token: int) -> bool:
         """Whether octets returned by an ICMP error hold sequence number and T1 of a heartbeat."""
@@ -193,16 +244,20 @@ class StampSession:
             if error.reason == "hmac":
                 return Fact(Cause.AUTH, "replies that fail the HMAC: it does not have our key")
             return _bad(f"replies of {len(datagram)} octets, which is no STAMP of this mode")
-        if reply.ssid not in (None, self._ssid):
+        if reply.ssid not in (None, self.ssid):
             return _bad(f"replies of another session (SSID {reply.ssid})")
         if reply.sender_timestamp == 0 and reply.sender_estimate == 0:
             return _bad("sends our own heartbeats back: no reflector, but an echo service")
+        uncounted = self._uncounted(reply, words)
+        says_so = words is not None and bool(words.flags & hbd_tlv.STATEFUL)
+        kind = self._options.reflector
+        self._read = (datagram[_SAME], len(datagram), says_so or kind is ReflectorKind.STATEFUL)
         return Answer(
             sequence=reply.sender_sequence,
             token=reply.sender_timestamp if self._options.echo_timestamp else None,
             dwell=stamp.dwell(reply) or 0,
             incarnation=words.incarnation if words is not None else None,
-            uncounted=self._uncounted(reply, words),
+            uncounted=uncounted,
             goodbye=words if words is not None and self._believes(words) else None,
         )
 
@@ -234,7 +289,8 @@ class StampSession:
 
     def accepted(self, answer: Answer, token: int) -> None:
         """Learn from a reply to the heartbeat with this token whether the reflector is hbd."""
-        was_silent, self._silent = self._silent > GIVE_UP_AFTER, 0
+        was_silent, self.silent = self.silent > GIVE_UP_AFTER, 0
+        self._learn(answer)
         if answer.incarnation is not None:
             self._is_hbd, self._without = True, 0
         elif was_silent and not token & WITH_TLV:
@@ -244,6 +300,16 @@ class StampSession:
             self._without += 1
             if self._without >= GIVE_UP_AFTER:
                 self._is_hbd = False
+
+
+    def _learn(self, answer: Answer) -> None:
+        """See by what the next reply is known to say nothing new."""
+        options, self.signature = self._options, None
+        is_plain = self._keys is None and answer.token is not None and answer.goodbye is None
+        if self._read is None or not is_plain or options.reflector is ReflectorKind.STATELESS:
+            return
+        self.signature, self.length, self.counts = self._read
+        self._read = None
 
 
 def _pad(size: int, length: int) -> bytes:

@@ -13,7 +13,7 @@ SPARE: Final = 64
 class Timer:
     """Something with a deadline of its own; None is never."""
 
-    __slots__ = ("deadline", "scheduled", "stands_in")
+    __slots__ = ("deadline", "scheduled", "slot", "stands_in")
 
     def __init__(self) -> None:
         self.deadline: int | None = None
@@ -21,6 +21,8 @@ class Timer:
         """Where it stands in a heap; owned by Timers."""
         self.stands_in: Heap | None = None
         """In which; owned by Timers."""
+        self.slot: int | None = None
+        """With this deadline it stands nowhere here: somebody else looks at it then."""
 
     @property
     def owed_from(self) -> int | None:
@@ -99,7 +101,7 @@ class Timers:
                 self._left_behind -= 1
                 continue
             timer.scheduled = timer.stands_in = None
-            if timer.deadline is None:
+            if timer.deadline is None or (timer.deadline == timer.slot and timer.slot > moment):
                 continue
             if self._place(timer, timer.deadline)[1] <= moment:
                 return timer

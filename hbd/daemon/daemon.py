@@ -89,6 +89,7 @@ class Daemon:
             session=self._sessions,
             start_grace=configuration.start_grace,
             tick=TICK,
+            station=self.station,
         )
         self.reflector: Final = Reflector(
             (),

@@ -20,7 +20,7 @@ from hbd.daemon.ears import Ears
 from hbd.daemon.inquirer import Inquirer
 from hbd.daemon.outlet import Outlet, outlet_of, ways_used
 from hbd.daemon.streams import Streams
-from hbd.net.arrival import arrived
+from hbd.core.arrival import arrived
 from hbd.net.resolver import numeric
 from hbd.net.routes import NoRouteError, Route, Routes
 from hbd.net.sender import SenderSocket

@@ -650,7 +650,7 @@ def test_those_behind_a_fault_that_is_over_are_not_all_asked_at_once():
     world.run(20 * SECOND)
     assert {world.state(name) for name in names} == {State.UP}
     moments = [at for at, _, _ in world.sent if at >= begin]
-    assert max(moments.count(at) for at in set(moments)) <= 5
+    assert max(moments.count(at) for at in set(moments)) <= 20  # in 20 slots of an interval
 
 
 def test_witness_of_a_later_probe_counts_when_the_grace_ends():

@@ -223,7 +223,7 @@ def test_freed_children_do_not_all_ask_at_once():
     assert {world.state(name) for name in names} == {State.UP}
     back = world.changes_of(GW)[-1].at
     moments = [at for at, to, _ in world.sent if begin <= at and to != GW]
-    assert max(moments.count(at) for at in set(moments)) <= 5
+    assert max(moments.count(at) for at in set(moments)) <= 20  # in 20 slots of an interval
     assert back > begin
 
 

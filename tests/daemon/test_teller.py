@@ -35,6 +35,7 @@ def fleet():
         session=lambda settings, _: StampSession(settings, station, None),
         start_grace=0,
         tick=1,
+        station=station,
     )
     fleet.apply([PeerSettings(f"p{n}", (f"127.1.{n // 250}.{n % 250 + 1}",)) for n in range(MANY)])
     return fleet

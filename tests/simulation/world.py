@@ -17,7 +17,7 @@ from hbd.core.asked import Asked
 from hbd.core.bfd import BfdSession
 from hbd.core.egress import EgressKey
 from hbd.core.events import StateChanged
-from hbd.core.fleet import Ask, Examine, Fleet
+from hbd.core.fleet import Ask, AskAll, Examine, Fleet
 from hbd.core.inquiry import Method, Probe
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State, Timing, Way
 from hbd.core.plain import PlainSession
@@ -173,6 +173,8 @@ class World:
         """Called with each event, as it happens."""
         self._arrivals: list = []
         self._promised: int | None = None
+        self._read = START
+        """When all that had come was taken."""
         self._ties = count()
         self.station = Station("monitor", 1, dice(seed + 1))
         self._asked = session or (lambda settings, _: StampSession(settings, self.station))
@@ -183,6 +185,7 @@ class World:
             session=self._session,
             start_grace=start_grace,
             tick=tick,
+            station=self.station,
         )
         self.reflect = reflect if session is None else lambda datagram, _: datagram
         """How hosts answer a datagram at a wall clock time."""
@@ -268,6 +271,7 @@ class World:
         while self._arrivals and self._arrivals[0][0] <= self.now:
             at, _, take = heappop(self._arrivals)
             take(at)
+        self._read = self.now
         fleet.advance()
         self._carry_out()
         self.now += self.work
@@ -282,7 +286,8 @@ class World:
     def _receive(self, source, datagram: bytes, at: int) -> None:
         if self.keep:
             self.received.append((at, source[0]))
-        self.fleet.receive(datagram, source, at)
+        clock = self.fleet.clock
+        self.fleet.receive_all([(datagram, source, at + clock.wall - clock.real, None)], self._read)
 
     def suspend(self, span: int) -> None:
         """The machine sleeps: monotonic time stands still, what was under way is lost."""
@@ -298,6 +303,8 @@ class World:
                 match output:
                     case Ask(path):
                         self._send(path)
+                    case AskAll():
+                        self._send_all(output)
                     case Examine(path):
                         key = self.links[path.target[0]].egress
                         self.fleet.examined(path, key, self.faults.get(key))
@@ -328,11 +335,20 @@ class World:
             told = partial(self.fleet.icmp, target, octets, fact, offender=router, witness=ttl > 1)
             self.arrive(back, lambda _: told())
 
+    def _send_all(self, ask: AskAll) -> None:
+        datagrams, _ = self.fleet.compose_all(ask, self.now, self.wall)
+        for path, datagram in zip(ask.paths, datagrams, strict=True):
+            self._carry(path, datagram, begins_round=self.links[path.target[0]].skips)
+
     def _send(self, path) -> None:
+        link = self.links[path.target[0]]
+        begins_round = link.skips and path.missed == 0 and path.state is State.UP
+        datagram = self.fleet.compose(path, self.now, self.wall)
+        self._carry(path, datagram, begins_round=begins_round)
+
+    def _carry(self, path, datagram: bytes, *, begins_round: bool) -> None:
         target = path.target
         link, dice, now = self.links[target[0]], self.dice, self.now
-        begins_round = link.skips and path.missed == 0 and path.state is State.UP
-        datagram = self.fleet.compose(path, now, self.wall)
         self.heartbeats += 1
         if not isinstance(path, Asked) or path.asked == path.sequence - 1:
             self.last_sent[path] = now  # else it was asked for the sake of another one
