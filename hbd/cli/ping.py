@@ -23,7 +23,7 @@ from hbd.core.session import Fact
 from hbd.core.stamp import StampSession, Station
 from hbd.net.clock import Clock
 from hbd.net.resolver import resolve
-from hbd.net.sender import Received, SenderSocket
+from hbd.net.sender import SenderSocket
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -164,15 +164,15 @@ class Ping:
                 now, wall = self._clock.now(), self._clock.wall()
                 for error in sender.errors(64):
                     self._take_error(error)
-                for received in sender.receive(64):
-                    stamp = wall if received.stamp is None else received.stamp
-                    self._take(received, min(now, now - (wall - stamp)))
+                for datagram, source, stamp, ttl in sender.receive(64):
+                    at = now if stamp is None else min(now, now - (wall - stamp))
+                    self._take(datagram, source, at, ttl)
 
-    def _take(self, received: Received, at: int) -> None:
+    def _take(self, datagram: bytes, source: Address, at: int, ttl: int | None) -> None:
         for target in self._targets:
-            if target.address != received.source or not target.session.claims(received.datagram):
+            if target.address != source or not target.session.claims(datagram):
                 continue
-            answer = target.session.read(received.datagram)
+            answer = target.session.read(datagram)
             if isinstance(answer, Fact):
                 self._note(target, answer.text)
                 return
@@ -189,11 +189,11 @@ class Ping:
             rtt = at - sent[0]
             rtt -= answer.dwell if 0 <= answer.dwell <= rtt else 0
             target.rtts.append(max(rtt, 0))
-            ttl = "" if received.ttl is None else f" ttl={received.ttl}"
+            ttl_read = "" if ttl is None else f" ttl={ttl}"
             kind = " hbd" if answer.incarnation is not None else ""
             self._say(
                 f"reply from {target.address[0]}: seq={answer.sequence}"
-                f" rtt={rtt / MILLISECOND:.3f} ms{ttl}{kind}"
+                f" rtt={rtt / MILLISECOND:.3f} ms{ttl_read}{kind}"
             )
             return
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import SECOND
 from hbd.net import linux
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 """A socket address as Python gives it: (address, port), for IPv6 with flow label and scope id.
@@ -22,6 +25,15 @@ LARGEST: Final = 65535
 """No UDP datagram is longer."""
 
 MAX_TTL: Final = 255
+
+TRIES: Final = 4
+"""How often a send that may have met another destination's error is tried.
+
+Two would do, but for an error that comes in between, from the core beside ours.
+"""
+
+_ANCILLARY: Final = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
+"""Room for a timespec, a packet info and a TTL."""
 
 _TIMESPEC: Final = struct.Struct("=qq")
 _INT: Final = struct.Struct("=i")
@@ -59,6 +71,27 @@ def measure(opened: socket.socket) -> None:
     except PermissionError:
         # Granted up to net.core.rmem_max.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
+def taken(
+    opened: socket.socket, limit: int
+) -> Iterator[tuple[bytes, list[tuple[int, int, bytes]], Address]]:
+    """Take up to so many datagrams one by one, each with its control messages and its source."""
+    count = 0
+    # A pending ICMP error comes out before the datagrams, and only once: go on after it.
+    for _ in range(2 * limit):
+        if count == limit:
+            break
+        try:
+            datagram, ancillary, _, source = opened.recvmsg(LARGEST, _ANCILLARY)
+        except BlockingIOError:
+            break
+        except OSError as error:
+            if error.errno not in linux.SOFT:
+                raise
+            continue
+        count += 1
+        yield datagram, ancillary, source
 
 
 def drops(opened: socket.socket) -> int:

@@ -6,11 +6,12 @@ import errno
 import os
 import socket
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from hbd.net import icmp, linux
+from hbd.net import batch, icmp, linux
 from hbd.net.datagrams import (
     LARGEST,
+    TRIES,
     Address,
     drops,
     integer,
@@ -18,37 +19,34 @@ from hbd.net.datagrams import (
     measure,
     nanoseconds,
     open_socket,
+    taken,
 )
 from hbd.net.resolver import numeric
+from hbd.net.sockaddr import Destinations
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from hbd.net.icmp import IcmpError
 
-TRIES: Final = 4
-"""How often a send that may have met another destination's error is tried.
+Received = tuple[bytes, Address, int | None, int | None]
+"""A datagram, its source, when the kernel received it, and its TTL.
 
-Two would do, but for an error that comes in between, from the core beside ours.
+That is on the wall clock: nanoseconds since 1970.
 """
 
 _TTL: Final = {
     socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
     socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
 }
+_EXPECTED: Final = {
+    family: batch.Expected((socket.SOL_SOCKET, linux.SO_TIMESTAMPNS, 16), (*kind, 4))
+    for family, kind in _TTL.items()
+}
+_DESTINATIONS: Final = Destinations()
 _INT: Final = Struct("=i")
 # A timespec and a TTL; the error queue delivers both beside the error.
 _ANCILLARY: Final = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4)
-
-
-class Received(NamedTuple):
-    """A datagram that came to the sender's socket."""
-
-    datagram: bytes
-    source: Address
-    stamp: int | None
-    """When the kernel received it: wall clock, nanoseconds since 1970."""
-    ttl: int | None
 
 
 class SenderSocket:
@@ -73,6 +71,8 @@ class SenderSocket:
         _hear_errors(self._socket)
         if dscp is not None:
             mark(self._socket, dscp)
+        self._inbox = batch.inbox(family)
+        self._outbox = batch.outbox(family)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -115,22 +115,30 @@ class SenderSocket:
         kind = _TTL[self._socket.family]
         return [(*kind, _INT.pack(ttl))]
 
+    def send_many(self, datagrams: list[bytes], addresses: list[Address]) -> dict[int, int]:
+        """Send each to its address, in order; give, by index, the errnos that are their own."""
+        if self._outbox is None:
+            refusals = enumerate(map(self.send, datagrams, addresses))
+            return {index: refusal for index, refusal in refusals if refusal is not None}
+        _DESTINATIONS.use(len(addresses))
+        names = list(map(_DESTINATIONS.__getitem__, addresses))
+        return self._outbox.send(self.fileno(), datagrams, names)
+
     def receive(self, limit: int) -> list[Received]:
         """Take up to so many datagrams."""
+        inbox = self._inbox
+        if inbox is None:
+            return [_received(*one) for one in taken(self._socket, limit)]
         received: list[Received] = []
-        # A pending ICMP error comes out before the datagrams, and only once: go on after it.
-        for _ in range(2 * limit):
-            if len(received) == limit:
-                break
-            try:
-                datagram, ancillary, _, source = self._socket.recvmsg(LARGEST, _ANCILLARY)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno not in linux.SOFT:
-                    raise
-                continue
-            received.append(_received(datagram, ancillary, source))
+        expected, sources = _EXPECTED[self._socket.family], _DESTINATIONS.sources
+        for count in inbox.fill(self.fileno(), limit):
+            datagrams, names = inbox.datagrams(count), inbox.names(count)
+            addresses = map(sources.__getitem__, names)
+            if inbox.has(expected, count):
+                ttls = inbox.integers(expected.values[1], count)
+                received += zip(datagrams, addresses, inbox.stamps(count), ttls, strict=True)
+            else:
+                received += map(_received, datagrams, inbox.messages(count), addresses)
         return received
 
     def errors(self, limit: int) -> list[IcmpError]:
@@ -215,4 +223,4 @@ def _received(
             stamp = nanoseconds(value)
         elif (level, kind) in _TTL.values():
             ttl = integer(value)
-    return Received(datagram, source, stamp, ttl)
+    return datagram, source, stamp, ttl

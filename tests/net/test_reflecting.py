@@ -8,6 +8,8 @@ import pytest
 from hbd.net.reflecting import ReflectorSocket
 from hbd.net.sender import SenderSocket
 
+pytestmark = pytest.mark.usefixtures("way")
+
 WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - the promise is about them
 
 
@@ -35,11 +37,10 @@ def test_a_reply_leaves_from_the_address_asked(gather):
     [request] = gather(reflector.receive, reflector, 1)
     assert request.destination == "127.0.0.5"
     assert reflector.send(b"reply", request)
-    [reply] = gather(sender.receive, sender, 1)
+    [(_, source, _, ttl)] = gather(sender.receive, sender, 1)
     reflector.close()
     sender.close()
-    assert reply.source == asked
-    assert reply.ttl == 255
+    assert (source, ttl) == (asked, 255)
 
 
 def test_both_families_share_a_port(free_port, family):
@@ -112,7 +113,7 @@ def test_a_socket_kept_for_us_loses_no_request(sender, reflector, gather):
     adopted = ReflectorSocket(address, port, fd=os.dup(reflector.fileno()))
     [request] = gather(adopted.receive, adopted, 1)
     assert adopted.send(b"reply", request)
-    assert [reply.datagram for reply in gather(sender.receive, sender, 1)] == [b"reply"]
+    assert [datagram for datagram, *_ in gather(sender.receive, sender, 1)] == [b"reply"]
     adopted.close()
 
 

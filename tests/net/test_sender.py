@@ -7,6 +7,8 @@ import pytest
 from hbd.net.icmp import icmp_error
 from hbd.net.sender import SenderSocket
 
+pytestmark = pytest.mark.usefixtures("way")
+
 CLOSED = {
     socket.AF_INET: ("icmp", 3, 3),
     socket.AF_INET6: ("icmp6", 1, 4),
@@ -21,9 +23,9 @@ def test_a_heartbeat_and_its_reply_go_round(sender, reflector, loopback, gather)
     [request] = gather(reflector.receive, reflector, 1)
     assert reflector.send(b"reply", request)
     [reply] = gather(sender.receive, sender, 1)
-    assert (reply.datagram, reply.source) == (b"reply", loopback(port))
-    assert reply.ttl == 255
-    assert before <= reply.stamp <= time.time_ns()
+    datagram, source, stamp, ttl = reply
+    assert (datagram, source, ttl) == (b"reply", loopback(port), 255)
+    assert before <= stamp <= time.time_ns()
     assert request.source == loopback(sender.port)
 
 
@@ -68,7 +70,7 @@ def test_replies_behind_an_error_are_read(sender, reflector, free_port, loopback
     sender.send(b"to closed", loopback(free_port()))
     assert len(gather(sender.errors, sender, 1)) == 1
     sender.send(b"to closed", loopback(free_port()))
-    assert [reply.datagram for reply in sender.receive(10)] == [b"reply"] * 3
+    assert [datagram for datagram, *_ in sender.receive(10)] == [b"reply"] * 3
 
 
 def test_a_datagram_may_be_empty(sender, reflector, loopback, gather):
@@ -79,7 +81,7 @@ def test_a_datagram_may_be_empty(sender, reflector, loopback, gather):
     assert reflector.send(b"", request)
     assert reflector.send(b"next", request)
     replies = gather(sender.receive, sender, 2)
-    assert [reply.datagram for reply in replies] == [b"", b"next"]
+    assert [datagram for datagram, *_ in replies] == [b"", b"next"]
 
 
 def test_receive_takes_no_more_than_asked(sender, reflector, loopback, gather):
