@@ -33,7 +33,7 @@ from hbd.core.volleys import Slot, Volley, Volleys
 from hbd.core.witnesses import Witnesses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 
     from hbd.core.address import Address
     from hbd.core.egress import EgressKey
@@ -60,6 +60,11 @@ class AskAll(NamedTuple):
 
     slot: Slot
     paths: list[Asked]
+
+    def parts(self, size: int) -> Iterator[AskAll]:
+        """Give so many at a time."""
+        for begin in range(0, len(self.paths), size):
+            yield AskAll(self.slot, self.paths[begin : begin + size])
 
 
 class Examine(NamedTuple):
@@ -129,6 +134,7 @@ class Fleet:
         self._volleys: Final = Volleys(self.clock, self._timers, self._roster, dice, station)
         self._dropped_at = self._unheard_at = -1
         self._seek_from = 0
+        self._awaited_until = now
 
     def _outputs_append(self, output: Output) -> None:
         self._outputs.append(output)
@@ -300,13 +306,24 @@ class Fleet:
         is_telling = self._verdicts.is_telling
         return clock.promise(clock.now if is_telling else self._timers.first(clock.lateness))
 
+    @property
+    def waits_for_replies(self) -> bool:
+        """Whether a reply may be on its way that changes a verdict or ends a doubt."""
+        return self.clock.now < self._awaited_until
+
     # -- asking -------------------------------------------------------------------------------
+
+    def _ask(self, path: Path) -> None:
+        self._outputs.append(Ask(path))
+        if path.state is not State.UP or path.is_missing:
+            until = self.clock.now + path.timing.timeout
+            self._awaited_until = max(self._awaited_until, until)
 
     def _step(self, path: Path) -> None:
         match path.advance(self.clock.now, self.clock.lateness):
             case Step.ASK:
                 path.witnessed = is_witnessed(path)
-                self._outputs.append(Ask(path))
+                self._ask(path)
             case Step.BEAT:
                 self._outputs.append(Ask(path))
             case Step.DOUBT:
@@ -317,7 +334,7 @@ class Fleet:
                 path.witnessed = not self._verdicts.is_doubtful(path)
                 self._missed(path)
             case Step.MISSED:
-                self._outputs.append(Ask(path))
+                self._ask(path)
                 path.witnessed = is_witnessed(path)
                 self._missed(path)
                 if path.missed == 1:

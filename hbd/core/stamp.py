@@ -49,7 +49,16 @@ SEEN: Final = {
 class Station:
     """What all our sessions say of us."""
 
-    __slots__ = ("_reason", "_words", "_estimate", "dice", "hold_s", "incarnation", "node", "version")
+    __slots__ = (
+        "_estimate",
+        "_reason",
+        "_words",
+        "dice",
+        "hold_s",
+        "incarnation",
+        "node",
+        "version",
+    )
 
     def __init__(self, node: str, incarnation: int, dice: Dice) -> None:
         self.node = hbd_tlv.node_id(node)
@@ -300,7 +309,6 @@ class StampSession:
             self._without += 1
             if self._without >= GIVE_UP_AFTER:
                 self._is_hbd = False
-
 
     def _learn(self, answer: Answer) -> None:
         """See by what the next reply is known to say nothing new."""

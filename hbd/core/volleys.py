@@ -292,7 +292,7 @@ class Volleys:
             dwell = (t3 - t2) * second >> 32
             egress = path.egress
             at = real if stamp is None else stamp + offset
-            at = since if at < since else real if at > real else at
+            at = since if at < since else min(at, real)
             if (
                 sequence is None
                 or echoed != sequence & 0xFFFFFFFF
@@ -312,7 +312,12 @@ class Volleys:
             now = at - lag
             heartbeat = path.unanswered[sequence]
             rtt = at - heartbeat[1]
-            if not 0 <= dwell <= rtt or rtt > path.timing.timeout or path.slot is None or path.slot <= clock.now:
+            if (
+                not 0 <= dwell <= rtt
+                or rtt > path.timing.timeout
+                or path.slot is None
+                or path.slot <= clock.now
+            ):
                 rest.append(one)
                 continue
             del path.unanswered[sequence]
@@ -335,8 +340,7 @@ class Volleys:
             )
             if path.peer.pause is None:
                 path.rounds.ended[0] += 1
-            if now > egress.last_answer:
-                egress.last_answer = now
+            egress.last_answer = max(egress.last_answer, now)
         return rest
 
 

@@ -338,6 +338,7 @@ class Daemon:
     # -- the turn -----------------------------------------------------------------------------
 
     def _turn(self) -> None:
+        self.monitor.listen()
         ready = self.poller.wait(self._patience())
         now, wall = self.clock.now(), self.clock.wall()
         self.fleet.turn(now, wall)

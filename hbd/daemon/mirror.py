@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.config.model import Accept, Listen
 from hbd.core.address import host_of
-from hbd.daemon.binding import BindError, open_at
 from hbd.core.arrival import arrived
+from hbd.daemon.binding import BindError, open_at
 from hbd.net.reflecting import ReflectorSocket
 from hbd.wire import stamp
 

@@ -12,15 +12,15 @@ from hbd.core.address import host_of
 from hbd.core.asked import Asked
 from hbd.core.connected import Connected
 from hbd.core.egress import EgressKey
-from hbd.core.fleet import Ask, Examine, Fleet
+from hbd.core.fleet import Ask, AskAll, Examine, Fleet
 from hbd.core.inquiry import Method, Probe
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings
 from hbd.core.session import Fact
+from hbd.core.volleys import TOGETHER
 from hbd.daemon.ears import Ears
 from hbd.daemon.inquirer import Inquirer
 from hbd.daemon.outlet import Outlet, outlet_of, ways_used
 from hbd.daemon.streams import Streams
-from hbd.core.arrival import arrived
 from hbd.net.resolver import numeric
 from hbd.net.routes import NoRouteError, Route, Routes
 from hbd.net.sender import SenderSocket
@@ -42,6 +42,8 @@ BATCHES: Final = 40
 
 EXAMINED: Final = 64
 """Paths looked up in one turn, of those that are not missing."""
+
+MICROSECOND: Final = 1_000
 
 DROPS_SPACING: Final = 50 * MILLISECOND
 """How often the kernel is asked what it dropped."""
@@ -80,6 +82,20 @@ BFD_PORTS: Final = range(49_152, 65_536)
 discriminators, and a socket a session would be one more to read in each turn."""
 
 
+class Pen:
+    """How long it takes to write and to send heartbeats, so that T1 is when each leaves."""
+
+    def __init__(self) -> None:
+        self.lead = self.step = 0
+        """From the first to be written to the first that leaves; from each to the next."""
+
+    def measure(self, writing: int, sending: int, count: int) -> None:
+        """Learn from so many, written and sent in so long: one exception tells nothing."""
+        self.lead += (min(writing, 2 * self.lead + MICROSECOND * count) - self.lead) // 8
+        step = sending // count
+        self.step += (min(step, 2 * self.step + MICROSECOND) - self.step) // 8
+
+
 class Monitor:
     """Carries the fleet's outputs to the network and the network's words to the fleet."""
 
@@ -102,6 +118,9 @@ class Monitor:
         self.ears: Final = Ears(fleet, clock, poller)
         self._inquirer: Final = Inquirer(fleet, clock, poller)
         self._senders: dict[Outlet, SenderSocket] = {}
+        self._listens = False
+        """Whether replies wake us."""
+        self._pen: Final = Pen()
         self._unhurried: deque[Path] = deque()
         self._refused_by: dict[str, int] = {}
         """When a next hop last sent an ICMP error about a heartbeat."""
@@ -152,9 +171,7 @@ class Monitor:
                 self._take_error(error)
             for _ in range(BATCHES):
                 received = sender.receive(BATCH)
-                for datagram, source, stamp, ttl in received:
-                    at = arrived(stamp, self._drained, now, wall)
-                    self.fleet.receive(datagram, source, at, ttl)
+                self.fleet.receive_all(received, self._drained)
                 if len(received) < BATCH:
                     break
             else:
@@ -241,6 +258,8 @@ class Monitor:
         while outputs := self.fleet.outputs():
             for output in outputs:
                 match output:
+                    case AskAll():
+                        self._send_all(output)
                     case Ask():
                         self.send(output.path)
                     case Probe():
@@ -251,6 +270,18 @@ class Monitor:
                         self._unhurried.append(output.path)
                     case _:
                         tell(output)
+
+    def listen(self) -> None:
+        """Wake for replies where one may change a verdict; all others lie until the next turn."""
+        listens = self.fleet.waits_for_replies
+        if listens is self._listens:
+            return
+        self._listens = listens
+        for sender in self._senders.values():
+            if listens:
+                self._poller.watch(sender.fileno(), _nothing)
+            else:
+                self._poller.unwatch(sender.fileno())
 
     def examine_some(self) -> bool:
         """Look how some paths leave that do not miss anything; tell whether there are more."""
@@ -273,13 +304,41 @@ class Monitor:
                 refusal = self._sender(outlet).send(datagram, target)
             except OSError as error:
                 refusal = _known(error)
-        if refusal is None:
+        if refusal is not None:
+            self._refused(path, refusal, outlet, len(datagram))
+
+    def _send_all(self, ask: AskAll) -> None:
+        """Send a heartbeat to each of many that leave by the same socket."""
+        path = ask.paths[0]
+        if path.target is None:
             return
+        outlet = outlet_of(path.peer.settings, path.target)
+        try:
+            sender = self._sender(outlet)
+        except OSError:
+            for path in ask.paths:
+                self.send(path)  # which knows what that means
+            return
+        clock, pen = self._clock, self._pen
+        for part in ask.parts(TOGETHER):
+            began = clock.now()
+            # The first leaves when all are written, each of the others a little after the one
+            # before.
+            datagrams, targets = self.fleet.compose_all(
+                part, began + pen.lead, clock.wall() + pen.lead, pen.step
+            )
+            written = clock.now()
+            refusals = sender.send_many(datagrams, targets)
+            pen.measure(written - began, clock.now() - written, len(datagrams))
+            for index, refusal in refusals.items():
+                self._refused(part.paths[index], refusal, outlet, len(datagrams[index]))
+
+    def _refused(self, path: Path, refusal: int, outlet: Outlet, size: int) -> None:
         self.weather[errno.errorcode.get(refusal, str(refusal))] += 1
         if refusal in OWN_LINK | NO_ROUTE and outlet.interface is not None:
             self._close(outlet)  # bound to an interface that is gone: a new one has another index
         if refusal != errno.ECONNREFUSED:
-            self.fleet.send_failed(path, _fault(refusal, path, outlet, len(datagram)))
+            self.fleet.send_failed(path, _fault(refusal, path, outlet, size))
         if refusal in NO_ROOM:
             self.fleet.lost_some()
 
@@ -308,7 +367,8 @@ class Monitor:
                 ports=BFD_PORTS if outlet.is_bfd else None,
             )
             self._senders[outlet] = sender
-            self._poller.watch(sender.fileno(), _nothing)
+            if self._listens:
+                self._poller.watch(sender.fileno(), _nothing)
         return sender
 
     def _close(self, outlet: Outlet) -> None:
