@@ -1,0 +1,20 @@
+"""Every row of the table, by name, in the order in which they are measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tests.bench.rows import heartbeats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.bench.lab import Lab
+    from tests.bench.table import Row
+
+ROWS: Final[dict[str, Callable[[Lab], Iterator[Row]]]] = {
+    "open-1000": heartbeats.open_1000,
+    "open-10000": heartbeats.open_10000,
+    "open-50000": heartbeats.open_50000,
+    "authenticated-10000": heartbeats.authenticated_10000,
+}

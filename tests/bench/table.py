@@ -1,0 +1,45 @@
+"""What was measured, as rows of one table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+TITLES = ("row", "what", "hbd", "beside it", "ratio", "goal", "remarks")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure, as it is read; what it should be stands beside it, and no verdict."""
+
+    name: str
+    what: str
+    figure: str
+    goal: str
+    other: str = ""
+    """The same of the program compared with."""
+    ratio: float | None = None
+    remarks: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """For programs: raw numbers, and what must hold on any machine."""
+
+    def line(self) -> str:
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        cells = (self.name, self.what, self.figure, self.other, ratio, self.goal, self.remarks)
+        return f"| {' | '.join(cells)} |"
+
+
+def head() -> Iterable[str]:
+    yield f"| {' | '.join(TITLES)} |"
+    yield "|---" * len(TITLES) + "|"
+
+
+def write(file: Path, machine: list[str], rows: list[Row]) -> None:
+    """Write all of it as JSON."""
+    whole = {"version": 1, "machine": machine, "rows": [asdict(row) for row in rows]}
+    file.write_text(json.dumps(whole, indent=1) + "\n")
