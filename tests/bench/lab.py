@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import socket
 import statistics
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from tests.bench.hbd import PORT, Hbd
+from tests.bench.hbd import Hbd
 from tests.bench.machine import run_time
-from tests.bench.programs import Monitor, Program, Reflector
+from tests.bench.programs import Monitor, Reflector
 from tests.network import namespaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
 
     from tests.network.namespaces import Namespace
 
+PORT: Final = 862
+
+ON_LOOPBACK: Final = 0x7F010000
+"""127.1.0.0: from here on there are peers, as in monitor.c."""
+ON_CABLE: Final = 0x0A400000
+"""10.64.0.0: these are at the far end of the cable."""
+
 SETTLE: Final = 2.0
 """Seconds after the last peer came up until the journal and the state files are done with it."""
+
+
+class Cable(NamedTuple):
+    """Two hosts; all of 10.64.0.0/10 is the far one."""
+
+    near: Namespace
+    far: Namespace
 
 
 class Lab:
@@ -51,31 +68,69 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    # -- programs -----------------------------------------------------------------------------
+
     def reflector(
         self, *, keyed: bool = False, poll_usec: int = 500, host: Namespace | None = None
     ) -> Reflector:
-        """Start one that answers on every address of loopback."""
+        """Start one that answers on every address of its host."""
         key = self.key if keyed else None
         where = host or self.host
         return Reflector(where, self.directory, port=PORT, key=key, poll_usec=poll_usec)
 
-    def monitor(
-        self, peers: int, *, interval: float = 1.0, keyed: bool = False, port: int = PORT
-    ) -> Monitor:
+    def monitor(self, peers: int, *, interval: float = 1.0, keyed: bool = False) -> Monitor:
+        """Start one that waits for its turn."""
         key = self.key if keyed else None
-        return Monitor(self.host, self.directory, peers, interval=interval, key=key, port=port)
+        return Monitor(self.host, self.directory, peers, interval=interval, key=key, port=PORT)
 
-    def hbd(self, peers: int, *, keyed: bool = False, **keys: str) -> Hbd:
-        """Write a configuration; entering the result starts it."""
-        return Hbd(self.host, peers, key=self.key if keyed else None, **keys)
+    def hbd(
+        self,
+        peers: int,
+        *,
+        first: int = ON_LOOPBACK,
+        keyed: bool = False,
+        host: Namespace | None = None,
+        each: dict[str, str] | None = None,
+        **keys: str,
+    ) -> Hbd:
+        """Write a configuration; entering the result starts it.
 
-    def cost(self, pid: int, counter: Program, word: str = "received") -> Cost:
-        """Look at a process for a while; what it does is counted by another."""
+        The peers are at so many addresses from the first on; `each` are their other settings.
+        """
+        if keyed:
+            each = {"key": "fleet", **(each or {})}
+            keys["keys"] = f"{{fleet: {{file: {self.key}}}}}"
+        settings = [{"address": address(first + n), **(each or {})} for n in range(peers)]
+        return Hbd(host or self.host, settings, **keys)
+
+    # -- networks -----------------------------------------------------------------------------
+
+    @cached_property
+    def cable(self) -> Cable:
+        """Two more hosts, for who sends what the kernel answers.
+
+        On loopback, who asks is billed for the answer. Here the far end, and what comes back from
+        it, is worked off by the last core, and programs at the near end belong on the first.
+        """
+        made = Cable(self.net.host("near"), self.net.host("far"))
+        self.net.link((made.near, "va", ["10.99.0.1/24"]), (made.far, "vb", ["10.99.0.2/24"]))
+        made.near.ip("route add 10.64.0.0/10 via 10.99.0.2")
+        made.far.ip("route add local 10.64.0.0/10 dev lo")
+        cores = os.cpu_count() or 1
+        for host, interface in ((made.near, "va"), (made.far, "vb")):
+            mask = f"/sys/class/net/{interface}/queues/rx-0/rps_cpus"
+            host.run("sh", "-c", f"echo {1 << cores - 1:x} > {mask}")
+        return made
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def cost(self, pid: int, count: Callable[[], int], span: float | None = None) -> Cost:
+        """Look at a process for a while; what it does is counted elsewhere."""
         time.sleep(SETTLE)
-        began, ran, counted = time.monotonic(), run_time(pid), counter[word]
-        time.sleep(self.span)
+        began, ran, counted = time.monotonic(), run_time(pid), count()
+        time.sleep(span or self.span)
         seconds = time.monotonic() - began
-        return Cost(run_time(pid) - ran, counter[word] - counted, seconds)
+        return Cost(run_time(pid) - ran, count() - counted, seconds)
 
 
 class Cost(NamedTuple):
@@ -111,7 +166,14 @@ class Pairs(NamedTuple):
     @property
     def usec(self) -> tuple[float, float]:
         """The medians of both."""
-        return median(self.ours), median(self.theirs)
+        ours, theirs = ([cost.usec for cost in costs] for costs in self)
+        return statistics.median(ours), statistics.median(theirs)
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """How many a second they did, medians too."""
+        ours, theirs = ([cost.rate for cost in costs] for costs in self)
+        return statistics.median(ours), statistics.median(theirs)
 
     @property
     def ratio(self) -> float:
@@ -121,8 +183,48 @@ class Pairs(NamedTuple):
 
     @property
     def ratio_of_minima(self) -> float:
-        return min(cost.usec for cost in self.ours) / min(cost.usec for cost in self.theirs)
+        """What is left of it when the machine is quiet for a moment."""
+        ours, theirs = (min(cost.usec for cost in costs) for costs in self)
+        return ours / theirs
+
+    def facts(self) -> dict[str, list[float]]:
+        ours, theirs = ([round(cost.usec, 3) for cost in costs] for costs in self)
+        return {"usec": ours, "other_usec": theirs}
 
 
-def median(costs: Iterable[Cost]) -> float:
-    return statistics.median(cost.usec for cost in costs)
+def address(number: int) -> str:
+    """Write an IPv4 address."""
+    return socket.inet_ntoa(number.to_bytes(4, "big"))
+
+
+def on_core(pid: int, core: int) -> None:
+    """Keep a process on one core, the last for -1."""
+    os.sched_setaffinity(pid, {range(os.cpu_count() or 1)[core]})
+
+
+def kernel_count(host: Namespace, protocol: str, name: str) -> int:
+    """Read one of the kernel's counters of a host, such as Udp OutDatagrams."""
+    with host.inside():
+        lines = Path("/proc/thread-self/net/snmp").read_text().splitlines()
+    names, values = (line.split() for line in lines if line.startswith(f"{protocol}: "))
+    return int(values[names.index(name)])
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    """Keep every core busy meanwhile."""
+    loops = []
+    try:
+        for core in range(os.cpu_count() or 1):
+            pid = os.posix_spawnp(
+                "setpriv",
+                ["setpriv", "--pdeathsig=KILL", "sh", "-c", "while :; do :; done"],
+                os.environ,
+            )
+            loops.append(pid)
+            on_core(pid, core)
+        yield
+    finally:
+        for pid in loops:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)

@@ -325,10 +325,9 @@ int main(int argc, char **argv)
         if (page->order == GO && !goes)
             begin();
         goes = page->order == GO;
-        if (goes) {
-            drain();
+        drain();
+        if (goes)
             advance(now);
-        }
         wait_until(goes ? (now / tick + 1) * tick : now + NANOSECONDS / 20);
     }
     return 0;

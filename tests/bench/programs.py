@@ -28,6 +28,7 @@ WORDS: Final = (
     "refused",
     "up",
     "down",
+    "gap",
 )
 """As in page.h."""
 
@@ -132,6 +133,11 @@ class Monitor(Program):
         super().__init__(
             host, directory, peers, round(interval * 1e6), round(tick * 1e6), port=port, key=key
         )
+
+    def pause(self) -> None:
+        """Stop asking, and take what is still on its way."""
+        super().pause()
+        time.sleep(0.3)
 
     def all_up(self) -> bool:
         """Begin, and wait until all peers are up."""

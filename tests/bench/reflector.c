@@ -73,15 +73,25 @@ static void announce(uint8_t *tlv, uint32_t accepted)
     put32(tlv + ACCEPTED_AT, accepted);
 }
 
+static void note_gap(int64_t received)
+{
+    static int64_t last;
+    if (last && received - last > (int64_t)page->gap)
+        page->gap = received - last;
+    last = received;
+}
+
 /* Turn request number i into its reply; false where it is none. */
 static bool answer(int i, int64_t now)
 {
     struct msghdr *message = &messages[i].msg_hdr;
+    int64_t received = arrived(message);
+    note_gap(received);
     uint8_t *packet = packets[i];
     size_t size = messages[i].msg_len;
     const struct in_pktinfo *to = ancillary(message, IPPROTO_IP, IP_PKTINFO);
     const void *ttl = ancillary(message, IPPROTO_IP, IP_TTL);
-    if (size < BASE || message->msg_flags & MSG_TRUNC || !to || !sources[i].sin_port
+    if (page->order != GO || size < BASE || message->msg_flags & MSG_TRUNC || !to || !sources[i].sin_port
         || ntohs(sources[i].sin_port) == page->port || packet[ERROR_AT + 1] == 0)
         return false;
 #ifdef KEYED
@@ -96,7 +106,7 @@ static bool answer(int i, int64_t now)
     put32(packet, accepted - 1);
     put64(packet + STAMP_AT, ntp_from_unix(now));
     put16(packet + ERROR_AT, UNKNOWN_ERROR);
-    put64(packet + RECEIVED_AT, ntp_from_unix(arrived(message)));
+    put64(packet + RECEIVED_AT, ntp_from_unix(received));
     packet[TTL_AT] = ttl ? *(const int *)ttl : 255;
     if (size >= BASE + TLV_SIZE)
         announce(packet + BASE, accepted);
@@ -133,7 +143,7 @@ static void answer_all(int fd, int count)
     /* One T3 for the batch: what the last waits for the others is below 0.1 ms. */
     int64_t now = read_clock(CLOCK_REALTIME);
     for (int i = 0; i < count; i++) {
-        if (page->order != GO || !answer(i, now)) {
+        if (!answer(i, now)) {
             page->refused++;
             continue;
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.bench.rows import heartbeats
+from tests.bench.rows import heartbeats, others, reflecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,4 +17,11 @@ ROWS: Final[dict[str, Callable[[Lab], Iterator[Row]]]] = {
     "open-10000": heartbeats.open_10000,
     "open-50000": heartbeats.open_50000,
     "authenticated-10000": heartbeats.authenticated_10000,
+    "fping-100": others.fping_100,
+    "fping-1000": others.fping_1000,
+    "fping-5000": others.fping_5000,
+    "bird": others.bird,
+    "rate-100000": heartbeats.rate_100000,
+    "reflector": reflecting.reflector,
+    "lost": heartbeats.lost,
 }

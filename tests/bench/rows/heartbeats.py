@@ -9,7 +9,7 @@ polls: the one who sends to it pays for no wake-up.
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench.lab import Cost, Lab, Pairs
 from tests.bench.table import Row
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.bench.programs import Monitor, Reflector
+
+
+class Turn(NamedTuple):
+    """One of hbd's."""
+
+    started_in: float
+    """Seconds."""
+    up: int
+    """Peers."""
+    cost: Cost
+    lost: int
+    """Heartbeats, since it was started."""
 
 
 def open_1000(lab: Lab) -> Iterator[Row]:
@@ -36,59 +48,77 @@ def authenticated_10000(lab: Lab) -> Iterator[Row]:
     yield _against_c(lab, "authenticated-10000", 10_000, "<= 1.7 x C", keyed=True)
 
 
+def rate_100000(lab: Lab) -> Iterator[Row]:
+    """10,000 peers at 100 ms: as many heartbeats a second as a hundred thousand at 1 s."""
+    peers = 200 if lab.quick else 10_000
+    each = {"interval": "100ms", "timeout": "50ms"}
+    with lab.reflector() as reflector, lab.hbd(peers, each=each) as hbd:
+        up = hbd.all_are("up")
+        cost = lab.cost(hbd.pid, lambda: reflector["received"], lab.span * 2)
+        counts = hbd.counts()
+    yield Row(
+        name="rate-100000",
+        what=f"{peers:,} peers at 100 ms: share of one core",
+        figure=f"{cost.share:.0f} %, lost {counts.lost:,} of {counts.sent:,}",
+        goal="< 60 %, lost 0",
+        remarks=f"{cost.rate:,.0f}/s; {cost.usec:.2f} us for each; up {up:,}",
+        facts={"peers": peers, "up": up, "lost": counts.lost},
+    )
+
+
+def lost(lab: Lab) -> Iterator[Row]:
+    """As long as ten million heartbeats take."""
+    peers, span = (200, 2) if lab.quick else (50_000, 200)
+    with lab.reflector() as reflector, lab.hbd(peers) as hbd:
+        up = hbd.all_are("up")
+        cost = lab.cost(hbd.pid, lambda: reflector["received"], span)
+        counts = hbd.counts()
+    yield Row(
+        name="lost",
+        what=f"heartbeats lost by us, {peers:,} peers at 1 s",
+        figure=f"{counts.lost:,} of {counts.sent:,}",
+        goal="0",
+        remarks=f"{cost.rate:,.0f}/s, {cost.share:.0f} % of a core; up {up:,}",
+        facts={"peers": peers, "up": up, "lost": counts.lost},
+    )
+
+
 def _against_c(lab: Lab, name: str, peers: int, goal: str, *, keyed: bool = False) -> Row:
     peers = 200 if lab.quick else peers
-    pairs, starts, ups, lost = Pairs([], []), [], [], 0
-    with (
-        lab.reflector(keyed=keyed) as reflector,
-        lab.monitor(peers, keyed=keyed) as monitor,
-    ):
+    turns, pairs = [], Pairs([], [])
+    with lab.reflector(keyed=keyed) as reflector, lab.monitor(peers, keyed=keyed) as monitor:
         for _ in range(lab.runs):
-            started, up, ours, unanswered = _hbd(lab, peers, reflector, keyed=keyed)
-            pairs.ours.append(ours)
+            turns.append(_hbd(lab, peers, reflector, keyed=keyed))
+            pairs.ours.append(turns[-1].cost)
             pairs.theirs.append(_monitor(lab, monitor, reflector))
-            starts.append(started)
-            ups.append(up)
-            lost += unanswered
-            lab.say(f"{name}: hbd {ours.usec:.2f} us, C {pairs.theirs[-1].usec:.2f} us")
+            lab.say(f"{name}: hbd {pairs.ours[-1].usec:.2f} us, C {pairs.theirs[-1].usec:.2f} us")
         c_lost = monitor["lost"] + monitor["refused"]
-    mode = "with HMACs" if keyed else "open"
     ours, theirs = pairs.usec
-    reached = statistics.median(cost.rate for cost in pairs.ours)
-    beside = statistics.median(cost.rate for cost in pairs.theirs)
+    our_rate, their_rate = pairs.rates
+    up, unanswered = min(turn.up for turn in turns), sum(turn.lost for turn in turns)
+    started_in = statistics.median(turn.started_in for turn in turns)
     return Row(
         name=name,
-        what=f"CPU per heartbeat, {peers:,} peers at 1 s, {mode}",
+        what=f"CPU per heartbeat, {peers:,} peers at 1 s{', with HMACs' if keyed else ''}",
         figure=f"{ours:.2f} us",
         other=f"C: {theirs:.2f} us",
         ratio=pairs.ratio,
         goal=goal,
-        remarks=f"minima {pairs.ratio_of_minima:.2f}; {reached:,.0f}/s against {beside:,.0f}/s;"
-        f" up {min(ups):,}; lost {lost}, C {c_lost}; configuration read and started in"
-        f" {statistics.median(starts):.1f} s",
-        facts={
-            "peers": peers,
-            "up": min(ups),
-            "lost": lost,
-            "c_lost": c_lost,
-            "usec": [cost.usec for cost in pairs.ours],
-            "c_usec": [cost.usec for cost in pairs.theirs],
-        },
+        remarks=f"of minima {pairs.ratio_of_minima:.2f}; {our_rate:,.0f}/s, C {their_rate:,.0f}/s;"
+        f" up {up:,}; lost {unanswered}, C {c_lost}; started in {started_in:.1f} s",
+        facts={"peers": peers, "up": up, "lost": unanswered, "other_lost": c_lost} | pairs.facts(),
     )
 
 
-def _hbd(
-    lab: Lab, peers: int, reflector: Reflector, *, keyed: bool
-) -> tuple[float, int, Cost, int]:
-    """Give the seconds of its start, how many peers came up, the cost and what it lost."""
+def _hbd(lab: Lab, peers: int, reflector: Reflector, *, keyed: bool) -> Turn:
     with lab.hbd(peers, keyed=keyed) as hbd:
-        up = hbd.all_up()
-        cost = lab.cost(hbd.pid, reflector)
-        return hbd.started_in, up, cost, hbd.counts().lost
+        up = hbd.all_are("up")
+        cost = lab.cost(hbd.pid, lambda: reflector["received"])
+        return Turn(hbd.started_in, up, cost, hbd.counts().lost)
 
 
 def _monitor(lab: Lab, monitor: Monitor, reflector: Reflector) -> Cost:
     monitor.all_up()
-    cost = lab.cost(monitor.pid, reflector)
+    cost = lab.cost(monitor.pid, lambda: reflector["received"])
     monitor.pause()
     return cost

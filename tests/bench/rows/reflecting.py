@@ -1,0 +1,54 @@
+"""What one answer costs: hbd's reflector against the one in C, asked in turn by the same monitor.
+
+Both wait in the kernel for what comes, and what comes is a burst every tick of the monitor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tests.bench.lab import PORT, Cost, Lab, Pairs
+from tests.bench.table import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.bench.programs import Monitor
+
+OTHER_PORT: Final = 1862
+
+
+def reflector(lab: Lab) -> Iterator[Row]:
+    peers = 200 if lab.quick else 10_000
+    pairs, up = Pairs([], []), peers
+    listen = f'["0.0.0.0:{OTHER_PORT}"]'
+    with (
+        lab.reflector(poll_usec=0) as other,
+        lab.hbd(0, listen=listen, accept="any") as hbd,
+        lab.monitor(peers) as monitor,
+    ):
+        for _ in range(lab.runs):
+            pairs.ours.append(_asked(lab, monitor, OTHER_PORT, hbd.pid))
+            up = min(up, monitor["up"])
+            pairs.theirs.append(_asked(lab, monitor, PORT, other.pid))
+        lost, refused = monitor["lost"], monitor["refused"]
+    ours, theirs = pairs.usec
+    yield Row(
+        name="reflector",
+        what=f"CPU per heartbeat answered, {peers:,} a second",
+        figure=f"{ours:.2f} us",
+        other=f"C: {theirs:.2f} us",
+        ratio=pairs.ratio,
+        goal="<= 1.5 x C",
+        remarks=f"of minima {pairs.ratio_of_minima:.2f}; lost {lost}, refused {refused}",
+        facts={"peers": peers, "up": up, "lost": lost + refused} | pairs.facts(),
+    )
+
+
+def _asked(lab: Lab, monitor: Monitor, port: int, pid: int) -> Cost:
+    """Let the monitor ask on this port, and look at who answers there."""
+    monitor["port"] = port
+    monitor.all_up()
+    cost = lab.cost(pid, lambda: monitor["received"])
+    monitor.pause()
+    return cost
