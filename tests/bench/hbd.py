@@ -37,10 +37,13 @@ class Hbd(running.Daemon):
     A peer is its settings; `keys` are the other keys of the configuration, as YAML.
     """
 
-    def __init__(self, host: Namespace, peers: Sequence[dict[str, str]], **keys: str):
+    def __init__(
+        self, host: Namespace, peers: Sequence[dict[str, str]], nice: int = 0, **keys: str
+    ):
         super().__init__(Path(tempfile.mkdtemp(prefix="hbd-bench-")))
         self.host = host
         self.peers = peers
+        self._nice = nice
         self.started_in = 0.0
         """Seconds until its control socket answered."""
         self.client = Client(self.directory / "run/io.hbd", timeout=120.0)
@@ -66,7 +69,8 @@ class Hbd(running.Daemon):
     # -- its life -----------------------------------------------------------------------------
 
     def launch(self, **_: Any) -> Self:
-        words = ["setpriv", "--pdeathsig=KILL", sys.executable, "-m", "hbd", "run"]
+        nice = ["nice", "-n", str(self._nice)] if self._nice else []
+        words = ["setpriv", "--pdeathsig=KILL", *nice, sys.executable, "-m", "hbd", "run"]
         with self.log.open("ab") as log, self.host.inside():
             # The child inherits the namespace of this thread, and dies with it.
             self.process = subprocess.Popen(

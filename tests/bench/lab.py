@@ -91,6 +91,7 @@ class Lab:
         keyed: bool = False,
         host: Namespace | None = None,
         each: dict[str, str] | None = None,
+        nice: int = 0,
         **keys: str,
     ) -> Hbd:
         """Write a configuration; entering the result starts it.
@@ -101,7 +102,7 @@ class Lab:
             each = {"key": "fleet", **(each or {})}
             keys["keys"] = f"{{fleet: {{file: {self.key}}}}}"
         settings = [{"address": address(first + n), **(each or {})} for n in range(peers)]
-        return Hbd(host or self.host, settings, **keys)
+        return Hbd(host or self.host, settings, nice=nice, **keys)
 
     # -- networks -----------------------------------------------------------------------------
 

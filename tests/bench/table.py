@@ -43,3 +43,13 @@ def write(file: Path, machine: list[str], rows: list[Row]) -> None:
     """Write all of it as JSON."""
     whole = {"version": 1, "machine": machine, "rows": [asdict(row) for row in rows]}
     file.write_text(json.dumps(whole, indent=1) + "\n")
+
+
+def percentile(values: Iterable[float], share: int) -> float:
+    """Give the value that so many percent do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) * share // 100, len(ordered) - 1)]
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:,.2f} ms"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.bench.rows import heartbeats, others, reflecting
+from tests.bench.rows import accuracy, faults, heartbeats, others, reflecting, small, starting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,5 +23,12 @@ ROWS: Final[dict[str, Callable[[Lab], Iterator[Row]]]] = {
     "bird": others.bird,
     "rate-100000": heartbeats.rate_100000,
     "reflector": reflecting.reflector,
+    "handful": small.handful,
+    "memory": small.memory_rows,
     "lost": heartbeats.lost,
+    "accuracy-1000": accuracy.accuracy_1000,
+    "accuracy-10000": accuracy.accuracy_10000,
+    "stall": faults.stall,
+    "start": starting.start,
+    "storm": faults.storm,
 }

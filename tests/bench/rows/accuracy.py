@@ -1,0 +1,136 @@
+"""How exact hbd is while every core is busy, as somebody sees it who only looks at the cable.
+
+An hbd at each end, as hbd.service runs it (Nice=-10), and a busy loop on every core. The observer
+has the kernel's stamps of all that leaves and arrives at the near end.
+
+* RTT: what hbd says of the last reply of each peer, against reply less request less dwell.
+* Sending: a peer falls silent; its next heartbeats are due exactly a timeout after the moment that
+  the one before says it was sent at (T1). Ordinary ones have a random interval and tell nothing.
+* Verdict: what the entry says when it was given, against a timeout after the last of them left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from datetime import datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from hbd.core.model import MILLISECOND, SECOND, Timing
+from tests.bench.capture import Capture
+from tests.bench.lab import ON_CABLE, PORT, SETTLE, Lab, address, busy_cores
+from tests.bench.table import Row, milliseconds, percentile
+from tests.daemon.running import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.bench.capture import Reply, Request
+    from tests.bench.hbd import Hbd
+
+TIMING: Final = Timing()
+GUARD: Final = 5 * MILLISECOND
+"""A reply so close to a look at hbd's status may or may not be the last that it knows."""
+
+
+def accuracy_1000(lab: Lab) -> Iterator[Row]:
+    yield from _accuracy(lab, 1_000)
+
+
+def accuracy_10000(lab: Lab) -> Iterator[Row]:
+    yield from _accuracy(lab, 10_000)
+
+
+def _accuracy(lab: Lab, peers: int) -> Iterator[Row]:
+    suffix, peers = str(peers), min(peers, 200) if lab.quick else peers
+    near, far = lab.cable
+    with (
+        lab.hbd(0, host=far, listen=f'["0.0.0.0:{PORT}"]', accept="any", nice=-10),
+        lab.hbd(peers, host=near, first=ON_CABLE, start_grace="0s", nice=-10) as hbd,
+        Capture(near, "va") as capture,
+    ):
+        up = hbd.all_are("up")
+        time.sleep(SETTLE)
+        with busy_cores():
+            time.sleep(lab.span)
+            errors = _rtt_errors(hbd, capture)
+            silent = _silence(lab, hbd, peers)
+        requests, _ = capture.packets()
+    late, verdicts = _lateness(requests, silent)
+    facts = {"peers": peers, "up": up, "silent": len(silent), "seen": len(errors)}
+    for name, what, nanoseconds, goal in (
+        ("rtt", "error of the RTT", errors, "p99 <= 0.10 ms"),
+        ("sending", "a heartbeat leaves after it is due", late, "p50 <= 0.15, p99 < 5 ms"),
+        ("verdict", "a verdict after its deadline", verdicts, "p99 <= 2 ms"),
+    ):
+        figures = [abs(each) / SECOND for each in nanoseconds]
+        yield Row(
+            name=f"accuracy-{suffix}-{name}",
+            what=f"{peers:,} peers, busy cores: {what}",
+            figure=f"p50 {milliseconds(percentile(figures, 50))},"
+            f" p99 {milliseconds(percentile(figures, 99))}",
+            goal=goal,
+            remarks=f"of {len(figures):,}; max {milliseconds(max(figures))}; up {up:,}",
+            facts=facts,
+        )
+
+
+def _rtt_errors(hbd: Hbd, capture: Capture) -> list[int]:
+    """Compare the last RTT of each peer, nanoseconds."""
+    began = time.time_ns()
+    views = hbd.status()["peers"]
+    ended = time.time_ns()
+    time.sleep(0.2)
+    requests, replies = capture.packets()
+    sent = {(request.peer, request.t1): request.at for request in requests}
+    last: dict[str, Reply | None] = {}
+    for reply in replies:
+        if reply.at < began - GUARD:
+            last[reply.peer] = reply
+        elif reply.at < ended + GUARD:
+            last[reply.peer] = None
+    errors = []
+    for view in views:
+        reply = last.get(view["paths"][0]["address"])
+        left = reply and sent.get((reply.peer, reply.t1))
+        if left and view["rtt_ms"]["last"] is not None:
+            seen = reply.at - left - reply.dwell
+            errors.append(round(view["rtt_ms"]["last"] * MILLISECOND) - seen)
+    return errors
+
+
+def _silence(lab: Lab, hbd: Hbd, peers: int) -> dict[str, dict[str, str]]:
+    """Let an eighth of the peers fall silent; give the entry of each, by its address."""
+    bits = (peers // 8).bit_length() - 1
+    count, told = 1 << bits, len(hbd.entries("state"))
+    block = f"ip daddr {address(ON_CABLE)}/{32 - bits} udp dport 862 drop"
+    lab.cable.far.block("prerouting", block)
+    try:
+        entries = until(lambda: _all_down(hbd, told, count), 30)
+    finally:
+        lab.cable.far.unblock()
+    return entries
+
+
+def _all_down(hbd: Hbd, told: int, count: int) -> dict[str, dict[str, str]] | None:
+    entries = hbd.entries("state")[told:]
+    down = {entry["HBD_ADDRESS"]: entry for entry in entries if entry["HBD_STATE"] == "down"}
+    return down if len(down) >= count else None
+
+
+def _lateness(
+    requests: list[Request], silent: dict[str, dict[str, str]]
+) -> tuple[list[int], list[int]]:
+    """Give how late retransmissions left, and how late verdicts were, nanoseconds."""
+    asked = defaultdict(list)
+    for request in requests:
+        if request.peer in silent:
+            asked[request.peer].append(request)
+    late, verdicts = [], []
+    for peer, entry in silent.items():
+        at = round(datetime.fromisoformat(entry["HBD_SINCE"]).timestamp() * SECOND)
+        last = [request for request in asked[peer] if request.at < at][-1 - TIMING.retries :]
+        late += [after.at - before.said - TIMING.timeout for before, after in pairwise(last)]
+        verdicts.append(at - last[-1].at - TIMING.timeout)
+    return late, verdicts
