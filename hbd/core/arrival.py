@@ -1,6 +1,37 @@
-"""When something came, by the kernel's stamp on the wall clock."""
+"""What has come in, and when, by the kernel's stamp on the wall clock."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hbd.core.address import Address
+
+
+class Arrivals(NamedTuple):
+    """Datagrams that were received together, column by column; at least one."""
+
+    octets: memoryview
+    """Each begins a stride after the one before; they are there until the next are received."""
+    stride: int
+    lengths: list[int]
+    places: list[bytes]
+    """Where each came from: its socket address in one and the same form."""
+    stamps: Sequence[int | None]
+    """When the kernel received each: wall clock, nanoseconds since 1970."""
+    ttls: Sequence[int | None]
+    address_of: Callable[[bytes], Address]
+    """Reads a place."""
+    longer: dict[int, bytes]
+    """Those that do not fit into a stride, by their index."""
+
+    def datagram(self, at: int) -> bytes:
+        if at in self.longer:
+            return self.longer[at]
+        begin = at * self.stride
+        return self.octets[begin : begin + self.lengths[at]].tobytes()
 
 
 def arrived(stamp: int | None, since: int, now: int, wall: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core.address import host_of
 from hbd.core.awaited import Awaited, Heartbeat
@@ -12,6 +12,7 @@ from hbd.core.path import Path, Reception, Step
 from hbd.core.rounds import Rounds
 from hbd.core.session import Answer, Fact
 from hbd.core.spans import shown, timeout_for
+from hbd.core.timers import Timer
 
 if TYPE_CHECKING:
     from hbd.core.address import Address
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
     from hbd.core.session import Session
-    from hbd.core.volleys import Pace
+    from hbd.core.volleys import Volley
 
 THAW: Final = 1_000
 """A peer that was frozen answers so many heartbeats of ours when it thaws: late, but not wrong."""
@@ -59,29 +60,83 @@ class Late(NamedTuple):
     at: int
 
 
-class Asked(Path):
-    """A path that is asked every interval, in rounds: a heartbeat and its retransmissions."""
+class _Round(Path):
+    """What of an asked path changes with each heartbeat, beside what any path has of that."""
 
     __slots__ = (
         "asked",
-        "asked_us",
-        "doubted",
         "due",
-        "former",
-        "head",
-        "incarnation",
-        "is_shared",
         "last_answered",
         "last_sent",
-        "late",
-        "pace",
+        "rank",
         "rounds",
         "sequence",
-        "session",
         "unanswered",
+        "volley",
     )
 
+
+def managed(fact: Any) -> Any:
+    """Give a fact that is kept by the path's volley, where it stands in one.
+
+    Who reads it gets what is so now; who changes it makes the path leave.
+    """
+
+    def read(path: Asked) -> Any:
+        if path.volley is not None:
+            path.volley.settle(path)
+        return fact.__get__(path)
+
+    def write(path: Asked, value: Any) -> None:
+        path.leave()
+        fact.__set__(path, value)
+
+    return property(read, write)
+
+
+def handed_over(fact: Any) -> Any:
+    """Give such a fact that is changed by who reads it: that makes the path leave."""
+
+    def read(path: Asked) -> Any:
+        path.leave()
+        return fact.__get__(path)
+
+    return property(read, fact.__set__)
+
+
+class Asked(_Round):
+    """A path that is asked every interval, in rounds: a heartbeat and its retransmissions."""
+
+    __slots__ = (
+        "asked_us",
+        "doubted",
+        "former",
+        "incarnation",
+        "is_shared",
+        "late",
+        "session",
+    )
+
+    deadline = managed(Timer.deadline)
+    figures = managed(Path.figures)
+    last_life = managed(Path.last_life)
+    last_reply_real = managed(Path.last_reply_real)
+    last_rtt = managed(Path.last_rtt)
+    lateness = managed(Path.lateness)
+    reply_ttl = managed(Path.reply_ttl)
+    asked = managed(_Round.asked)
+    due = managed(_Round.due)
+    last_answered = managed(_Round.last_answered)
+    last_sent = managed(_Round.last_sent)
+    rounds = managed(_Round.rounds)
+    sequence = managed(_Round.sequence)
+    unanswered = handed_over(_Round.unanswered)
+
     def __init__(self, address: str, peer: Peer, session: Session) -> None:
+        self.volley: Volley | None = None
+        """Where it is asked together with others;"""
+        self.rank = 0
+        """and as which of them."""
         super().__init__(address, peer)
         self.session = session
         # The round: the heartbeat in question and what was missed before it.
@@ -92,7 +147,7 @@ class Asked(Path):
         self.due = 0
         """When that should have been sent."""
         self.sequence = 0
-        self.unanswered: Final = Awaited()
+        self.unanswered = Awaited()
         self.last_answered = -1
         self.incarnation: int | None = None
         self.former: tuple[int, ...] = ()
@@ -104,11 +159,6 @@ class Asked(Path):
         self.asked_us: int | None = None
         """When its own heartbeats last reached our reflector."""
         self.rounds = Rounds()
-        # Of Volleys.
-        self.pace: Pace | None = None
-        """With whom it is asked;"""
-        self.head = b""
-        """the octets of its last heartbeat that a reply brings back."""
 
     can_send_short = True
 
@@ -120,7 +170,16 @@ class Asked(Path):
     def silence(self) -> str:
         return f"{super().silence}, or it does not list us"
 
+    def leave(self) -> None:
+        """From now on it is asked by itself: something of it is to change."""
+        if self.volley is not None:
+            self.volley.leave(self)
+
     # -- asking -------------------------------------------------------------------------------
+
+    @property
+    def is_elsewhere(self) -> bool:
+        return self.volley is not None
 
     @property
     def owed_from(self) -> int | None:
@@ -227,6 +286,7 @@ class Asked(Path):
         self.deadline = max(self.last_sent + self.timing.probe, now + 1)
 
     def adopt(self, settings: PeerSettings, now: int) -> None:
+        self.leave()
         before = self.timing
         super().adopt(settings, now)
         if (before.timeout, before.retries) != (self.timing.timeout, self.timing.retries):
@@ -332,6 +392,7 @@ class Asked(Path):
     def receive(
         self, datagram: bytes, now: int, real: int, ttl: int | None = None
     ) -> tuple[Reception, Answer | None]:
+        self.leave()
         answer = self.session.read(datagram)
         if isinstance(answer, Fact):
             return self._refuse(answer)
@@ -453,6 +514,7 @@ class Asked(Path):
     # -- verdicts -----------------------------------------------------------------------------
 
     def give(self, state: State, fault: Fact | None = None) -> bool:
+        self.leave()
         if state is State.UP and self.state is not State.UP:
             self.figures.window.restart(self.last_answered)
             self.unanswered.forget_up_to(self.last_answered)
@@ -506,4 +568,7 @@ class Asked(Path):
 
     def _in_time(self, now: int) -> int:
         """How many unanswered heartbeats may still be answered in time."""
-        return len(self.unanswered.in_time(now, self.timing.timeout))
+        if self.volley is not None:
+            self.volley.settle(self)
+        unanswered: Awaited = _Round.unanswered.__get__(self)  # type: ignore[attr-defined]
+        return len(unanswered.in_time(now, self.timing.timeout))

@@ -29,17 +29,17 @@ from hbd.core.timers import Timers
 from hbd.core.told import ANYWHERE, Told
 from hbd.core.unwatched import UNWATCHED
 from hbd.core.verdicts import Verdicts, is_witnessed
-from hbd.core.volleys import Slot, Volley, Volleys
+from hbd.core.volleys import Sent, Volley, Volleys
 from hbd.core.witnesses import Witnesses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Hashable, Iterable
 
     from hbd.core.address import Address
+    from hbd.core.arrival import Arrivals
     from hbd.core.egress import EgressKey
     from hbd.core.session import Answer
     from hbd.core.stamp import Station
-    from hbd.core.volleys import Received
     from hbd.wire.hbd_tlv import HbdTlv
 
 SEEK_SPACING: Final = 200 * MILLISECOND
@@ -58,13 +58,7 @@ class Ask(NamedTuple):
 class AskAll(NamedTuple):
     """Send a heartbeat to each of these: `fleet.compose_all(...)` gives their octets."""
 
-    slot: Slot
-    paths: list[Asked]
-
-    def parts(self, size: int) -> Iterator[AskAll]:
-        """Give so many at a time."""
-        for begin in range(0, len(self.paths), size):
-            yield AskAll(self.slot, self.paths[begin : begin + size])
+    volley: Volley
 
 
 class Examine(NamedTuple):
@@ -93,7 +87,8 @@ class Restored(NamedTuple):
 class Fleet:
     """The detector: every peer, every path, and what they say about each other.
 
-    `session` gives the session of a path: of the kind that its `settings.way` asks for.
+    `session` gives the session of a path: of the kind that its `settings.way` asks for; `place_of`
+    an address in the form that many datagrams are received in.
     """
 
     def __init__(
@@ -106,6 +101,7 @@ class Fleet:
         start_grace: int = 10 * SECOND,
         tick: int = 0,
         station: Station,
+        place_of: Callable[[Address], bytes],
     ) -> None:
         self.clock: Final = Clock(now, wall, tick)
         self._lag: Final = Lag(now)
@@ -131,7 +127,7 @@ class Fleet:
         self._witnesses: Final = Witnesses(
             self.clock, self._timers, self._roster, lambda path: self._outputs_append(Ask(path))
         )
-        self._volleys: Final = Volleys(self.clock, self._timers, self._roster, dice, station)
+        self._volleys: Final = Volleys(self.clock, self._timers, dice, station, place_of)
         self._dropped_at = self._unheard_at = -1
         self._seek_from = 0
         self._awaited_until = now
@@ -184,9 +180,6 @@ class Fleet:
                     path.deadline = now + self._verdicts.delay(path)  # many never begin at once
                 self._timers.schedule(path)
             self._verdicts.refresh(peer)
-        self._volleys.spread(
-            path for peer in self.peers.values() for path in peer.paths if isinstance(path, Asked)
-        )
         for name in [*change.added, *change.changed]:
             for path in self.peers[name].paths:
                 if path.address == ANYWHERE and path.deadline is None:
@@ -276,14 +269,8 @@ class Fleet:
             match timer:
                 case Path():
                     self._step(timer)
-                case Slot():
-                    paths = self._volleys.due(timer)
-                    if paths:
-                        self._outputs.append(AskAll(timer, paths))
                 case Volley():
-                    for path in self._volleys.missed(timer):
-                        self._step(path)
-                        self._timers.schedule(path)
+                    self._volley(timer)
                 case Peer():
                     self._pauses.look(timer)
                 case Inquiries():
@@ -319,6 +306,14 @@ class Fleet:
             until = self.clock.now + path.timing.timeout
             self._awaited_until = max(self._awaited_until, until)
 
+    def _volley(self, volley: Volley) -> None:
+        if volley.is_asked:
+            for path in self._volleys.missed(volley):
+                self._step(path)
+                self._timers.schedule(path)
+        elif self._volleys.due(volley):
+            self._outputs.append(AskAll(volley))
+
     def _step(self, path: Path) -> None:
         match path.advance(self.clock.now, self.clock.lateness):
             case Step.ASK:
@@ -352,14 +347,12 @@ class Fleet:
         self._timers.schedule(path)
         return datagram
 
-    def compose_all(
-        self, ask: AskAll, real: int, wall: int, step: int = 0
-    ) -> tuple[list[bytes], list[Address]]:
+    def compose_all(self, ask: AskAll, real: int, wall: int, step: int = 0) -> Sent:
         """Give the octets of heartbeats and where they go, the first of them at this very moment.
 
         `step`: how long after each the next one leaves.
         """
-        return self._volleys.compose(ask.slot, ask.paths, real, wall, step)
+        return self._volleys.compose(ask.volley, real, wall, step)
 
     def compose_probe(self, probe: Probe, real: int, wall: int) -> bytes:
         """Give the octets of a heartbeat that is sent for evidence, at this very moment."""
@@ -435,12 +428,13 @@ class Fleet:
             path.target = source
         self._received(path, reception, answer, now)
 
-    def receive_all(self, received: list[Received], since: int) -> None:
+    def receive_all(self, arrivals: Arrivals, since: int) -> None:
         """Take what has reached a sender socket since a moment when all had been read."""
         clock = self.clock
-        for datagram, source, stamp, ttl in self._volleys.receive(received, since):
-            real = arrived(stamp, since, clock.real, clock.wall)
-            self.receive(datagram, source, real, ttl)
+        for at in self._volleys.receive(arrivals, since):
+            real = arrived(arrivals.stamps[at], since, clock.real, clock.wall)
+            source = arrivals.address_of(arrivals.places[at])
+            self.receive(arrivals.datagram(at), source, real, arrivals.ttls[at])
 
     def _look_whose(self, datagram: bytes, source: Address) -> None:
         """See whether a reply from an address that nobody has is to a heartbeat that misses one."""
@@ -490,6 +484,7 @@ class Fleet:
             self.dropped["goodbye"] += 1
             return False
         for each in path.peer.paths:
+            each.leave()
             each.goodbye = goodbye.read(said, self.clock.now)
         return True
 

@@ -237,6 +237,9 @@ class Path(Timer):
         """Whether new settings want a heartbeat of it that should have been sent already."""
         return self.deadline is not None and self.deadline < now
 
+    def leave(self) -> None:
+        """Something of it is to change: it is watched by itself."""
+
     def put_off(self) -> None:
         """Ask for the verdict again when one may be given."""
         self.is_put_off = True

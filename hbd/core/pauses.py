@@ -28,6 +28,8 @@ class Pauses:
         """Judge a peer no more until then."""
         if peer.pause is None:
             self._tell(peer, on=True)
+        for path in peer.paths:
+            path.leave()
         peer.pause = pause
         self.look(peer)
 

@@ -41,8 +41,6 @@ class Roster:
         self._session: Final = session
         self._known_by: dict[Hashable, list[Path]] = {}
         self._known_as: dict[Path, tuple[Hashable, ...]] = {}
-        self.alone_at: dict[Hashable, Asked] = {}
-        """Who is asked at an address where no other is, and nowhere else."""
 
     def at(self, key: Hashable) -> list[Path]:
         """Give the paths whose heartbeats go to this address, or that are known by this key."""
@@ -97,6 +95,7 @@ class Roster:
 
     def _drop(self, path: Path) -> None:
         path.deadline = None
+        path.leave()
         self._forget(path)
         path.targets = ()
         if path.egress is not None:
@@ -148,11 +147,11 @@ class Roster:
     def aim(self, path: Path, targets: tuple[Address, ...]) -> None:
         """Set where a path's heartbeats go, and by what is known that something is for it."""
         self._forget(path)
+        path.leave()
         path.targets = targets
         self._known_as[path] = keys = (*targets, *path.keys())
         for key in keys:
             self._known_by.setdefault(key, []).append(path)
-            self._look_at(key)
 
     def _forget(self, path: Path) -> None:
         for key in self._known_as.pop(path, ()):
@@ -160,15 +159,6 @@ class Roster:
             there.remove(path)
             if not there:
                 del self._known_by[key]
-            self._look_at(key)
-
-    def _look_at(self, key: Hashable) -> None:
-        """See whether one is alone at an address now."""
-        match self._known_by.get(key):
-            case [Asked(targets=(_,)) as path] if not isinstance(path, Connected):
-                self.alone_at[key] = path
-            case _:
-                self.alone_at.pop(key, None)
 
 
 def _places(settings: PeerSettings) -> tuple[str, ...]:

@@ -32,9 +32,11 @@ HMAC_TLV_SIZE: Final = len(tlv.pack(tlv.HMAC, bytes(16)))
 
 _HEAD_SIZE: Final = 12
 """Sequence number and T1, which are others in each heartbeat."""
+# What is the same in all replies of an hbd as a rule: Error Estimate and SSID; the TTL that we
+# arrive with, and of the TLV all before the number of our heartbeats.
+_ESTIMATE: Final = slice(12, 14)
+_NUMBERS: Final = slice(12, 16)
 _SAME: Final = slice(40, 80)
-"""What is the same in all replies as a rule: the TTL that we arrive with, and of the TLV all before
-the number of our heartbeats."""
 
 _EMPTY_TLV: Final = tlv.pack(tlv.EXTRA_PADDING, b"")
 
@@ -136,22 +138,21 @@ class StampSession:
         "_keys",
         "_options",
         "_random_ssid",
-        "_read",
-        "_station",
+        "_said",
         "_without",
-        "counts",
         "length",
         "mark",
         "prepared",
-        "signature",
+        "seen",
         "silent",
         "ssid",
+        "station",
         "tail",
     )
 
     def __init__(self, settings: PeerSettings, station: Station, keys: Keys | None = None) -> None:
         self._keys: Final = keys
-        self._station: Final = station
+        self.station: Final = station
         self._random_ssid: Final = 1 + station.dice.getrandbits(32) % 0xFFFF
         self._is_hbd: bool | None = None
         """Whether the reflector fills in our TLV, once that is known."""
@@ -164,12 +165,11 @@ class StampSession:
         self.tail = b""
         self.mark = 0
         self.prepared = -1
-        # what was in the last reply that is the same in each, how long it was, and whether numbers
-        # that equal ours are counted by the reflector.
-        self.signature: bytes | None = None
+        # what was in the last reply that is the same in each, and whether the reflector is known to
+        # count; how long it was.
+        self.seen: tuple[bytes, bytes, bool] | None = None
         self.length = 0
-        self.counts = False
-        self._read: tuple[bytes, int, bool] | None = None
+        self._said = b""
         self.adopt(settings)
 
     def adopt(self, settings: PeerSettings) -> None:
@@ -179,11 +179,11 @@ class StampSession:
         self.ssid = self._random_ssid if options.ssid is None else options.ssid
         self._interval = settings.timing.interval
         self.prepared = -1
-        self.signature = None
+        self.seen = None
 
     def prepare(self) -> bool:
         """Make the tail of heartbeats for a path that is up; False where each may have another."""
-        options, station = self._options, self._station
+        options, station = self._options, self.station
         is_told = options.tlv is Tlv.ON or (options.tlv is Tlv.AUTO and self._is_hbd is True)
         if self._keys is not None or station.is_leaving:
             return False
@@ -197,7 +197,7 @@ class StampSession:
         self, sequence: int, wall: int, state: State, *, padded: bool = True
     ) -> tuple[bytes, int]:
         """Give a heartbeat for this moment, and its T1."""
-        station = self._station
+        station = self.station
         timestamp = ntp.ntp_from_unix(wall) >> NOISE_BITS << NOISE_BITS
         timestamp |= station.dice.getrandbits(NOISE_BITS) & ~WITH_TLV
         tlvs = b""
@@ -209,7 +209,7 @@ class StampSession:
         return self._write(sequence & 0xFFFFFFFF, timestamp, tlvs, size), timestamp
 
     def _write(self, sequence: int, timestamp: int, tlvs: bytes, size: int) -> bytes:
-        estimate, ssid, keys = self._station.estimate, self.ssid, self._keys
+        estimate, ssid, keys = self.station.estimate, self.ssid, self._keys
         if keys is None:
             tlvs += _pad(size, stamp.OPEN_SIZE + len(tlvs))
             return stamp.pack_request(sequence, timestamp, estimate, ssid, tlvs)
@@ -228,7 +228,7 @@ class StampSession:
                 return False
         if not self._options.echo_timestamp:
             return False  # what mixes up timestamps is no hbd
-        if self._station.is_leaving:
+        if self.station.is_leaving:
             return True  # a goodbye is said once, and to an hbd or to nobody
         if self.silent >= GIVE_UP_AFTER and sequence % 2:
             return False  # perhaps it is the TLV that does not get through
@@ -257,16 +257,13 @@ class StampSession:
             return _bad(f"replies of another session (SSID {reply.ssid})")
         if reply.sender_timestamp == 0 and reply.sender_estimate == 0:
             return _bad("sends our own heartbeats back: no reflector, but an echo service")
-        uncounted = self._uncounted(reply, words)
-        says_so = words is not None and bool(words.flags & hbd_tlv.STATEFUL)
-        kind = self._options.reflector
-        self._read = (datagram[_SAME], len(datagram), says_so or kind is ReflectorKind.STATEFUL)
+        self._said = datagram
         return Answer(
             sequence=reply.sender_sequence,
             token=reply.sender_timestamp if self._options.echo_timestamp else None,
             dwell=stamp.dwell(reply) or 0,
             incarnation=words.incarnation if words is not None else None,
-            uncounted=uncounted,
+            uncounted=self._uncounted(reply, words),
             goodbye=words if words is not None and self._believes(words) else None,
         )
 
@@ -312,12 +309,14 @@ class StampSession:
 
     def _learn(self, answer: Answer) -> None:
         """See by what the next reply is known to say nothing new."""
-        options, self.signature = self._options, None
-        is_plain = self._keys is None and answer.token is not None and answer.goodbye is None
-        if self._read is None or not is_plain or options.reflector is ReflectorKind.STATELESS:
+        said, self._said, self.seen = self._said, b"", None
+        is_told = answer.token is not None and answer.incarnation is not None
+        estimate = int.from_bytes(said[_ESTIMATE], "big")
+        if self._keys is not None or not is_told or answer.goodbye is not None:
             return
-        self.signature, self.length, self.counts = self._read
-        self._read = None
+        if not ntp.is_ptp(estimate):
+            self.seen = said[_NUMBERS], said[_SAME], answer.uncounted is not None
+            self.length = len(said)
 
 
 def _pad(size: int, length: int) -> bytes:

@@ -13,7 +13,7 @@ SPARE: Final = 64
 class Timer:
     """Something with a deadline of its own; None is never."""
 
-    __slots__ = ("deadline", "scheduled", "slot", "stands_in")
+    __slots__ = ("deadline", "scheduled", "stands_in")
 
     def __init__(self) -> None:
         self.deadline: int | None = None
@@ -21,8 +21,11 @@ class Timer:
         """Where it stands in a heap; owned by Timers."""
         self.stands_in: Heap | None = None
         """In which; owned by Timers."""
-        self.slot: int | None = None
-        """With this deadline it stands nowhere here: somebody else looks at it then."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another timer stands for it."""
+        return False
 
     @property
     def owed_from(self) -> int | None:
@@ -30,7 +33,8 @@ class Timer:
         return None
 
 
-Heap = list[tuple[int, int, Timer]]
+Entry = tuple[int, int, Timer]
+Heap = list[Entry]
 
 
 class Timers:
@@ -80,11 +84,11 @@ class Timers:
         self._left_behind = 0
 
     def first(self, lateness: int = 0) -> int | None:
-        """Give the earliest deadline, or an earlier moment at which there may be nothing to do.
-
-        `lateness`: all of ours so far.
-        """
+        """Give the earliest deadline; `lateness`: all of ours so far."""
         own, owed = self._own, self._owed
+        for heap in (own, owed):
+            while heap and not self._is_due(heap, heap[0]):
+                self._move(heap)
         if not own or not owed:
             return own[0][0] if own else owed[0][0] + lateness if owed else None
         return min(own[0][0], owed[0][0] + lateness)
@@ -95,21 +99,34 @@ class Timers:
 
     def _due(self, heap: Heap, moment: int) -> Timer | None:
         while heap and heap[0][0] <= moment:
-            entry = heappop(heap)
-            timer = entry[2]
-            if not _stands(heap, entry):
-                self._left_behind -= 1
-                continue
-            timer.scheduled = timer.stands_in = None
-            if timer.deadline is None or (timer.deadline == timer.slot and timer.slot > moment):
-                continue
-            if self._place(timer, timer.deadline)[1] <= moment:
+            if self._is_due(heap, heap[0]):
+                timer = heappop(heap)[2]
+                timer.scheduled = timer.stands_in = None
                 return timer
-            self.schedule(timer)
+            self._move(heap)
         return None
 
+    def _is_due(self, heap: Heap, entry: Entry) -> bool:
+        """Whether an entry stands where its timer's deadline is, or that is closer even."""
+        at, _, timer = entry
+        if timer.is_elsewhere or timer.deadline is None or not _stands(heap, entry):
+            return False
+        place, moment = self._place(timer, timer.deadline)
+        return place is heap and moment <= at
 
-def _stands(heap: Heap, entry: tuple[int, int, Timer]) -> bool:
+    def _move(self, heap: Heap) -> None:
+        """Put the first entry where its timer's deadline is now, if it has one."""
+        entry = heappop(heap)
+        if not _stands(heap, entry):
+            self._left_behind -= 1
+            return
+        timer = entry[2]
+        timer.scheduled = timer.stands_in = None
+        if not timer.is_elsewhere:
+            self.schedule(timer)
+
+
+def _stands(heap: Heap, entry: Entry) -> bool:
     """Whether an entry is not one that was left behind."""
     at, _, timer = entry
     return timer.stands_in is heap and timer.scheduled == at

@@ -124,6 +124,7 @@ class Verdicts:
 
     def leave(self, path: Path) -> None:
         """How it leads to where it is now is not known: its answer says nothing of its egress."""
+        path.leave()
         if path.egress is not None:
             path.egress.drop(path)
             path.egress = None

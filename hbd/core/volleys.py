@@ -1,366 +1,512 @@
-"""Heartbeats of paths with which all is well, many at a time: the hot path.
+"""Heartbeats of paths with which all is well, 64 at a time: the hot path.
 
-Whatever is done here has the effect of what `asked`, `stamp` and `fleet` do path by path, for the
-one case that nearly all heartbeats are: a path that is up and misses nothing is asked, and the very
-next thing that comes from it is the reply, with nothing new in it. Anything else is left to them:
-facts stand where they always stand, so a path can leave at any moment and need not be told so.
-
-What is due at one moment stands in one slot, what was sent together in one volley; each is one
-timer. A path that is found in a slot or a volley is taken only if its deadline is still that of the
-slot or the volley: whoever has moved it has it in the timers as well.
+Paths that are asked alike, leave by the same egress and miss nothing are asked together, as one
+volley, and while that goes on their facts stand here, side by side: what a reply changes is a few
+octets that lie close to those of the next one. Whatever is done here has the effect of what
+`asked`, `stamp` and `fleet` do path by path, for the one case that nearly all heartbeats are: what
+comes next from a path is the reply to its last heartbeat, in time, and says nothing new. For
+anything else a path leaves its volley, with all its facts, and is watched by itself until all is
+well with it again. Nobody need know of this: who reads a fact of a path that stands here gets it
+from here, who changes one makes the path leave (see `asked.managed`).
 """
 
 from __future__ import annotations
 
 from array import array
+from functools import lru_cache
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.awaited import Heartbeat
-from hbd.core.model import JITTER, MILLISECOND, SECOND, State
-from hbd.core.stamp import TRY_AGAIN_EVERY, StampSession
+from hbd.core.model import JITTER, WINDOW, State
+from hbd.core.stamp import StampSession
 from hbd.core.timers import Timer
+from hbd.core.window import LONGEST, MICROSECOND
 from hbd.wire import ntp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Hashable
 
     from hbd.core.address import Address
+    from hbd.core.arrival import Arrivals
     from hbd.core.asked import Asked
     from hbd.core.clock import Clock
+    from hbd.core.egress import Egress
     from hbd.core.model import Dice
-    from hbd.core.path import Path
-    from hbd.core.roster import Roster
     from hbd.core.stamp import Station
     from hbd.core.timers import Timers
 
 TOGETHER: Final = 64
-"""So many heartbeats are to leave at a time: more gain nothing."""
-CLOSEST: Final = 10 * MILLISECOND
-FARTHEST: Final = 100 * MILLISECOND
-"""How far slots may be apart;"""
-SLOTS: Final = 20
-"""and so many at least in an interval, of which jitter takes up to a tenth."""
+"""Paths of a volley: more would gain nothing, and the last would leave late."""
 
-Received = tuple[bytes, "Address", int | None, int | None]
-"""A datagram, where it came from, the kernel's stamp (wall clock), and its TTL."""
+STEPS: Final = 20
+"""Volleys are found by when they are due, in twentieths of an interval."""
 
-GOLDEN: Final = 0x9E3779B97F4A7C15
-"""Spreads what differs little, or in the highest bits only."""
-
-_HEAD: Final = Struct(">IQ")
-"""Sequence number and T1 of a request,"""
-_ECHO: Final = slice(24, 36)
-"""and where a reply brings them back."""
-_REPLY: Final = Struct(">IQHHQI")
-"""Sequence number, T3, Error Estimate, SSID, T2 and the sequence number of the request."""
-
+HEAD: Final = 12
+"""Octets of sequence number and T1."""
 _NOISE: Final = 0xFFE
-"""Of 32 random bits: those of T1, where the last one has a meaning of its own;"""
-_DICE: Final = 12
-_DICE_BITS: Final = 20
-"""and those that jitter is made of."""
-
-_new: Final = tuple.__new__
+"""The random bits of T1; its last one has a meaning of its own."""
+_WORD: Final = 0xFFFFFFFF
 
 
-class Pace:
-    """Paths that are asked alike, and leave by the same socket."""
+class Heading(NamedTuple):
+    """What the paths of a volley have in common."""
 
-    __slots__ = ("grid", "interval", "slots", "timeout")
+    outlet: Hashable
+    egress: Egress
+    interval: int
+    timeout: int
+    size: int
+    """Octets of a heartbeat, and of its reply,"""
+    mark: int
+    """and the last bit of its T1."""
 
-    def __init__(self, interval: int, timeout: int) -> None:
-        self.interval: Final = interval
-        self.timeout: Final = timeout
-        self.grid = FARTHEST
-        self.slots: dict[int, Slot] = {}
-        """Those to come, by their moment."""
 
+class Sent(NamedTuple):
+    """Heartbeats to be sent now, of one length."""
 
-class Slot(Timer):
-    """Paths that are to be asked at one moment."""
-
-    __slots__ = ("at", "pace", "paths")
-
-    def __init__(self, pace: Pace, at: int) -> None:
-        super().__init__()
-        self.pace: Final = pace
-        self.at: Final = at
-        self.deadline = at
-        self.paths: list[Asked] = []
+    octets: bytes
+    size: int
+    places: bytes
+    """Where they go, one after the other."""
 
 
 class Volley(Timer):
-    """Paths that were asked at one moment; its deadline is the end of their timeout."""
+    """Paths that are asked together.
 
-    __slots__ = ("at", "lateness", "paths")
+    Its deadline is when they are to be asked; once they are, the end of their timeout.
+    """
 
-    def __init__(self, paths: list[Asked], at: int, lateness: int) -> None:
+    __slots__ = (
+        "answered",
+        "counted",
+        "due",
+        "firsts",
+        "heading",
+        "home",
+        "is_asked",
+        "is_stale",
+        "joined",
+        "lateness",
+        "moments",
+        "next",
+        "octets",
+        "owing",
+        "paths",
+        "places",
+        "real",
+        "round",
+        "seen",
+        "sent",
+        "sequences",
+        "step",
+        "tokens",
+        "ttls",
+        "version",
+        "windows",
+    )
+
+    def __init__(self, home: Volleys, heading: Heading, due: int) -> None:
         super().__init__()
-        self.paths: Final = paths
-        self.at: Final = at
-        self.deadline = at
-        self.lateness: Final = lateness
+        self.home: Final = home
+        self.heading: Final = heading
+        self.deadline = self.next = due
+        self.is_asked = False
+        self.round = 0
+        """How often they were asked."""
+        self.is_stale = True
+        """Whether others take part than when `octets` was written,"""
+        self.version = -1
+        """and what our station said then."""
+        self.octets = bytearray()
+        """What is sent, but for sequence numbers and T1;"""
+        self.joined = b""
+        """and where to."""
+        # The last time that they were asked:
+        self.due = self.sent = self.real = self.step = self.lateness = 0
+        self.sequences: list[int] = []
+        self.tokens: list[int] = []
+        # Of each path, or of one that has left and is None:
+        self.paths: list[Asked | None] = []
+        self.places: list[bytes] = []
+        """where it is asked, and its replies come from;"""
+        self.firsts: list[int] = []
+        """its sequence number in round 0;"""
+        self.seen: list[tuple[bytes, bytes, bool]] = []
+        """what is the same in all its replies;"""
+        self.counted: list[int] = []
+        """the round up to which its own counters go,"""
+        self.owing = bytearray()
+        """whether an answer was still to come then;"""
+        self.answered = bytearray()
+        """whether its last heartbeat was answered,"""
+        self.moments = array("q")
+        """when an answer came last, monotonic,"""
+        self.ttls: list[int | None] = []
+        """what was left of its TTL;"""
+        self.windows = array("I")
+        """its last heartbeats, as in Window."""
 
     @property
     def owed_from(self) -> int | None:
-        return self.lateness
+        return self.lateness if self.is_asked else None
+
+    def take(self, path: Asked, place: bytes) -> None:
+        """From now on it is asked with the others."""
+        path.deadline = self.next
+        self.paths.append(path)
+        self.places.append(place)
+        self.firsts.append(path.sequence - self.round)
+        self.seen.append(path.session.seen)
+        self.counted.append(self.round)
+        self.owing.append(0)
+        self.answered.append(1)
+        self.moments.append(path.last_reply_real or 0)
+        self.ttls.append(path.reply_ttl)
+        self.windows.extend(path.figures.window.slots)
+        self.is_stale = True
+        path.rank = len(self.paths) - 1
+        path.volley = self
+
+    def close_ranks(self) -> None:
+        """Forget those that have left."""
+        kept = [at for at, path in enumerate(self.paths) if path is not None]
+        if len(kept) == len(self.paths):
+            return
+        self.paths = [self.paths[at] for at in kept]
+        self.places = [self.places[at] for at in kept]
+        self.firsts = [self.firsts[at] for at in kept]
+        self.seen = [self.seen[at] for at in kept]
+        self.counted = [self.counted[at] for at in kept]
+        self.owing = bytearray(self.owing[at] for at in kept)
+        self.answered = bytearray(self.answered[at] for at in kept)
+        self.moments = array("q", [self.moments[at] for at in kept])
+        self.ttls = [self.ttls[at] for at in kept]
+        windows = array("I")
+        for at in kept:
+            windows += self.windows[at * WINDOW : (at + 1) * WINDOW]
+        self.windows = windows
+        for rank, path in enumerate(self.paths):
+            if path is not None:
+                path.rank = rank
+
+    def leave(self, path: Asked) -> None:
+        """From now on it is asked by itself."""
+        self.home.leave(path)
+
+    def settle(self, path: Asked) -> None:
+        """Write down in the path itself what has become of it here."""
+        at = path.rank
+        rounds = self.round - self.counted[at]
+        awaits = self.is_asked and not self.answered[at]
+        answers = rounds + self.owing[at] - awaits
+        if not rounds and not answers:
+            return
+        self.counted[at], self.owing[at] = self.round, awaits
+        sequence = self.firsts[at] + self.round
+        path.volley = None  # or it would ask us
+        path.sequence = sequence
+        path.last_sent, path.due, path.lateness = self.sent, self.due, self.lateness
+        figures = path.figures
+        figures.sent += rounds
+        figures.received += answers
+        slots = self.windows[at * WINDOW : (at + 1) * WINDOW]
+        if awaits:
+            slots[(sequence - 1) % WINDOW] = 0
+        figures.window.put(slots, sequence)
+        path.unanswered.clear()
+        if answers:
+            path.rounds.ended[0] += answers
+            path.last_answered = sequence - 1 - awaits
+            path.last_reply_real = self.moments[at]
+            path.last_life = self.home.clock.at(self.moments[at])
+            path.last_rtt = figures.window.rtts(1)[0]
+            path.reply_ttl = self.ttls[at]
+            path.repeated = path.is_put_off = False
+        if awaits:
+            last = sequence - 1
+            path.asked, path.doubted = last, True
+            path.deadline = self.deadline
+            real = self.real + at * self.step
+            path.unanswered[last] = Heartbeat(self.sent, real, self.tokens[at])
+            path.session.silent = 1
+        else:
+            path.asked = None
+            path.deadline = self.next
+            path.session.silent = 0
+        path.volley = self
 
 
 class Volleys:
-    """Keeps slots and volleys, writes heartbeats and reads replies."""
+    """Who is asked with whom, and what they answer."""
 
     def __init__(
-        self, clock: Clock, timers: Timers, roster: Roster, dice: Dice, station: Station
+        self,
+        clock: Clock,
+        timers: Timers,
+        dice: Dice,
+        station: Station,
+        place_of: Callable[[Address], bytes],
     ) -> None:
-        self._clock: Final = clock
+        """`place_of`: an address as those who send and receive many datagrams have it."""
+        self.clock: Final = clock
         self._timers: Final = timers
-        self._roster: Final = roster
         self._dice: Final = dice
         self._station: Final = station
-        self._grid = CLOSEST
-        self._phase: Final = station.incarnation * GOLDEN % SECOND
-        """Other hosts have other slots."""
-        self._paces: dict[tuple[object, ...], Pace] = {}
+        self._place_of: Final = place_of
+        self._at: dict[bytes, tuple[Volley, int]] = {}
+        """Who stands where, by its place."""
+        self._open: dict[tuple[Heading, int], list[Volley]] = {}
+        """Volleys that have room, by when they are due."""
 
-    def spread(self, paths: Iterable[Path]) -> None:
-        """These are watched now: see how far slots are to be apart."""
-        rate = sum(1 / path.timing.interval for path in paths)
-        wanted = int(TOGETHER / rate) if rate else FARTHEST
-        self._grid = min(max(wanted, CLOSEST), FARTHEST)
-        for pace in self._paces.values():
-            self._align(pace)
-
-    def _align(self, pace: Pace) -> None:
-        slots = max(-(-pace.interval // self._grid), SLOTS)
-        pace.grid = max(pace.interval // slots, 1)
-
-    # -- slots --------------------------------------------------------------------------------
+    # -- who takes part -----------------------------------------------------------------------
 
     def take(self, path: Asked) -> bool:
-        """Ask a path by its next slot, if all is well with it; False: it is the timers' then."""
-        deadline, now = path.deadline, self._clock.now
-        if deadline is None or not _is_well(path):
+        """Ask a path together with others, if all is well; False: by itself."""
+        deadline, target, egress = path.deadline, path.target, path.egress
+        if deadline is None or target is None or egress is None or not is_well(path):
             return False
-        pace = path.pace
-        if pace is None or (pace.interval, pace.timeout) != (
-            path.timing.interval,
-            path.timing.timeout,
-        ):
-            pace = path.pace = self._pace(path)
-            path.slot = None
-        at = deadline - (deadline - self._phase) % pace.grid
-        if at < path.due + int(pace.interval * (1 - JITTER)):
-            at += pace.grid
-        if at <= now:
-            return False
-        path.deadline = at
-        if path.slot != at:  # else it stands there already
-            path.slot = at
-            self._slot(pace, at).paths.append(path)
+        place = self._place_of(target)
+        if place in self._at:
+            return False  # others are asked there, too
+        settings, timing, session = path.peer.settings, path.timing, path.session
+        outlet = (settings.interface, settings.source, settings.dscp, len(target))
+        heading = Heading(
+            outlet, egress, timing.interval, timing.timeout, session.length, session.mark
+        )
+        volley = self._find(heading, path.due)
+        if volley is None:
+            volley = Volley(self, heading, deadline)
+            self._offer(volley)
+            self._timers.schedule(volley)
+        volley.take(path, place)
+        self._at[place] = volley, path.rank
         return True
 
-    def _pace(self, path: Asked) -> Pace:
-        settings, timing = path.peer.settings, path.timing
-        family = len(path.target or ())
-        key = (
-            settings.interface,
-            settings.source,
-            settings.dscp,
-            family,
-            timing.interval,
-            timing.timeout,
-        )
-        pace = self._paces.get(key)
-        if pace is None:
-            pace = self._paces[key] = Pace(timing.interval, timing.timeout)
-            self._align(pace)
-        return pace
+    def _find(self, heading: Heading, due: int) -> Volley | None:
+        """Find one that is due when a path is that was due then."""
+        interval = heading.interval
+        latest = due + interval
+        earliest = max(latest - int(interval * JITTER), self.clock.now + 1)
+        width = max(interval // STEPS, 1)
+        for step in range(earliest // width, latest // width + 1):
+            for volley in self._open.get((heading, step), ()):
+                if earliest <= volley.next <= latest and len(volley.paths) < TOGETHER:
+                    return volley
+        return None
 
-    def _slot(self, pace: Pace, at: int) -> Slot:
-        slot = pace.slots.get(at)
-        if slot is None:
-            slot = pace.slots[at] = Slot(pace, at)
-            self._timers.schedule(slot)
-        return slot
+    def _offer(self, volley: Volley) -> None:
+        if len(volley.paths) < TOGETHER:
+            self._open.setdefault(_step(volley), []).append(volley)
 
-    def due(self, slot: Slot) -> list[Asked]:
-        """Give the paths of a slot that has come which are to be asked."""
-        slot.deadline = None
-        at, pace = slot.at, slot.pace
-        pace.slots.pop(at, None)
-        asked, version = [], self._station.version
-        soon = self._clock.now + pace.timeout
-        for path in slot.paths:
-            session = path.session
-            if (
-                path.deadline == at
-                and path.pace is pace
-                and path.asked is None
-                and not path.unanswered
-                and path.state is State.UP
-                and not path.missed
-                and (session.prepared == version or session.prepare())
-                and (session.mark or path.sequence % TRY_AGAIN_EVERY)
-            ):
-                path.asked = path.sequence
-                path.deadline = soon
-                asked.append(path)
-            elif path.slot == at:
-                path.slot = None
-                self._timers.schedule(path)
-        return asked
+    def _withdraw(self, volley: Volley) -> None:
+        key = _step(volley)
+        others = self._open.get(key, [])
+        if volley in others:
+            others.remove(volley)
+            if not others:
+                del self._open[key]
 
-    # -- volleys ------------------------------------------------------------------------------
+    def leave(self, path: Asked) -> None:
+        """From now on a path is asked by itself."""
+        volley = path.volley
+        if volley is None:
+            return
+        volley.settle(path)
+        at, path.volley = path.rank, None
+        volley.paths[at] = None
+        volley.answered[at] = 1
+        del self._at[volley.places[at]]
+        self._timers.schedule(path)
 
-    def compose(
-        self, slot: Slot, paths: list[Asked], real: int, wall: int, step: int
-    ) -> tuple[list[bytes], list[Address]]:
-        """Give the heartbeats for these paths, and where they go; `step`: how long each takes."""
-        clock, pace = self._clock, slot.pace
-        now = clock.now + (real - clock.real)
-        lateness, timeout = clock.lateness, pace.timeout
-        deadline = now + timeout
-        due, latest = slot.at, slot.at + pace.interval
-        grid, slots = pace.grid, pace.slots
-        choices = int(pace.interval * JITTER) // grid + 1
-        count = len(paths)
-        bits = array("I")
-        bits.frombytes(self._dice.getrandbits(32 * count).to_bytes(4 * count, "little"))
-        timestamp = ntp.ntp_from_unix(wall) & ~0xFFF
-        step_ntp = (step << 32) // ntp.SECOND
-        pack, noise = _HEAD.pack, _NOISE
-        datagrams, targets = [], []
-        for path, random in zip(paths, bits, strict=True):
-            session = path.session
-            sequence = path.sequence
-            token = (timestamp & ~0xFFF) | (random & noise) | session.mark
-            head = path.head = pack(sequence & 0xFFFFFFFF, token)
-            datagrams.append(head + session.tail)
-            targets.append(path.target)
-            path.unanswered[sequence] = _new(Heartbeat, (now, real, token, None, False))
-            path.sequence = sequence + 1
-            path.last_sent = now
-            path.due = due
-            path.doubted = True
-            path.lateness = lateness
-            path.deadline = deadline
-            figures = path.figures
-            figures.sent += 1
-            figures.window.sent(sequence)
-            path.slot = following = latest - grid * (choices * (random >> _DICE) >> _DICE_BITS)
-            after = slots.get(following)
-            if after is None:
-                after = self._slot(pace, following)
-            after.paths.append(path)
-            timestamp += step_ntp
-            real += step
-            now += step
-        self._timers.schedule(Volley(paths, deadline, lateness))
-        return datagrams, targets
+    # -- asking -------------------------------------------------------------------------------
+
+    def due(self, volley: Volley) -> bool:
+        """Its moment has come; tell whether there is anybody to ask."""
+        self._withdraw(volley)
+        version = self._station.version
+        for path in volley.paths:
+            if path is not None:
+                session = path.session
+                fits = session.prepared == version or session.prepare()
+                if not (fits and session.mark == volley.heading.mark):
+                    self.leave(path)
+        if volley.version != version:
+            volley.version, volley.is_stale = version, True
+        volley.deadline = None
+        return any(path is not None for path in volley.paths)
+
+    def _close_ranks(self, volley: Volley) -> None:
+        if None not in volley.paths:
+            return
+        volley.close_ranks()
+        volley.is_stale = True
+        for rank, place in enumerate(volley.places):
+            self._at[place] = volley, rank
+
+    def compose(self, volley: Volley, real: int, wall: int, step: int) -> Sent:
+        """Give the heartbeats, and where they go; `step`: how long each takes to leave."""
+        self._close_ranks(volley)
+        clock, heading = self.clock, volley.heading
+        count, size = len(volley.paths), heading.size
+        if not count:
+            return Sent(b"", size, b"")
+        if volley.is_stale:
+            volley.octets = bytearray(
+                b"".join(bytes(HEAD) + path.session.tail for path in volley.paths)
+            )
+            volley.joined = b"".join(volley.places)
+            volley.is_stale = False
+        first, each = ntp.ntp_from_unix(wall), (step << 32) // ntp.SECOND
+        bits = self._dice.getrandbits(16 * count)
+        noise = memoryview(bits.to_bytes(2 * count, "little")).cast("H")
+        mark, number = heading.mark, volley.round
+        times = range(first, first + count * max(each, 1), max(each, 1))
+        tokens = volley.tokens = [
+            time & ~0xFFF | random & _NOISE | mark for time, random in zip(times, noise)
+        ]
+        sequences = volley.sequences = [first + number & _WORD for first in volley.firsts]
+        words = memoryview(volley.octets).cast("I")
+        every = size // 4
+        words[0::every] = _big(sequences)
+        words[1::every] = _big([token >> 32 for token in tokens])
+        words[2::every] = _big([token & _WORD for token in tokens])
+        volley.sent = clock.now + (real - clock.real)
+        volley.real, volley.step = real, step
+        volley.lateness = clock.lateness
+        # On schedule where we are a little late; but what was left out is not made up for.
+        is_far_behind = volley.sent - volley.next > heading.interval
+        volley.due = volley.sent if is_far_behind else volley.next
+        spread = int(heading.interval * JITTER * self._dice.random())
+        volley.next = volley.due + heading.interval - spread
+        volley.round = number + 1
+        volley.is_asked = True
+        volley.answered = bytearray(count)
+        volley.deadline = volley.sent + heading.timeout
+        self._timers.schedule(volley)
+        return Sent(bytes(volley.octets), size, volley.joined)
 
     def missed(self, volley: Volley) -> list[Asked]:
-        """Give the paths of a volley whose timeout is over that have not answered."""
-        volley.deadline = None
-        at = volley.at
-        return [path for path in volley.paths if path.asked is not None and path.deadline == at]
+        """Its timeout is over: give those that have not answered, each by itself again."""
+        paths = [path for path, answer in zip(volley.paths, volley.answered) if not answer]
+        missed = [path for path in paths if path is not None]
+        for path in missed:
+            self.leave(path)
+        volley.is_asked = False
+        volley.next = volley.deadline = max(volley.next, self.clock.now)
+        self._offer(volley)
+        return missed
 
     # -- replies ------------------------------------------------------------------------------
 
-    def receive(self, received: list[Received], since: int) -> list[Received]:
-        """Take the replies with which all is well; give the rest.
+    def receive(self, arrivals: Arrivals, since: int) -> list[int]:
+        """Take the replies with which all is well; give the indices of the rest.
 
         `since`: when all was last read; a stamp counts from then till now.
         """
-        clock = self._clock
+        clock, at_place = self.clock, self._at
+        offset, second = clock.real - clock.wall, ntp.SECOND
         real = clock.real
-        alone, unpack, second = self._roster.alone_at, _REPLY.unpack_from, ntp.SECOND
-        lag = clock.lag_after(since)
-        if lag is None:
-            return received
-        offset = real - clock.wall
-        rest = []
-        for one in received:
-            datagram, source, stamp, ttl = one
-            path = alone.get(source)
-            if path is None or len(datagram) < 44 or datagram[_ECHO] != path.head:
-                rest.append(one)
+        lengths = arrivals.lengths
+        rest: list[int] = []
+        heard: set[Volley] = set()
+        fields = _layout(arrivals.stride).iter_unpack(arrivals.octets)
+        rows = zip(range(len(lengths)), fields, arrivals.places, arrivals.stamps, arrivals.ttls)
+        for index, one, name, stamp, ttl in rows:
+            found = at_place.get(name)
+            if found is None or lengths[index] != found[0].heading.size:
+                rest.append(index)
                 continue
-            sequence = path.asked
-            session = path.session
-            counted, t3, estimate, ssid, t2, echoed = unpack(datagram)
+            volley, rank = found
+            counted, t3, numbers, t2, echoed, token, same = one
+            numbers_seen, same_seen, counts = volley.seen[rank]
+            moment = real if stamp is None else stamp + offset
+            if moment < since or moment > real:
+                moment = since if moment < since else real
+            rtt = moment - volley.real - rank * volley.step
             dwell = (t3 - t2) * second >> 32
-            egress = path.egress
-            at = real if stamp is None else stamp + offset
-            at = since if at < since else min(at, real)
+            uncounted = echoed - counted
             if (
-                sequence is None
-                or echoed != sequence & 0xFFFFFFFF
-                or path.state is not State.UP
-                or path.missed
-                or path.goodbye is not None
-                or egress is None
-                or egress.fault is not None
-                or path.leads_to is not path.target
-                or ssid != session.ssid
-                or estimate & ntp.PTP
-                or datagram[40:80] != session.signature
-                or len(datagram) != session.length
+                volley.answered[rank]
+                or token != volley.tokens[rank]
+                or echoed != volley.sequences[rank]
+                or numbers != numbers_seen
+                or same != same_seen
+                or ttl != volley.ttls[rank]
+                or not 0 <= dwell <= rtt <= volley.heading.timeout
+                or (uncounted and not counts)
             ):
-                rest.append(one)
+                rest.append(index)
                 continue
-            now = at - lag
-            heartbeat = path.unanswered[sequence]
-            rtt = at - heartbeat[1]
-            if (
-                not 0 <= dwell <= rtt
-                or rtt > path.timing.timeout
-                or path.slot is None
-                or path.slot <= clock.now
-            ):
-                rest.append(one)
-                continue
-            del path.unanswered[sequence]
-            rtt -= dwell
-            path.head = b""
-            path.asked = None
-            path.deadline = path.slot
-            path.last_answered = sequence
-            path.last_rtt = rtt
-            path.last_reply_real = at
-            path.last_life = now
-            path.reply_ttl = ttl
-            path.icmp = path.bad = path.inquiry = None
-            path.repeated = path.is_put_off = False
-            figures = path.figures
-            figures.received += 1
-            uncounted = (sequence - counted) & 0xFFFFFFFF
-            figures.window.answered(
-                sequence, rtt, uncounted if session.counts or uncounted else None
-            )
-            if path.peer.pause is None:
-                path.rounds.ended[0] += 1
-            egress.last_answer = max(egress.last_answer, now)
+            short = (rtt - dwell) // MICROSECOND
+            if short > LONGEST or not short:
+                short = LONGEST if short else 1
+            volley.windows[rank * WINDOW + echoed % WINDOW] = (uncounted & 0xFF) << 24 | short
+            volley.answered[rank] = 1
+            volley.moments[rank] = moment
+            heard.add(volley)
+        for volley in heard:
+            self._heard(volley)
         return rest
 
+    def _heard(self, volley: Volley) -> None:
+        egress = volley.heading.egress
+        last = self.clock.at(max(volley.moments))
+        egress.last_answer = max(egress.last_answer, last)
+        if 0 not in volley.answered:
+            volley.is_asked = False
+            volley.deadline = volley.next
+            self._timers.schedule(volley)
+            self._offer(volley)
 
-def _is_well(path: Asked) -> bool:
+
+def is_well(path: Asked) -> bool:
     """Whether the next heartbeat may be one of many: nothing of the path needs a look."""
-    timing, limits, session = path.timing, path.limits, path.session
+    session, limits, egress = path.session, path.limits, path.egress
     return (
-        path.state is State.UP
-        and not path.missed
-        and path.asked is None
-        and not path.unanswered
+        isinstance(session, StampSession)
+        and session.seen is not None
+        and (session.prepared == session.station.version or session.prepare())
+        and path.state is State.UP
         and path.judged
         and path.was_up
+        and path.asked is None
+        and not path.missed
+        and not path.unanswered
+        and path.peer.pause is None
         and path.fault is None
         and path.goodbye is None
         and not path.rounds.has_failed
         and not path.figures.tight
         and limits.max_loss is None
         and limits.max_rtt is None
-        and timing.retries > 0
-        and isinstance(session, StampSession)
-        and session.signature is not None
+        and path.timing.retries > 0
+        and path.targets == (path.target,)
+        and path.leads_to == path.target
+        and egress is not None
+        and egress.fault is None
+        and session.length == HEAD + len(session.tail)
+        and session.length % 4 == 0
+        and path.figures.window.is_counted is session.seen[2]
     )
+
+
+def _step(volley: Volley) -> tuple[Heading, int]:
+    return volley.heading, volley.next // max(volley.heading.interval // STEPS, 1)
+
+
+def _big(words: list[int]) -> memoryview:
+    """Give words of 32 bits in the order of the network."""
+    swapped = array("I", words)
+    swapped.byteswap()
+    return memoryview(swapped)
+
+
+@lru_cache(maxsize=8)
+def _layout(stride: int) -> Struct:
+    """Read a reply: its number, T3, estimate and SSID, T2, the number and T1 that it brings back,
+
+    and then what is the same in all as a rule: the TTL that we arrive with, and of hbd's TLV all
+    that stands before the number of our heartbeats.
+    """
+    return Struct(f">IQ4sQIQ4x40s{stride - 80}x")

@@ -12,22 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MICROSECOND: Final = 1_000
-_LONGEST: Final = 2**32 - 2  # microseconds that a slot can hold: 71 minutes
+LONGEST: Final = 2**24 - 2
+"""Microseconds that a slot can hold, 16.8 s: what takes longer is not more exact.
+
+In the eight bits above them it has how many heartbeats up to it the reflector has not counted.
+"""
+_RTT: Final = 2**24 - 1
+_COUNT: Final = 24
 _ANNULLED: Final = 2**32 - 1
 _EMPTY: Final = array("I", [0] * WINDOW)
 
 
 class Window:
-    """RTTs by sequence number. Four octets a heartbeat: there may be 65,535 windows.
+    """RTTs by sequence number. Four octets a heartbeat: there may be 65,535 windows."""
 
-    And one more octet for each, of what the reflector has not counted, once it is known to count.
-    """
-
-    __slots__ = ("_first", "_next", "_slots", "_uncounted")
+    __slots__ = ("_first", "_next", "is_counted", "slots")
 
     def __init__(self) -> None:
-        self._slots = _EMPTY[:]
-        self._uncounted: bytearray | None = None
+        self.slots = _EMPTY[:]
+        self.is_counted = False
+        """Whether the reflector is known to count."""
         self._first = 0
         self._next = 0
 
@@ -36,7 +40,7 @@ class Window:
         self._first = sequence
 
     def sent(self, sequence: int) -> None:
-        self._slots[sequence % WINDOW] = 0
+        self.slots[sequence % WINDOW] = 0
         self._next = sequence + 1
 
     def answered(self, sequence: int, rtt: int, uncounted: int | None = None) -> None:
@@ -46,22 +50,23 @@ class Window:
         """
         if not self._next - WINDOW <= sequence < self._next:
             return
-        self._slots[sequence % WINDOW] = min(max(rtt // MICROSECOND, 1), _LONGEST)
-        if uncounted is None:
-            self._uncounted = None
-            return
-        if self._uncounted is None:  # all others had 0: else it would be known already
-            self._uncounted = bytearray(WINDOW)
-        self._uncounted[sequence % WINDOW] = uncounted % MODULUS
+        short = min(max(rtt // MICROSECOND, 1), LONGEST)
+        self.is_counted = uncounted is not None  # if all others had 0, it was not known before
+        self.slots[sequence % WINDOW] = (uncounted or 0) % MODULUS << _COUNT | short
+
+    def put(self, slots: array[int], following: int) -> None:
+        """Take over the last heartbeats as they are; the next one has this sequence number."""
+        self.slots[:] = slots
+        self._next = following
 
     def annulled(self, sequence: int) -> None:
         """Hold a heartbeat of the last 100 against nobody."""
-        self._slots[sequence % WINDOW] = _ANNULLED
+        self.slots[sequence % WINDOW] = _ANNULLED
 
     def was_answered(self, sequence: int) -> bool:
         """Whether the heartbeat is one of the last 100 and no reply to it is awaited any more."""
         recent = self._next - WINDOW <= sequence < self._next
-        return recent and self._slots[sequence % WINDOW] != 0
+        return recent and self.slots[sequence % WINDOW] != 0
 
     def __len__(self) -> int:
         return min(self._next - self._first, WINDOW)
@@ -73,36 +78,35 @@ class Window:
     def measured(self) -> int:
         """How many heartbeats show something: all but those that were annulled."""
         if self.is_full:
-            return WINDOW - self._slots.count(_ANNULLED)
+            return WINDOW - self.slots.count(_ANNULLED)
         return sum(1 for rtt in self._ordered() if rtt != _ANNULLED)
 
     def unanswered(self) -> int:
         """How many heartbeats have no reply, those still in question included."""
         if self.is_full:
-            return self._slots.count(0)
+            return self.slots.count(0)
         return sum(1 for rtt in self._ordered() if rtt == 0)
 
     def rtts(self, last: int = WINDOW) -> list[int]:
         """RTTs in nanoseconds of the last so many heartbeats that were answered, oldest first."""
-        return [rtt * MICROSECOND for rtt in self._ordered() if 0 < rtt < _ANNULLED][-last:]
+        rtts = [slot & _RTT for slot in self._ordered() if 0 < slot < _ANNULLED]
+        return [rtt * MICROSECOND for rtt in rtts[-last:]]
 
     def fates(self) -> Iterator[int] | None:
         """Tell what became of each heartbeat, as directions.split reads it; oldest first.
 
         None where the reflector is not known to count.
         """
-        if self._uncounted is None:
+        if not self.is_counted:
             return None
-        start = self._start
-        uncounted = self._uncounted[start:] + self._uncounted[:start]
         return (
-            LOST if rtt == 0 else ANNULLED if rtt == _ANNULLED else count
-            for rtt, count in zip(self._ordered(), uncounted, strict=False)
+            LOST if slot == 0 else ANNULLED if slot == _ANNULLED else slot >> _COUNT
+            for slot in self._ordered()
         )
 
     def _ordered(self) -> list[int]:
         start = self._start
-        return (self._slots[start:] + self._slots[:start]).tolist()[: len(self)]
+        return (self.slots[start:] + self.slots[:start]).tolist()[: len(self)]
 
     @property
     def _start(self) -> int:

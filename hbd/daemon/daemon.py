@@ -31,6 +31,7 @@ from hbd.daemon.teller import Teller, new_id
 from hbd.net.clock import Clock
 from hbd.net.resolver import Resolver
 from hbd.net.routes import Routes
+from hbd.net.sockaddr import octets_of
 from hbd.report import messages
 from hbd.report.files import StateFiles
 from hbd.report.notify import Notifier, watchdog_interval
@@ -90,6 +91,7 @@ class Daemon:
             start_grace=configuration.start_grace,
             tick=TICK,
             station=self.station,
+            place_of=octets_of,
         )
         self.reflector: Final = Reflector(
             (),

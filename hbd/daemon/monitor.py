@@ -16,7 +16,6 @@ from hbd.core.fleet import Ask, AskAll, Examine, Fleet
 from hbd.core.inquiry import Method, Probe
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings
 from hbd.core.session import Fact
-from hbd.core.volleys import TOGETHER
 from hbd.daemon.ears import Ears
 from hbd.daemon.inquirer import Inquirer
 from hbd.daemon.outlet import Outlet, outlet_of, ways_used
@@ -36,9 +35,9 @@ if TYPE_CHECKING:
     from hbd.net.icmp import IcmpError
 
 BATCH: Final = 256
-"""Datagrams taken from a socket at a time;"""
-BATCHES: Final = 40
-"""and so many times in one turn, which empties a buffer of eight megabytes."""
+"""ICMP errors taken from a socket in one turn,"""
+LIMIT: Final = 40 * 256
+"""and datagrams: that empties a buffer of eight megabytes."""
 
 EXAMINED: Final = 64
 """Paths looked up in one turn, of those that are not missing."""
@@ -169,13 +168,11 @@ class Monitor:
         for sender in list(self._senders.values()):
             for error in sender.errors(BATCH):
                 self._take_error(error)
-            for _ in range(BATCHES):
-                received = sender.receive(BATCH)
-                self.fleet.receive_all(received, self._drained)
-                if len(received) < BATCH:
-                    break
-            else:
-                empty = False
+            taken = 0
+            for arrivals in sender.arrivals(LIMIT):
+                self.fleet.receive_all(arrivals, self._drained)
+                taken += len(arrivals.lengths)
+            empty = empty and taken < LIMIT
         if not self.ears.drain(self._drained, now, wall):
             self.fleet.unheard_some()
         self.streams.look()
@@ -309,29 +306,31 @@ class Monitor:
 
     def _send_all(self, ask: AskAll) -> None:
         """Send a heartbeat to each of many that leave by the same socket."""
-        path = ask.paths[0]
-        if path.target is None:
-            return
-        outlet = outlet_of(path.peer.settings, path.target)
+        first = next((path for path in ask.volley.paths if path is not None), None)
+        if first is None or first.target is None:
+            return  # all have left since it was asked for
+        outlet = outlet_of(first.peer.settings, first.target)
         try:
             sender = self._sender(outlet)
         except OSError:
-            for path in ask.paths:
-                self.send(path)  # which knows what that means
+            for path in ask.volley.paths:
+                if path is not None:
+                    self.send(path)  # which knows what that means
             return
         clock, pen = self._clock, self._pen
-        for part in ask.parts(TOGETHER):
-            began = clock.now()
-            # The first leaves when all are written, each of the others a little after the one
-            # before.
-            datagrams, targets = self.fleet.compose_all(
-                part, began + pen.lead, clock.wall() + pen.lead, pen.step
-            )
-            written = clock.now()
-            refusals = sender.send_many(datagrams, targets)
-            pen.measure(written - began, clock.now() - written, len(datagrams))
-            for index, refusal in refusals.items():
-                self._refused(part.paths[index], refusal, outlet, len(datagrams[index]))
+        began = clock.now()
+        # The first leaves when all are written, each other one a little after the one before.
+        octets, size, places = self.fleet.compose_all(
+            ask, began + pen.lead, clock.wall() + pen.lead, pen.step
+        )
+        written = clock.now()
+        refusals = sender.send_alike(octets, size, places)
+        pen.measure(written - began, clock.now() - written, len(octets) // size)
+        paths = list(ask.volley.paths)
+        for index, refusal in refusals.items():
+            path = paths[index]
+            if path is not None:
+                self._refused(path, refusal, outlet, size)
 
     def _refused(self, path: Path, refusal: int, outlet: Outlet, size: int) -> None:
         self.weather[errno.errorcode.get(refusal, str(refusal))] += 1

@@ -156,8 +156,15 @@ class Inbox:
             if number not in linux.SOFT:
                 raise OSError(number, os.strerror(number))
 
+    def octets(self, count: int) -> memoryview:
+        """Give all, a stride apart; of one that is longer the beginning."""
+        return self._octets[: count * STRIDE]
+
+    def lengths(self, count: int) -> list[int]:
+        return self._header_ints[_LENGTH : count * _INTS : _INTS].tolist()
+
     def datagrams(self, count: int) -> Iterable[bytes]:
-        lengths = self._header_ints[_LENGTH : count * _INTS : _INTS].tolist()
+        lengths = self.lengths(count)
         length = lengths[0]
         if length <= STRIDE and lengths.count(length) == count:
             return chain.from_iterable(_cut(length)(self._octets[: count * STRIDE]))
@@ -243,6 +250,18 @@ class Outbox:
         _put(self._octets, datagrams)
         _put(self._names, names)
         _put(self._controls, controls)
+        if lengths != self._lengths:
+            self._lay_out(lengths)
+        return self._send(fd, count)
+
+    def send_alike(self, fd: int, octets: bytes, size: int, names: bytes) -> dict[int, int]:
+        """Send datagrams of one size, which stand one after the other, as do the names."""
+        count = len(octets) // size
+        if count > SLOTS or len(octets) > ROOM:
+            raise ValueError(f"{count} datagrams of {size} octets")
+        self._octets[: len(octets)] = octets
+        self._names[: len(names)] = names
+        lengths = [size] * count
         if lengths != self._lengths:
             self._lay_out(lengths)
         return self._send(fd, count)

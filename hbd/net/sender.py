@@ -8,6 +8,7 @@ import socket
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from hbd.core.arrival import Arrivals
 from hbd.net import batch, icmp, linux
 from hbd.net.datagrams import (
     LARGEST,
@@ -22,10 +23,10 @@ from hbd.net.datagrams import (
     taken,
 )
 from hbd.net.resolver import numeric
-from hbd.net.sockaddr import Destinations
+from hbd.net.sockaddr import SIZES, Destinations, address_of, octets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator, Sequence
 
     from hbd.net.icmp import IcmpError
 
@@ -124,6 +125,46 @@ class SenderSocket:
         names = list(map(_DESTINATIONS.__getitem__, addresses))
         return self._outbox.send(self.fileno(), datagrams, names)
 
+    def send_alike(self, octets: bytes, size: int, places: bytes) -> dict[int, int]:
+        """Send as send_many does datagrams of one size, one after the other, to `octets_of`."""
+        if self._outbox is not None and len(octets) <= batch.ROOM:
+            return self._outbox.send_alike(self.fileno(), octets, size, places)
+        each = SIZES[self._socket.family]
+        datagrams = [octets[at : at + size] for at in range(0, len(octets), size)]
+        addresses = [address_of(places[at : at + each]) for at in range(0, len(places), each)]
+        return self.send_many(datagrams, addresses)
+
+    def arrivals(self, limit: int) -> Iterator[Arrivals]:
+        """Take up to so many datagrams, as many at a time as there are."""
+        inbox = self._inbox
+        if inbox is None:
+            received = self.receive(limit)
+            if received:
+                yield _columns(received)
+            return
+        expected = _EXPECTED[self._socket.family]
+        for count in inbox.fill(self.fileno(), limit):
+            if inbox.has(expected, count):
+                stamps = inbox.stamps(count)
+                ttls = inbox.integers(expected.values[1], count)
+            else:
+                stamps, ttls = zip(*map(_stamp_and_ttl, inbox.messages(count)), strict=True)
+            lengths = inbox.lengths(count)
+            longer = {}
+            if max(lengths) > batch.STRIDE:
+                whole = list(inbox.datagrams(count))
+                longer = {at: whole[at] for at in range(count) if lengths[at] > batch.STRIDE}
+            yield Arrivals(
+                inbox.octets(count),
+                batch.STRIDE,
+                lengths,
+                list(inbox.names(count)),
+                stamps,
+                ttls,
+                address_of,
+                longer,
+            )
+
     def receive(self, limit: int) -> list[Received]:
         """Take up to so many datagrams."""
         inbox = self._inbox
@@ -217,10 +258,23 @@ def _hear_errors(opened: socket.socket) -> None:
 def _received(
     datagram: bytes, ancillary: list[tuple[int, int, bytes]], source: Address
 ) -> Received:
+    return datagram, source, *_stamp_and_ttl(ancillary)
+
+
+def _stamp_and_ttl(ancillary: list[tuple[int, int, bytes]]) -> tuple[int | None, int | None]:
     stamp = ttl = None
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == linux.SO_TIMESTAMPNS:
             stamp = nanoseconds(value)
         elif (level, kind) in _TTL.values():
             ttl = integer(value)
-    return datagram, source, stamp, ttl
+    return stamp, ttl
+
+
+def _columns(received: Sequence[Received]) -> Arrivals:
+    datagrams, sources, stamps, ttls = zip(*received, strict=True)
+    lengths = list(map(len, datagrams))
+    stride = max(*lengths, batch.STRIDE)
+    octets = b"".join(datagram.ljust(stride, b"\0") for datagram in datagrams)
+    places = list(map(octets_of, sources))
+    return Arrivals(memoryview(octets), stride, lengths, places, stamps, ttls, address_of, {})

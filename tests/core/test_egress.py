@@ -11,6 +11,7 @@ from hbd.core.fleet import Restored
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from hbd.core.peer import Peer
 from hbd.core.session import Fact
+from hbd.core.volleys import TOGETHER
 from tests.simulation.world import LAN, START, WAN, Link, NumberSession, World, own_link, peer
 
 TIMING = Timing(SECOND, 500 * MILLISECOND, 3, 2)
@@ -650,7 +651,7 @@ def test_those_behind_a_fault_that_is_over_are_not_all_asked_at_once():
     world.run(20 * SECOND)
     assert {world.state(name) for name in names} == {State.UP}
     moments = [at for at, _, _ in world.sent if at >= begin]
-    assert max(moments.count(at) for at in set(moments)) <= 20  # in 20 slots of an interval
+    assert max(moments.count(at) for at in set(moments)) <= TOGETHER
 
 
 def test_witness_of_a_later_probe_counts_when_the_grace_ends():

@@ -3,6 +3,7 @@
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from hbd.core.peer import Pause
 from hbd.core.session import Fact
+from hbd.core.volleys import TOGETHER
 from tests.simulation.world import LAN, EgressKey, Link, NumberSession, World, own_link, peer
 
 GW, DB, WITNESS = "10.0.0.1", "10.0.0.2", "10.0.0.9"
@@ -223,7 +224,7 @@ def test_freed_children_do_not_all_ask_at_once():
     assert {world.state(name) for name in names} == {State.UP}
     back = world.changes_of(GW)[-1].at
     moments = [at for at, to, _ in world.sent if begin <= at and to != GW]
-    assert max(moments.count(at) for at in set(moments)) <= 20  # in 20 slots of an interval
+    assert max(moments.count(at) for at in set(moments)) <= TOGETHER
     assert back > begin
 
 

@@ -15,6 +15,7 @@ from hbd.daemon.desk import Desk
 from hbd.daemon.poller import Poller
 from hbd.daemon.teller import EVENTS, Teller, began
 from hbd.net.clock import Clock
+from hbd.net.sockaddr import octets_of
 from hbd.report import varlink
 from hbd.report.files import StateFiles
 from hbd.report.journal import Journal
@@ -36,6 +37,7 @@ def fleet():
         start_grace=0,
         tick=1,
         station=station,
+        place_of=octets_of,
     )
     fleet.apply([PeerSettings(f"p{n}", (f"127.1.{n // 250}.{n % 250 + 1}",)) for n in range(MANY)])
     return fleet

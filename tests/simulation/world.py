@@ -5,6 +5,7 @@ Everything that chance decides comes from one seed; a failure replays from it.
 
 from __future__ import annotations
 
+from ast import literal_eval
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ from itertools import count
 from math import exp, log
 from random import Random
 
+from hbd.core.arrival import Arrivals
 from hbd.core.asked import Asked
 from hbd.core.bfd import BfdSession
 from hbd.core.egress import EgressKey
@@ -23,7 +25,7 @@ from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State, Timi
 from hbd.core.plain import PlainSession
 from hbd.core.session import Answer, Fact
 from hbd.core.stamp import StampSession, Station
-from hbd.wire import ntp, stamp
+from hbd.wire import hbd_tlv, ntp, stamp, tlv
 
 START = 1_000 * SECOND
 WALL = 1_700_000_000 * SECOND
@@ -91,6 +93,10 @@ class Air:
     def _chance(self, span: float) -> float:
         """That it is bad, so long after it was looked at."""
         return self.bad + (self.is_bad - self.bad) * exp(-span / self.memory)
+
+
+HBD = hbd_tlv.HbdTlv(hbd_tlv.REFLECTOR, 0, 0, 7, 0, 0, 0, 0).pack()
+"""What reflectors say."""
 
 
 @dataclass(eq=False)
@@ -186,8 +192,9 @@ class World:
             start_grace=start_grace,
             tick=tick,
             station=self.station,
+            place_of=place_of,
         )
-        self.reflect = reflect if session is None else lambda datagram, _: datagram
+        self.reflect = reflect_as_hbd if session is None else lambda datagram, _: datagram
         """How hosts answer a datagram at a wall clock time."""
 
     def _session(self, settings: PeerSettings, address: str):
@@ -286,8 +293,13 @@ class World:
     def _receive(self, source, datagram: bytes, at: int) -> None:
         if self.keep:
             self.received.append((at, source[0]))
-        clock = self.fleet.clock
-        self.fleet.receive_all([(datagram, source, at + clock.wall - clock.real, None)], self._read)
+        stamp = at + self.fleet.clock.wall - self.fleet.clock.real
+        stride = max(len(datagram), 80)
+        octets = memoryview(datagram.ljust(stride, b"\0"))
+        arrivals = Arrivals(
+            octets, stride, [len(datagram)], [place_of(source)], [stamp], [None], address_of, {}
+        )
+        self.fleet.receive_all(arrivals, self._read)
 
     def suspend(self, span: int) -> None:
         """The machine sleeps: monotonic time stands still, what was under way is lost."""
@@ -336,9 +348,12 @@ class World:
             self.arrive(back, lambda _: told())
 
     def _send_all(self, ask: AskAll) -> None:
-        datagrams, _ = self.fleet.compose_all(ask, self.now, self.wall)
-        for path, datagram in zip(ask.paths, datagrams, strict=True):
-            self._carry(path, datagram, begins_round=self.links[path.target[0]].skips)
+        octets, size, places = self.fleet.compose_all(ask, self.now, self.wall)
+        paths = ask.volley.paths
+        assert places == b"".join(place_of(path.target) for path in paths)
+        for at, path in enumerate(paths):
+            skips = self.links[path.target[0]].skips
+            self._carry(path, octets[at * size :][:size], begins_round=skips)
 
     def _send(self, path) -> None:
         link = self.links[path.target[0]]
@@ -450,6 +465,21 @@ def geometric(dice: Random, chance: float) -> int:
     if chance < 1:
         answered = int(log(1.0 - dice.random()) / log(1.0 - chance))
     return answered
+
+
+def place_of(address) -> bytes:
+    return repr(address).encode()
+
+
+def address_of(place: bytes):
+    return literal_eval(place.decode())
+
+
+def reflect_as_hbd(datagram: bytes, wall: int) -> bytes:
+    """Answer as an hbd that does not count."""
+    reply = reflect(datagram, wall)
+    base, region = reply[: stamp.OPEN_SIZE], reply[stamp.OPEN_SIZE :]
+    return base + (tlv.reflect(region, {hbd_tlv.TYPE: lambda _: HBD}) if region else b"")
 
 
 def reflect(datagram: bytes, wall: int, key=None) -> bytes:
