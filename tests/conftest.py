@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,26 @@ def pytest_runtest_makereport():
 def pytest_make_collect_report():
     outcome = yield
     outcome.force_result(judged(outcome.get_result()))
+
+
+@contextmanager
+def _one_by_one():
+    from hbd.net import batch  # noqa: PLC0415 - of the tree under test
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "inbox", lambda _family: None)
+        patch.setattr(batch, "outbox", lambda _family, _control=0: None)
+        yield
+
+
+@pytest.fixture
+def one_by_one():
+    """Let sockets that are made within do as where many datagrams at once cannot be had."""
+    return _one_by_one
+
+
+@pytest.fixture(params=["at once", "one by one"])
+def way(request):
+    """Datagrams are sent and received many at once, or as where that cannot be had."""
+    with _one_by_one() if request.param == "one by one" else nullcontext():
+        yield request.param

@@ -119,19 +119,31 @@ class Mirror:
         for _ in range(BATCHES):
             requests = bound.receive(BATCH)
             now = self._clock.now()
-            for request in requests:
-                if request.is_unicast:
-                    self._answer_one(bound, request, now)
-                else:
-                    self.reflector.dropped["multicast"] += 1
+            self._answer_all(bound, requests, now)
             if len(requests) < BATCH:
                 self._emptied[bound] = now
                 return
         self.is_behind = True
 
-    def _answer_one(self, bound: ReflectorSocket, request: Request, now: int) -> None:
-        reflector, wall = self.reflector, self._clock.wall()
-        reply = reflector.answer(
+    def _answer_all(self, bound: ReflectorSocket, requests: list[Request], now: int) -> None:
+        since = self._emptied[bound]
+        replies, replied, told = [], [], []
+        for request in requests:
+            if not request.is_unicast:
+                self.reflector.dropped["multicast"] += 1
+                continue
+            wall = self._clock.wall()
+            reply = self._reply(request, now, wall)
+            if reply is not None:
+                replies.append(reply)
+                replied.append(request)
+                told.append(self._told(request, arrived(request.stamp, since, now, wall)))
+        bound.send_many(replies, replied)
+        for answered in told:
+            self.answered(answered)
+
+    def _reply(self, request: Request, now: int, wall: int) -> bytes | None:
+        return self.reflector.answer(
             request.datagram,
             source=request.source,
             destination=request.destination,
@@ -140,20 +152,19 @@ class Mirror:
             now=now,
             wall=wall,
         )
-        if reply is None:
-            return
-        bound.send(reply, request)
+
+    def _told(self, request: Request, real: int) -> Answered:
+        """Say what the request that was answered last tells."""
+        reflector = self.reflector
         name = reflector.known_by
-        self.answered(
-            Answered(
-                request.source,
-                reflector.is_of_host,
-                arrived(request.stamp, self._emptied[bound], now, wall),
-                name,
-                None if name is None else stamp.ssid(request.datagram, authenticated=True),
-                reflector.is_signed,
-                reflector.goodbye,
-            )
+        return Answered(
+            request.source,
+            reflector.is_of_host,
+            real,
+            name,
+            None if name is None else stamp.ssid(request.datagram, authenticated=True),
+            reflector.is_signed,
+            reflector.goodbye,
         )
 
 

@@ -15,7 +15,7 @@ from array import array
 from functools import cache, lru_cache
 from itertools import accumulate, chain
 from mmap import MADV_DONTNEED, MAP_ANONYMOUS, MAP_PRIVATE, mmap
-from struct import Struct
+from struct import Struct, calcsize
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core.model import SECOND
@@ -111,12 +111,11 @@ class Inbox:
     """Where datagrams are received, a batch at a time; it is read before the next one."""
 
     def __init__(self, family: int, calls: Calls) -> None:
+        self.family: Final = family
         self._calls: Final = calls
         size = SIZES[socket.AddressFamily(family)]
-        octets, names, controls = (bytearray(SLOTS * each) for each in (STRIDE, size, CONTROL))
-        # Private, so that it can be given back.
-        self._rests: Final = mmap(-1, SLOTS * REST, flags=MAP_PRIVATE | MAP_ANONYMOUS)
-        iovecs = bytearray()
+        names, controls, iovecs = bytearray(SLOTS * size), bytearray(SLOTS * CONTROL), bytearray()
+        octets, self._rests = _pages(SLOTS * STRIDE), _pages(SLOTS * REST)
         first, rest = calls.address(octets), calls.address(self._rests)
         for slot in range(SLOTS):
             iovecs += _IOVEC.pack(first + slot * STRIDE, STRIDE)
@@ -175,7 +174,7 @@ class Inbox:
         if max(lengths) > STRIDE:
             for slot, length in enumerate(lengths):
                 if length > STRIDE:
-                    found[slot] += self._rests[slot * REST :][: length - STRIDE]
+                    found[slot] += self._rests[slot * REST : slot * REST + length - STRIDE]
             self._rests.madvise(MADV_DONTNEED)
         return found
 
@@ -202,9 +201,9 @@ class Inbox:
         """Read the integer that is there in the control messages of each."""
         return self._control_ints[at // 4 : count * _CONTROL_INTS : _CONTROL_INTS].tolist()
 
-    def fields(self, layout: Struct, count: int) -> Iterator[tuple[Any, ...]]:
-        """Read what a layout of CONTROL octets says of the control messages of each."""
-        return layout.iter_unpack(self._controls[: count * CONTROL])
+    def fields(self, layout: Struct, at: int, count: int) -> Iterator[tuple[Any, ...]]:
+        """Read what is there in the control messages of each."""
+        return _within(layout.format, at)(self._controls[: count * CONTROL])
 
     def messages(self, count: int) -> Iterator[list[tuple[int, int, bytes]]]:
         """Give the control messages of each, whichever they are, as recvmsg of Python does."""
@@ -219,9 +218,8 @@ class Outbox:
     def __init__(self, family: int, calls: Calls, control: int = 0) -> None:
         self._calls: Final = calls
         size = SIZES[socket.AddressFamily(family)]
-        octets, iovecs, names, controls = (
-            bytearray(each) for each in (ROOM, SLOTS * _IOVEC.size, SLOTS * size, SLOTS * control)
-        )
+        octets = _pages(ROOM)
+        iovecs, names, controls = (bytearray(SLOTS * each) for each in (_IOVEC.size, size, control))
         self._headers: Final = _headers(calls, (names, size), (iovecs, 1), (controls, control))
         self._first: Final = calls.address(self._headers)
         self._base: Final = calls.address(octets)
@@ -331,6 +329,11 @@ def _headers(
     return headers
 
 
+def _pages(size: int) -> mmap:
+    """Give memory that is there only as far as it was used."""
+    return mmap(-1, size, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+
+
 def _put(memory: memoryview, parts: Iterable[bytes]) -> None:
     joined = b"".join(parts)
     memory[: len(joined)] = joined
@@ -344,6 +347,20 @@ def _repeated(word: int) -> memoryview:
 def _cut(length: int) -> Callable[[memoryview], Iterator[tuple[bytes]]]:
     """Give what takes datagrams of one length out of the memory where they are received."""
     return Struct(f"{length}s{STRIDE - length}x").iter_unpack
+
+
+@lru_cache(maxsize=8)
+def _within(layout: str, at: int) -> Callable[[memoryview], Iterator[tuple[Any, ...]]]:
+    """Give what reads the room for control messages that has this layout there."""
+    order, fields = layout[0], layout[1:]
+    after = CONTROL - at - calcsize(layout)
+    return Struct(f"{order}{at}x{fields}{after}x").iter_unpack
+
+
+def message(level: int, kind: int, value: bytes) -> bytes:
+    """Write one control message, with what it needs to be followed by another."""
+    head = _CMSG.pack(_CMSG.size + len(value), level, kind)
+    return (head + value).ljust(socket.CMSG_SPACE(len(value)), b"\0")
 
 
 def _messages(control: memoryview) -> list[tuple[int, int, bytes]]:

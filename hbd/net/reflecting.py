@@ -6,18 +6,47 @@ import errno
 import socket
 import struct
 from collections import Counter
-from typing import Final, NamedTuple
+from functools import lru_cache, partial
+from itertools import repeat
+from operator import eq
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.net import linux
-from hbd.net.datagrams import LARGEST, Address, drops, integer, measure, nanoseconds, open_socket
+from hbd.net import batch, linux
+from hbd.net.datagrams import (
+    Address,
+    drops,
+    integer,
+    measure,
+    nanoseconds,
+    open_socket,
+    taken,
+)
 from hbd.net.resolver import numeric
+from hbd.net.sockaddr import address_of, octets_of
 
-# A timespec, a TTL and a packet info.
-_ANCILLARY: Final = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 # ip(7) struct in_pktinfo: interface, local address to reply from, destination in the header.
 _PKTINFO: Final = struct.Struct("=i4s4s")
 # ipv6(7) struct in6_pktinfo: destination, interface.
 _PKTINFO6: Final = struct.Struct("=16si")
+
+_EXPECTED: Final = {
+    socket.AF_INET: batch.Expected(
+        (socket.SOL_SOCKET, linux.SO_TIMESTAMPNS, 16),
+        (socket.IPPROTO_IP, linux.IP_PKTINFO, _PKTINFO.size),
+        (socket.IPPROTO_IP, socket.IP_TTL, 4),
+    ),
+    socket.AF_INET6: batch.Expected(
+        (socket.SOL_SOCKET, linux.SO_TIMESTAMPNS, 16),
+        (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO6.size),
+        (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, 4),
+    ),
+}
+
+REMEMBERED: Final = 4096
+"""Addresses that were read or written last: who asks once asks again."""
 
 
 class Request(NamedTuple):
@@ -56,6 +85,9 @@ class ReflectorSocket:
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
             self._socket.setsockopt(socket.IPPROTO_IP, linux.IP_PKTINFO, 1)
+        control = _PKTINFO6 if self._socket.family == socket.AF_INET6 else _PKTINFO
+        self._inbox = batch.inbox(self._socket.family)
+        self._outbox = batch.outbox(self._socket.family, socket.CMSG_SPACE(control.size))
         self.unsent: Counter[str] = Counter()
         """Replies that could not be sent, by the name of the errno."""
 
@@ -71,25 +103,42 @@ class ReflectorSocket:
 
     def receive(self, limit: int) -> list[Request]:
         """Take up to so many datagrams."""
+        inbox = self._inbox
+        if inbox is None:
+            return [_request(*one) for one in taken(self._socket, limit)]
         requests: list[Request] = []
-        for _ in range(limit):
-            try:
-                datagram, ancillary, _, source = self._socket.recvmsg(LARGEST, _ANCILLARY)
-            except BlockingIOError:
-                break
-            requests.append(_request(datagram, ancillary, source))
+        expected = _EXPECTED[self._socket.family]
+        for count in inbox.fill(self.fileno(), limit):
+            if inbox.has(expected, count):
+                requests += _requests(inbox, expected, count)
+            else:
+                sources = map(_address_of, inbox.names(count))
+                requests += map(_request, inbox.datagrams(count), inbox.messages(count), sources)
         return requests
 
     def send(self, datagram: bytes, request: Request) -> bool:
         """Reply from the very address that was asked; False, and counted, when it cannot go out."""
         try:
-            self._socket.sendmsg([datagram], [_reply_from(request)], 0, request.source)
+            control = _reply_from(request.destination, request.interface)
+            self._socket.sendmsg([datagram], [control], 0, request.source)
         except OSError as error:
             if error.errno not in linux.WEATHER:
                 raise
             self.unsent[errno.errorcode[error.errno]] += 1
             return False
         return True
+
+    def send_many(self, replies: list[bytes], requests: list[Request]) -> None:
+        """Reply to each request in order, as `send` does."""
+        if self._outbox is None:
+            for reply, request in zip(replies, requests, strict=True):
+                self.send(reply, request)
+            return
+        names = [_octets_of(request.source) for request in requests]
+        controls = [_control(request.destination, request.interface) for request in requests]
+        refused = self._outbox.send(self.fileno(), replies, names, controls)
+        for number in refused.values():
+            self.unsent[errno.errorcode[number]] += 1
 
     def drops(self) -> int:
         """Count the datagrams the kernel has dropped at this socket for want of buffer."""
@@ -129,6 +178,35 @@ def _family(address: Address) -> socket.AddressFamily:
     return socket.AF_INET if len(address) == 2 else socket.AF_INET6  # noqa: PLR2004 - Python's form
 
 
+_address_of: Final = lru_cache(REMEMBERED)(address_of)
+_octets_of: Final = lru_cache(REMEMBERED)(octets_of)
+_host: Final = lru_cache(REMEMBERED)(socket.inet_ntop)
+
+
+def _requests(inbox: batch.Inbox, expected: batch.Expected, count: int) -> Iterator[Request]:
+    """Read what is in an inbox, where all control messages are as expected."""
+    _, pktinfo, ttl = expected.values
+    if inbox.family == socket.AF_INET:
+        interfaces, ours, asked = zip(*inbox.fields(_PKTINFO, pktinfo, count), strict=True)
+        destinations = list(map(_host, repeat(inbox.family), asked))
+        is_unicast = list(map(eq, asked, ours))
+    else:
+        asked, interfaces = zip(*inbox.fields(_PKTINFO6, pktinfo, count), strict=True)
+        destinations = list(map(_host, repeat(inbox.family), asked))
+        is_unicast = [not destination.startswith("ff") for destination in destinations]
+    columns = zip(
+        inbox.datagrams(count),
+        map(_address_of, inbox.names(count)),
+        destinations,
+        interfaces,
+        inbox.integers(ttl, count),
+        inbox.stamps(count),
+        is_unicast,
+        strict=True,
+    )
+    return map(partial(tuple.__new__, Request), columns)
+
+
 def _request(datagram: bytes, ancillary: list[tuple[int, int, bytes]], source: Address) -> Request:
     stamp = ttl = None
     destination, interface, is_unicast = "", 0, False
@@ -147,14 +225,19 @@ def _request(datagram: bytes, ancillary: list[tuple[int, int, bytes]], source: A
     return Request(datagram, source, destination, interface, ttl, stamp, is_unicast)
 
 
-def _reply_from(request: Request) -> tuple[int, int, bytes]:
+def _reply_from(destination: str, interface: int) -> tuple[int, int, bytes]:
     """Return the control message that makes the asked address the source of the reply.
 
     The interface is left to the routing table, but where the address means nothing without it.
     """
-    if len(request.source) == 2:  # noqa: PLR2004 - Python's form of an IPv4 socket address
-        asked = socket.inet_pton(socket.AF_INET, request.destination)
+    if ":" not in destination:
+        asked = socket.inet_pton(socket.AF_INET, destination)
         return socket.IPPROTO_IP, linux.IP_PKTINFO, _PKTINFO.pack(0, asked, asked)
-    asked = socket.inet_pton(socket.AF_INET6, request.destination)
-    interface = request.interface if request.destination.startswith("fe80:") else 0
-    return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO6.pack(asked, interface)
+    asked = socket.inet_pton(socket.AF_INET6, destination)
+    by = interface if destination.startswith("fe80:") else 0
+    return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO6.pack(asked, by)
+
+
+@lru_cache(REMEMBERED)
+def _control(destination: str, interface: int) -> bytes:
+    return batch.message(*_reply_from(destination, interface))

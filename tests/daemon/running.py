@@ -79,9 +79,15 @@ class Daemon:
         whole = {"listen": [], "start_grace": "0s", "defaults": FAST, **keys, "peers": list(peers)}
         self.file.write_text(json.dumps(whole, indent=1))  # JSON is YAML
 
-    def launch(self, *, user=None, log="json"):
-        """Start the process and return at once; its entries are added to the log."""
+    def launch(self, *, user=None, log="json", without=()):
+        """Start the process and return at once; its entries are added to the log.
+
+        `without`: system calls that it is refused.
+        """
         words = [*as_user(user), sys.executable, "-m", "hbd", "run", "--config", str(self.file)]
+        if without:
+            refusing = str(ROOT / "tests/refusing.py")
+            words = [sys.executable, refusing, "EPERM", ",".join(without), *words]
         with self.log.open("ab") as log_file:
             self.process = subprocess.Popen(
                 [*words, "--log", log],

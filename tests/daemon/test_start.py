@@ -117,6 +117,20 @@ def test_two_daemons_watch_each_other(daemon, net):
     assert up["MESSAGE"].startswith(f"right is up again: {right} answers; was down for ")
 
 
+def test_datagrams_one_by_one_will_do(daemon, net):
+    """A daemon that may not send or receive many at once watches and is watched like another."""
+    one, two = daemon(), daemon()
+    one.configure(listen=[f"{net(1)}:{PORT}"], accept="any", peers=[peer("two", net(2))])
+    two.configure(listen=[f"{net(2)}:{PORT}"], accept="any", peers=[peer("one", net(1))])
+    two.start()
+    one.start(without=["sendmmsg", "recvmmsg"])
+    one.wait("two", "up")
+    two.wait("one", "up")
+    one.beats("two")
+    two.beats("one")
+    assert one.peer("two")["loss_percent"] == 0.0
+
+
 def test_a_quick_restart_is_an_event_not_an_outage(daemon, net):
     """A peer that answers again before it is down, but as another incarnation, has restarted."""
     timing = {"interval": "1s", "timeout": "500ms", "retries": 5}

@@ -1,11 +1,9 @@
 import select
 import socket
 import time
-from contextlib import contextmanager
 
 import pytest
 
-from hbd.net import batch
 from hbd.net.reflecting import ReflectorSocket
 from hbd.net.sender import SenderSocket
 
@@ -21,35 +19,11 @@ def _has(family):
     return True
 
 
-@pytest.fixture(name="one_by_one")
-def _one_by_one():
-    return one_by_one
-
-
-@contextmanager
-def one_by_one(*, on=True):
-    """Let sockets that are made meanwhile do as on a machine without the calls of many at once."""
-    with pytest.MonkeyPatch.context() as patch:
-        if on:
-            patch.setattr(batch, "inbox", lambda _family: None)
-            patch.setattr(batch, "outbox", lambda _family, _control=0: None)
-        yield
-
-
 @pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
 def family(request):
     if not _has(request.param):
         pytest.skip("no IPv6 loopback here")
     return request.param
-
-
-@pytest.fixture(params=["at once", "one by one"])
-def way(request):
-    """Datagrams are sent and received many at once, or where that cannot be had one by one."""
-    if request.param == "at once":
-        assert batch.calls() is not None
-    with one_by_one(on=request.param == "one by one"):
-        yield request.param
 
 
 @pytest.fixture

@@ -154,6 +154,24 @@ def test_who_was_sent_to_is_one_object(sender, reflector, loopback, gather, way)
         assert all(source is address for source in sources)
 
 
+def test_long_datagrams_take_no_memory_for_long(sender, loopback):
+    """What the longest datagrams took is free again when they have been read."""
+
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    sender._socket.setsockopt(socket.SOL_SOCKET, RCVBUF, 8 << 20)
+    before = None
+    for _ in range(3):
+        assert sender.send_many([bytes(65_480)] * 50, [loopback(sender.port)] * 50) == {}
+        received = sender.receive(256)
+        assert received
+        assert all(datagram == bytes(65_480) for datagram, *_ in received)
+        del received
+        before = before or resident()
+    assert resident() < before + (1 << 20)
+
+
 def traffic(dice, family, loopback, targets):
     """Send the same at random to all these: several sources, TTLs and lengths."""
     sources = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(5)]

@@ -1,11 +1,12 @@
 import errno
 import os
+import random
 import socket
 import time
 
 import pytest
 
-from hbd.net.reflecting import ReflectorSocket
+from hbd.net.reflecting import ReflectorSocket, Request
 from hbd.net.sender import SenderSocket
 
 pytestmark = pytest.mark.usefixtures("way")
@@ -41,6 +42,78 @@ def test_a_reply_leaves_from_the_address_asked(gather):
     reflector.close()
     sender.close()
     assert (source, ttl) == (asked, 255)
+
+
+def test_many_replies_leave_in_order(gather, family):
+    """Each of many requests is answered from the address it asked, in the order of the list."""
+    reflector, sender = ReflectorSocket(WILDCARDS[family], 0), SenderSocket(family)
+    port = reflector._socket.getsockname()[1]
+    asked = [("127.0.0.5", port), ("127.0.0.77", port), ("127.0.0.1", port)]
+    asked = [("::1", port, 0, 0)] if family == socket.AF_INET6 else asked
+    addresses = [asked[number % len(asked)] for number in range(300)]
+    for first in range(0, 300, 60):  # as many as any receive buffer has room for
+        part = addresses[first : first + 60]
+        datagrams = [b"%d" % number + bytes(number) for number in range(first, first + 60)]
+        assert sender.send_many(datagrams, part) == {}
+        requests = gather(reflector.receive, reflector, 60)
+        reflector.send_many([request.datagram for request in requests], requests)
+        replies = gather(sender.receive, sender, 60)
+        assert [reply[:2] for reply in replies] == list(zip(datagrams, part, strict=True))
+        assert {ttl for *_, ttl in replies} == {255}
+    assert not reflector.unsent
+    reflector.close()
+    sender.close()
+
+
+def test_of_many_replies_those_that_cannot_go_out_are_counted(sender, reflector, loopback, gather):
+    """A reply that fails is a count, and those around it go out."""
+    sender.send(b"heartbeat", reflector._socket.getsockname())
+    [request] = gather(reflector.receive, reflector, 1)
+    forged = request._replace(source=loopback(0))
+    replies = [b"1", b"2", bytes(65528), b"3", bytes(70_000), b"4"]
+    reflector.send_many(replies, [request, forged, request, forged, request, request])
+    assert [datagram for datagram, *_ in gather(sender.receive, sender, 2)] == [b"1", b"4"]
+    assert reflector.unsent == {"EINVAL": 2, "EMSGSIZE": 2}
+    reflector.send_many([], [])
+    reflector.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        reflector.send_many([b"1", b"2"], [request, request])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_both_ways_read_the_same_requests(family, loopback, one_by_one, seed):
+    """What a request says does not depend on the way it is read, whatever else the kernel says."""
+    dice = random.Random(seed)  # noqa: S311 - a test that can be repeated
+    reflector = ReflectorSocket(WILDCARDS[family], 0)
+    with one_by_one():
+        other = ReflectorSocket(WILDCARDS[family], 0)
+    option = (socket.IPPROTO_IP, socket.IP_TTL, socket.IP_RECVTOS)
+    hosts = ["127.0.0.1", "127.0.0.9", "127.3.2.1"]
+    if family == socket.AF_INET6:
+        option = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, socket.IPV6_RECVTCLASS)
+        hosts = ["::1"]
+    with socket.socket(family, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(loopback(0))
+        for turn in range(4):
+            for opened in (reflector, other):
+                opened._socket.setsockopt(option[0], option[2], turn % 2)
+            for _ in range(dice.choice([1, 20, 60])):
+                stranger.setsockopt(*option[:2], dice.randint(1, 255))
+                datagram, host = (
+                    dice.randbytes(dice.choice([0, 44, 44, 1472, 3000])),
+                    dice.choice(hosts),
+                )
+                for opened in (reflector, other):
+                    stranger.sendto(datagram, (host, opened._socket.getsockname()[1]))
+            ours, theirs = reflector.receive(100), other.receive(100)
+            assert [each._replace(stamp=None) for each in ours] == [
+                each._replace(stamp=None) for each in theirs
+            ]
+            stamps = [each.stamp for row in zip(ours, theirs, strict=True) for each in row]
+            assert stamps == sorted(stamps)
+            assert all(isinstance(each, Request) for each in ours)
+    reflector.close()
+    other.close()
 
 
 def test_both_families_share_a_port(free_port, family):

@@ -14,7 +14,7 @@ from hbd.net.reflecting import ReflectorSocket
 from hbd.net.resolver import Resolver
 from hbd.net.sender import SenderSocket
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("way")]
 
 ANY = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - the promises are about them
 
