@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 Address = tuple[str, int] | tuple[str, int, int, int]
@@ -15,9 +16,12 @@ _NOT_UNICAST: Final = re.compile(
 
 def host_of(address: Address) -> str:
     """Give the address, with its scope where it has one: fe80::1 of two links are two hosts."""
-    return f"{address[0]}%{address[-1]}" if any(address[3:]) else address[0]
+    if len(address) == 2 or not address[3]:  # noqa: PLR2004 - an IPv4 socket address
+        return address[0]
+    return f"{address[0]}%{address[3]}"
 
 
+@lru_cache(maxsize=4096)
 def is_unicast(host: str) -> bool:
     """Tell an address of one host, as the kernel spells it, from multicast and broadcast.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from hbd.core.model import SECOND
@@ -16,12 +15,16 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
 class Rate:
     """So many a second in the long run, and so many at once after a rest."""
 
-    per_second: int
-    burst: int
+    __slots__ = ("cost", "depth")
+
+    def __init__(self, per_second: int, burst: int) -> None:
+        self.cost: Final = SECOND // per_second
+        """Nanoseconds until a token that was taken is back;"""
+        self.depth: Final = burst * self.cost
+        """until all are."""
 
 
 PER_SOURCE: Final = Rate(per_second=1_000, burst=1_000)
@@ -44,9 +47,8 @@ def spend(full_at: int, now: int, rate: Rate) -> int | None:
 
     Returned is when the bucket would be full again: the whole state of a bucket, in nanoseconds.
     """
-    cost = SECOND // rate.per_second
-    full_at = max(full_at, now) + cost
-    return full_at if full_at - now <= rate.burst * cost else None
+    full_at = max(full_at, now) + rate.cost
+    return full_at if full_at - now <= rate.depth else None
 
 
 class Buckets:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.address import host_of, is_unicast
@@ -90,6 +89,12 @@ class Reflector:
         self.dropped: Counter[str] = Counter()
         self.requests_from: OrderedDict[str, int] = OrderedDict()
         """When, monotonic, each source address last sent a request that was answered."""
+        self._understood: Final[Mapping[int, tlv.Answer]] = {
+            tlv.EXTRA_PADDING: bytes,
+            hbd_tlv.TYPE: self._announce,
+        }
+        self._accepted = 0
+        """Requests of the session that is answered."""
         self._buckets = Buckets()
         self._sessions: OrderedDict[tuple[str, int, int, str], _Session] = OrderedDict()
         self._refused: set[str] = set()
@@ -133,7 +138,7 @@ class Reflector:
             keys = self.keys(host) if is_known else ()
             key = _signing(datagram, keys)
             self.is_of_host = is_known and (key is not None or not keys)
-            self.known_by, roaming = self._roaming_key(datagram)
+            self.known_by, roaming = self._roaming_key(datagram) if self.roaming else (None, None)
             key = key or roaming
             if key is None:
                 reason = "hmac" if keys else None if is_known else self._stranger(host)
@@ -205,27 +210,27 @@ class Reflector:
         region = datagram[stamp.OPEN_SIZE if key is None else stamp.AUTH_SIZE :]
         if not region:
             return region
-        understood: dict[int, tlv.Answer] = {
-            tlv.EXTRA_PADDING: bytes,
-            hbd_tlv.TYPE: partial(self._announce, session),
-        }
+        self._accepted = session.accepted
         if key is None:
-            return tlv.reflect(region, understood)
+            return tlv.reflect(region, self._understood)
         asked = int.from_bytes(datagram[:4], "big")
-        return tlv.reflect_signed(region, understood, key, asked=asked, answered=sequence)
+        return tlv.reflect_signed(region, self._understood, key, asked=asked, answered=sequence)
 
-    def _announce(self, session: _Session, value: bytes) -> bytes | None:
+    def _announce(self, value: bytes) -> bytes | None:
         """Give our words for an hbd's; others use the type of hbd's TLV for theirs."""
         if not hbd_tlv.is_ours(value):
             return None
         if hbd_tlv.says_goodbye(value):
             self.goodbye = hbd_tlv.parse(value)
-        return hbd_tlv.with_accepted(self._announcement, session.accepted)
+        return hbd_tlv.with_accepted(self._announcement, self._accepted)
 
 
 def _signing(datagram: bytes, keys: Collection[Key]) -> Key | None:
     """Give the key that a request is signed with, of these."""
-    return next((key for key in keys if stamp.is_signed(datagram, key)), None)
+    for key in keys:
+        if stamp.is_signed(datagram, key):
+            return key
+    return None
 
 
 def _too_short(datagram: bytes) -> str | None:

@@ -43,6 +43,8 @@ class Goodbyes:
 
     def hear(self, request: Answered, told: list[Path]) -> None:
         """A request was answered; `told`: the paths that are judged by it."""
+        if request.goodbye is None and not self._gone:
+            return
         host = host_of(request.source)
         if request.goodbye is None:
             for path in self._gone.pop(host, ()):

@@ -126,46 +126,42 @@ class Mirror:
         self.is_behind = True
 
     def _answer_all(self, bound: ReflectorSocket, requests: list[Request], now: int) -> None:
-        since = self._emptied[bound]
+        reflector, since = self.reflector, self._emptied[bound]
         replies, replied, told = [], [], []
         for request in requests:
-            if not request.is_unicast:
-                self.reflector.dropped["multicast"] += 1
+            datagram, source, destination, _, ttl, stamped, is_unicast = request
+            if not is_unicast:
+                reflector.dropped["multicast"] += 1
                 continue
             wall = self._clock.wall()
-            reply = self._reply(request, now, wall)
-            if reply is not None:
-                replies.append(reply)
-                replied.append(request)
-                told.append(self._told(request, arrived(request.stamp, since, now, wall)))
+            reply = reflector.answer(
+                datagram,
+                source=source,
+                destination=destination,
+                ttl=ttl,
+                received=wall if stamped is None else stamped,
+                now=now,
+                wall=wall,
+            )
+            if reply is None:
+                continue
+            replies.append(reply)
+            replied.append(request)
+            name = reflector.known_by
+            told.append(
+                Answered(
+                    source,
+                    reflector.is_of_host,
+                    arrived(stamped, since, now, wall),
+                    name,
+                    None if name is None else stamp.ssid(datagram, authenticated=True),
+                    reflector.is_signed,
+                    reflector.goodbye,
+                )
+            )
         bound.send_many(replies, replied)
         for answered in told:
             self.answered(answered)
-
-    def _reply(self, request: Request, now: int, wall: int) -> bytes | None:
-        return self.reflector.answer(
-            request.datagram,
-            source=request.source,
-            destination=request.destination,
-            ttl=request.ttl,
-            received=wall if request.stamp is None else request.stamp,
-            now=now,
-            wall=wall,
-        )
-
-    def _told(self, request: Request, real: int) -> Answered:
-        """Say what the request that was answered last tells."""
-        reflector = self.reflector
-        name = reflector.known_by
-        return Answered(
-            request.source,
-            reflector.is_of_host,
-            real,
-            name,
-            None if name is None else stamp.ssid(request.datagram, authenticated=True),
-            reflector.is_signed,
-            reflector.goodbye,
-        )
 
 
 def accepts(

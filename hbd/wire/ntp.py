@@ -27,8 +27,7 @@ _MULTIPLIER: Final = 0xFF
 
 def ntp_from_unix(unix_ns: int) -> int:
     """Stamp a moment, nanoseconds since 1970; the era is lost."""
-    seconds, nanoseconds = divmod(unix_ns - NTP_EPOCH, SECOND)
-    return (seconds % WORD) << 32 | (nanoseconds << 32) // SECOND
+    return (unix_ns - NTP_EPOCH << 32) // SECOND % (WORD * WORD)
 
 
 def unix_from_ntp(stamp: int, near_ns: int) -> int:

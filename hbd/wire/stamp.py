@@ -99,13 +99,13 @@ def parse_request_auth(datagram: bytes, key: Key) -> Request:
 def ssid(request: bytes, *, authenticated: bool = False) -> int:
     """Read the SSID alone, of a whole request."""
     at = 26 if authenticated else 14
-    return int.from_bytes(request[at : at + 2], "big")
+    return request[at] << 8 | request[at + 1]
 
 
 def estimate(request: bytes, *, authenticated: bool = False) -> int:
     """Read the Error Estimate alone, of a whole request."""
     at = 24 if authenticated else 12
-    return int.from_bytes(request[at : at + 2], "big")
+    return request[at] << 8 | request[at + 1]
 
 
 def is_signed(datagram: bytes, key: Key) -> bool:
