@@ -42,11 +42,13 @@ install_packages() {
         [ip]=iproute2 [tshark]=tshark [man]=man-db [groff]=groff [lintian]=lintian
         [shellcheck]=shellcheck [dpkg-deb]=dpkg [nsenter]=util-linux [openssl]=openssl
         [bird]=bird2 [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
+        [cc]=gcc [fping]=fping
     )
     for need in "${!package[@]}"; do
         command -v "$need" >/dev/null || missing+=("${package[$need]}")
     done
-    for need in python3-systemd python3-yaml python3-venv python3-pytest python3-hypothesis frr; do
+    for need in python3-systemd python3-yaml python3-venv python3-pytest python3-hypothesis frr \
+        libc6-dev libssl-dev; do
         dpkg-query -W -f '${db:Status-Status}' "$need" 2>/dev/null | grep -qx installed ||
             missing+=("$need")
     done

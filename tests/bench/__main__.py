@@ -9,14 +9,22 @@ goals; none is a failure, as machines differ. Ratios are of programs that were m
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import subprocess
 import sys
+import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hbd.report.client import NoDaemonError
 from tests.bench import machine, table
 from tests.bench.lab import Lab
-from tests.bench.rows import ROWS
+from tests.bench.rows import QUICK, ROWS
 from tests.network import namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def main() -> int:
@@ -24,19 +32,30 @@ def main() -> int:
     arguments = _arguments()
     if reason := namespaces.why_not():
         print(f"bench: {reason}", file=sys.stderr)
-        return 77
+        return os.EX_NOPERM
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     description = list(machine.description())
-    print("\n".join([*(f"* {line}" for line in description), ""]), flush=True)
+    print("\n".join([*(f"* {line}" for line in description), "", *table.head()]), flush=True)
     rows: list[table.Row] = []
     with Lab(quick=arguments.quick, runs=arguments.runs, say=_say) as lab:
-        for name in arguments.only or ROWS:
-            _say(name)
-            rows += ROWS[name](lab)
-    print("\n".join([*table.head(), *(row.line() for row in rows)]))
+        for name in arguments.only or (QUICK if arguments.quick else ROWS):
+            for row in _measured(name, lab):
+                rows.append(row)
+                print(row.line(), flush=True)
     if arguments.json:
         table.write(arguments.json, description, rows)
-    return 0
+    return os.EX_SOFTWARE if any("failed" in row.facts for row in rows) else os.EX_OK
+
+
+def _measured(name: str, lab: Lab) -> Iterator[table.Row]:
+    """Give the rows of a name; one that cannot be had takes none of the others with it."""
+    _say(name)
+    try:
+        yield from ROWS[name](lab)
+    except (AssertionError, OSError, NoDaemonError, subprocess.SubprocessError) as error:
+        traceback.print_exc()
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        yield table.Row(name, "not measured", "-", "-", remarks=why, facts={"failed": why})
 
 
 def _say(words: str) -> None:

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 PATIENCE: Final = 300.0
 """Seconds that the start with a very big configuration may take."""
 
+REGULAR: Final = """
+import hbd.core.model
+hbd.core.model.JITTER = 0.0
+from hbd.cli.main import main
+raise SystemExit(main())
+"""
+
 
 class Counts(NamedTuple):
     """Of all peers together, since they are watched."""
@@ -34,16 +41,25 @@ class Counts(NamedTuple):
 class Hbd(running.Daemon):
     """An `hbd run` in a namespace, while it is entered; nothing is left of it afterwards.
 
-    A peer is its settings; `keys` are the other keys of the configuration, as YAML.
+    A peer is its settings; `keys` are the other keys of the configuration, as YAML. `regular`
+    leaves out the random part of intervals, so that who looks on knows when each heartbeat is due.
     """
 
     def __init__(
-        self, host: Namespace, peers: Sequence[dict[str, str]], nice: int = 0, **keys: str
-    ):
+        self,
+        host: Namespace,
+        peers: Sequence[dict[str, str]],
+        *,
+        nice: int = 0,
+        regular: bool = False,
+        **keys: str,
+    ) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="hbd-bench-")))
         self.host = host
         self.peers = peers
-        self._nice = nice
+        nicely = ["nice", "-n", str(nice)] if nice else []
+        program = ["-c", REGULAR] if regular else ["-m", "hbd"]
+        self._words = ["setpriv", "--pdeathsig=KILL", *nicely, sys.executable, *program, "run"]
         self.started_in = 0.0
         """Seconds until its control socket answered."""
         self.client = Client(self.directory / "run/io.hbd", timeout=120.0)
@@ -69,12 +85,10 @@ class Hbd(running.Daemon):
     # -- its life -----------------------------------------------------------------------------
 
     def launch(self, **_: Any) -> Self:
-        nice = ["nice", "-n", str(self._nice)] if self._nice else []
-        words = ["setpriv", "--pdeathsig=KILL", *nice, sys.executable, "-m", "hbd", "run"]
         with self.log.open("ab") as log, self.host.inside():
             # The child inherits the namespace of this thread, and dies with it.
             self.process = subprocess.Popen(
-                [*words, "--config", str(self.file), "--log=json"],
+                [*self._words, "--config", str(self.file), "--log=json"],
                 cwd="/",
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

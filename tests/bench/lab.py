@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from tests.network.namespaces import Namespace
 
 PORT: Final = 862
+OTHER_PORT: Final = 1862
 
 ON_LOOPBACK: Final = 0x7F010000
 """127.1.0.0: from here on there are peers, as in monitor.c."""
 ON_CABLE: Final = 0x0A400000
 """10.64.0.0: these are at the far end of the cable."""
-
-SETTLE: Final = 2.0
-"""Seconds after the last peer came up until the journal and the state files are done with it."""
 
 
 class Cable(NamedTuple):
@@ -48,8 +46,9 @@ class Lab:
         self.quick = quick
         self.runs = runs or (1 if quick else 5)
         """How often two programs are measured in turn."""
-        self.span = 1.5 if quick else 4.0
+        self.span = 1.0 if quick else 4.0
         """Seconds that one is looked at."""
+        self._settle = 0.5 if quick else 2.0
         self.say = say
         self._stack = ExitStack()
 
@@ -71,12 +70,17 @@ class Lab:
     # -- programs -----------------------------------------------------------------------------
 
     def reflector(
-        self, *, keyed: bool = False, poll_usec: int = 500, host: Namespace | None = None
+        self,
+        *,
+        keyed: bool = False,
+        poll_usec: int = 500,
+        host: Namespace | None = None,
+        port: int = PORT,
     ) -> Reflector:
         """Start one that answers on every address of its host."""
         key = self.key if keyed else None
         where = host or self.host
-        return Reflector(where, self.directory, port=PORT, key=key, poll_usec=poll_usec)
+        return Reflector(where, self.directory, port=port, key=key, poll_usec=poll_usec)
 
     def monitor(self, peers: int, *, interval: float = 1.0, keyed: bool = False) -> Monitor:
         """Start one that waits for its turn."""
@@ -88,21 +92,28 @@ class Lab:
         peers: int,
         *,
         first: int = ON_LOOPBACK,
+        others: int = 0,
         keyed: bool = False,
         host: Namespace | None = None,
         each: dict[str, str] | None = None,
         nice: int = 0,
+        regular: bool = False,
         **keys: str,
     ) -> Hbd:
         """Write a configuration; entering the result starts it.
 
-        The peers are at so many addresses from the first on; `each` are their other settings.
+        The peers are at so many addresses from the first on, and `others` more after them that
+        answer on the other port; `each` are their other settings.
         """
         if keyed:
             each = {"key": "fleet", **(each or {})}
             keys["keys"] = f"{{fleet: {{file: {self.key}}}}}"
-        settings = [{"address": address(first + n), **(each or {})} for n in range(peers)]
-        return Hbd(host or self.host, settings, nice=nice, **keys)
+        settings = [
+            {"address": address(first + number), **(each or {})} for number in range(peers + others)
+        ]
+        for other in settings[peers:]:
+            other["port"] = str(OTHER_PORT)
+        return Hbd(host or self.host, settings, nice=nice, regular=regular, **keys)
 
     # -- networks -----------------------------------------------------------------------------
 
@@ -125,9 +136,13 @@ class Lab:
 
     # -- looking ------------------------------------------------------------------------------
 
+    def settle(self) -> None:
+        """Wait until the journal and the state files are done with the last peer that came up."""
+        time.sleep(self._settle)
+
     def cost(self, pid: int, count: Callable[[], int], span: float | None = None) -> Cost:
         """Look at a process for a while; what it does is counted elsewhere."""
-        time.sleep(SETTLE)
+        self.settle()
         began, ran, counted = time.monotonic(), run_time(pid), count()
         time.sleep(span or self.span)
         seconds = time.monotonic() - began

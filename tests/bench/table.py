@@ -48,6 +48,7 @@ def write(file: Path, machine: list[str], rows: list[Row]) -> None:
 def percentile(values: Iterable[float], share: int) -> float:
     """Give the value that so many percent do not exceed."""
     ordered = sorted(values)
+    assert ordered, "nothing was seen"
     return ordered[min(len(ordered) * share // 100, len(ordered) - 1)]
 
 

@@ -31,4 +31,12 @@ ROWS: Final[dict[str, Callable[[Lab], Iterator[Row]]]] = {
     "stall": faults.stall,
     "start": starting.start,
     "storm": faults.storm,
+    "uplink": faults.uplink,
 }
+
+QUICK: Final = [
+    name
+    for name in ROWS
+    if name not in {"open-10000", "open-50000", "fping-1000", "fping-5000", "accuracy-10000"}
+]
+"""With few peers these are as others are."""

@@ -5,17 +5,15 @@ Both wait in the kernel for what comes, and what comes is a burst every tick of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from tests.bench.lab import PORT, Cost, Lab, Pairs
+from tests.bench.lab import OTHER_PORT, PORT, Cost, Lab, Pairs
 from tests.bench.table import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.bench.programs import Monitor
-
-OTHER_PORT: Final = 1862
 
 
 def reflector(lab: Lab) -> Iterator[Row]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.bench.lab import SETTLE, Lab
 from tests.bench.machine import Memory, memory, wakeups
 from tests.bench.table import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.bench.lab import Lab
 
 
 def handful(lab: Lab) -> Iterator[Row]:
@@ -18,7 +19,7 @@ def handful(lab: Lab) -> Iterator[Row]:
     span = 2 if lab.quick else 30
     with lab.reflector(poll_usec=0) as reflector, lab.hbd(3) as hbd:
         up = hbd.all_are("up")
-        time.sleep(SETTLE)
+        lab.settle()
         woken, began = wakeups(hbd.pid), time.monotonic()
         cost = lab.cost(hbd.pid, lambda: reflector["received"], span)
         rate = (wakeups(hbd.pid) - woken) / (time.monotonic() - began)
@@ -34,7 +35,7 @@ def handful(lab: Lab) -> Iterator[Row]:
 
 
 def memory_rows(lab: Lab) -> Iterator[Row]:
-    counts = [10, 200] if lab.quick else [10, 1_000, 10_000]
+    counts = [200] if lab.quick else [10, 1_000, 10_000]
     for keyed, goal in ((False, 1.0), (True, 1.6)):
         first: Memory | None = None
         for peers in counts:
@@ -56,5 +57,6 @@ def memory_rows(lab: Lab) -> Iterator[Row]:
 def _memory(lab: Lab, peers: int, *, keyed: bool) -> tuple[int, Memory]:
     with lab.reflector(keyed=keyed), lab.hbd(peers, keyed=keyed) as hbd:
         up = hbd.all_are("up")
-        time.sleep(lab.span + SETTLE)
+        time.sleep(lab.span)
+        lab.settle()
         return up, memory(hbd.pid)

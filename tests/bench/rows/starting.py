@@ -9,7 +9,6 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from tests.bench.lab import SETTLE, Lab
 from tests.bench.notify import Ear
 from tests.bench.table import Row, milliseconds
 from tests.daemon.running import until
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.bench.hbd import Hbd
+    from tests.bench.lab import Lab
 
 TRIES: Final = 5
 """Of a command."""
@@ -35,7 +35,7 @@ def start(lab: Lab) -> Iterator[Row]:
     yield _row("start-ready", what, statistics.median(ready), "< 1.5 s", facts)
     with lab.reflector() as reflector, lab.hbd(peers) as hbd:
         facts = {"peers": peers, "up": hbd.all_are("up")}
-        time.sleep(SETTLE)
+        lab.settle()
         took = _wall(hbd, "check", hbd.file)
         yield _row("start-check", f"{peers:,} peers: hbd check", took, "< 1.5 s", facts)
         took = _wall(hbd, "status", "--json")
