@@ -48,13 +48,14 @@ class Hbd(running.Daemon):
     def __init__(
         self,
         host: Namespace,
+        directory: Path,
         peers: Sequence[dict[str, str]],
         *,
         nice: int = 0,
         regular: bool = False,
         **keys: str,
     ) -> None:
-        super().__init__(Path(tempfile.mkdtemp(prefix="hbd-bench-")))
+        super().__init__(Path(tempfile.mkdtemp(prefix="hbd-", dir=directory)))
         self.host = host
         self.peers = peers
         nicely = ["nice", "-n", str(nice)] if nice else []
@@ -65,7 +66,7 @@ class Hbd(running.Daemon):
         self.client = Client(self.directory / "run/io.hbd", timeout=120.0)
         # Compiled once, as an installed hbd is, but not into the tree.
         del self.environment["PYTHONDONTWRITEBYTECODE"]
-        self.environment["PYTHONPYCACHEPREFIX"] = str(self.directory.parent / "hbd-bench-pycache")
+        self.environment["PYTHONPYCACHEPREFIX"] = str(directory / "pycache")
         self._keys = {"listen": "[]", "start_grace": "10s"} | keys
         self.write(peers)
 
@@ -148,7 +149,7 @@ class Hbd(running.Daemon):
         What has no reply at two moments is lost; what is on its way at one of them is not.
         """
         once = {view["name"]: _unanswered(view) for view in self.status()["peers"]}
-        time.sleep(0.1)
+        time.sleep(0.4)
         views = self.status()["peers"]
         return Counts(
             sent=sum(view["sent"] for view in views),

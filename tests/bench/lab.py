@@ -113,7 +113,7 @@ class Lab:
         ]
         for other in settings[peers:]:
             other["port"] = str(OTHER_PORT)
-        return Hbd(host or self.host, settings, nice=nice, regular=regular, **keys)
+        return Hbd(host or self.host, self.directory, settings, nice=nice, regular=regular, **keys)
 
     # -- networks -----------------------------------------------------------------------------
 

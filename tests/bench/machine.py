@@ -48,7 +48,7 @@ def wakeups(pid: int) -> int:
 def description() -> Iterator[str]:
     """Tell machine and versions, a line each."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    yield f"CPU: {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} of it"
+    yield f"CPU: {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores"
     yield f"kernel: {platform.release()}"
     yield f"Python: {platform.python_version()}"
     yield f"load when it began: {os.getloadavg()[0]:.2f}"

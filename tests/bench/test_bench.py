@@ -1,7 +1,10 @@
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,35 @@ def result(tmp_path_factory):
         pytest.fail(f"it takes longer than {PATIENCE} s:\n{process.communicate()[1]}")
     assert process.returncode == 0, said
     return printed, json.loads(file.read_text())
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path):
+    """Ctrl-C ends it in the middle of a row: no process, file or namespace is left."""
+    if reason := namespaces.why_not():
+        pytest.skip(reason)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench", "--quick", "--only", "storm"],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(4)
+    assert mentioned(tmp_path) > 1
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert mentioned(tmp_path) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert not list(Path("/run/netns").glob(f"hbd-{process.pid}-*"))
+
+
+def mentioned(directory):
+    """Count the processes that were started with a file in this directory."""
+    count = 0
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            count += str(directory).encode() in file.read_bytes()
+    return count
 
 
 def test_every_row_is_printed(result):

@@ -98,7 +98,7 @@ def bird(lab: Lab) -> Iterator[Row]:
                 (bfd, "BFD", [_bfd_peer(*end) for end in ends]),
                 (stamp, "STAMP", [{"address": there} for _, there in ends]),
             ):
-                with Hbd(near, peers) as hbd:
+                with Hbd(near, lab.directory, peers) as hbd:
                     on_core(hbd.pid, 0)
                     ups[kind].append(hbd.all_are("up"))
                     pairs.ours.append(lab.cost(hbd.pid, sent))
@@ -162,12 +162,11 @@ def _started(host: Namespace, command: list[str]) -> Iterator[int]:
         )
     try:
         yield process.pid
+        if (ended := process.poll()) is not None:
+            raise ChildProcessError(f"{command[0]} ended by itself: {ended}")
     finally:
-        ended = process.poll()
         process.kill()
         process.wait()
-        if ended is not None:
-            raise ChildProcessError(f"{command[0]} ended by itself: {ended}")
 
 
 def _row(
