@@ -34,7 +34,7 @@ WORDS: Final = (
 
 
 class Program:
-    """One of them in a namespace; the figures are read while it runs, at no cost of its own."""
+    """One of them, while it is entered; its figures are read at no cost of its own."""
 
     name: str
 
@@ -48,11 +48,14 @@ class Program:
             self._map = mmap.mmap(opened.fileno(), 0)
         self._words = memoryview(self._map).cast("Q")
         self["port"] = port
+        self._host = host
         command = [binary, self._file, *arguments, *([] if key is None else [key])]
-        with host.inside():
-            # The child inherits the namespace of this thread, and dies with it (page.h).
-            self.process = subprocess.Popen([str(word) for word in command])
-        self.pid = self.process.pid
+        self._command = [str(word) for word in command]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def __getitem__(self, word: str) -> int:
         return self._words[WORDS.index(word)]
@@ -70,24 +73,35 @@ class Program:
         """Wait until a word has this value; tell whether it came to have it."""
         deadline = time.monotonic() + seconds
         while self[word] != value:
-            if self.process.poll() is not None:
-                raise ChildProcessError(f"{self.name} ended: {self.process.returncode}")
+            if self._process.poll() is not None:
+                raise ChildProcessError(f"{self.name} ended: {self._process.returncode}")
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.01)
         return True
 
     def __enter__(self) -> Self:
-        self.until("is_ready", 1)
+        with self._host.inside():
+            # The child inherits the namespace of this thread, and dies with it (page.h).
+            self._process = subprocess.Popen(self._command)
+        try:
+            self._ready()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
+
+    def _ready(self) -> None:
+        if not self.until("is_ready", 1):
+            raise TimeoutError(f"{self.name} is not ready")
 
     def __exit__(self, *_: object) -> None:
         self["order"] = END
         try:
-            self.process.wait(PATIENCE)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self._process.kill()
+            self._process.wait()
         self._words.release()
         self._map.close()
         self._file.unlink()
