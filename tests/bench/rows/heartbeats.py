@@ -59,9 +59,9 @@ def rate_100000(lab: Lab) -> Iterator[Row]:
     yield Row(
         name="rate-100000",
         what=f"{peers:,} peers at 100 ms: share of one core",
-        figure=f"{cost.share:.0f} %, lost {counts.lost:,} of {counts.sent:,}",
-        goal="< 60 %, lost 0",
-        remarks=f"{cost.rate:,.0f}/s; {cost.usec:.2f} us for each; up {up:,}",
+        figure=f"{cost.share:.0f} % at {cost.rate:,.0f}/s, lost {counts.lost:,}",
+        goal=f"< 60 % at {10 * peers:,}/s or more, lost 0",
+        remarks=f"{cost.usec:.2f} us for each; lost of {counts.sent:,}; up {up:,}",
         facts={"peers": peers, "up": up, "lost": counts.lost},
     )
 
