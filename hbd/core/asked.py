@@ -12,11 +12,11 @@ from hbd.core.path import Path, Reception, Step
 from hbd.core.rounds import Rounds
 from hbd.core.session import Answer, Fact
 from hbd.core.spans import shown, timeout_for
-from hbd.core.timers import Timer
 
 if TYPE_CHECKING:
     from hbd.core.address import Address
     from hbd.core.directions import Directions
+    from hbd.core.figures import Figures
     from hbd.core.inquiry import Probe
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
@@ -76,11 +76,12 @@ class _Round(Path):
     )
 
 
-def managed(fact: Any) -> Any:
+def managed(name: str) -> Any:
     """Give a fact that is kept by the path's volley, where it stands in one.
 
     Who reads it gets what is so now; who changes it makes the path leave.
     """
+    fact = getattr(_Round, name)
 
     def read(path: Asked) -> Any:
         if path.volley is not None:
@@ -94,8 +95,9 @@ def managed(fact: Any) -> Any:
     return property(read, write)
 
 
-def handed_over(fact: Any) -> Any:
+def handed_over(name: str) -> Any:
     """Give such a fact that is changed by who reads it: that makes the path leave."""
+    fact = getattr(_Round, name)
 
     def read(path: Asked) -> Any:
         path.leave()
@@ -117,20 +119,20 @@ class Asked(_Round):
         "session",
     )
 
-    deadline = managed(Timer.deadline)
-    figures = managed(Path.figures)
-    last_life = managed(Path.last_life)
-    last_reply_real = managed(Path.last_reply_real)
-    last_rtt = managed(Path.last_rtt)
-    lateness = managed(Path.lateness)
-    reply_ttl = managed(Path.reply_ttl)
-    asked = managed(_Round.asked)
-    due = managed(_Round.due)
-    last_answered = managed(_Round.last_answered)
-    last_sent = managed(_Round.last_sent)
-    rounds = managed(_Round.rounds)
-    sequence = managed(_Round.sequence)
-    unanswered = handed_over(_Round.unanswered)
+    deadline: int | None = managed("deadline")
+    figures: Figures = managed("figures")
+    last_life = managed("last_life")
+    last_reply_real = managed("last_reply_real")
+    last_rtt: int | None = managed("last_rtt")
+    lateness = managed("lateness")
+    reply_ttl = managed("reply_ttl")
+    asked: int | None = managed("asked")
+    due = managed("due")
+    last_answered = managed("last_answered")
+    last_sent = managed("last_sent")
+    rounds: Rounds = managed("rounds")
+    sequence = managed("sequence")
+    unanswered = handed_over("unanswered")
 
     def __init__(self, address: str, peer: Peer, session: Session) -> None:
         self.volley: Volley | None = None
@@ -140,7 +142,7 @@ class Asked(_Round):
         super().__init__(address, peer)
         self.session = session
         # The round: the heartbeat in question and what was missed before it.
-        self.asked: int | None = None
+        self.asked = None
         self.doubted = False
         """Whether others are asked what its silence means, or need not be."""
         self.last_sent = 0

@@ -120,7 +120,7 @@ class Path(Timer):
         self.peer: Final = peer
         self.timing: Timing = peer.settings.timing
         self.limits: Limits = peer.settings.limits
-        self.figures: Final = Figures()
+        self.figures = Figures()
         self.state = State.UNKNOWN
         self.judged = False
         """Whether a verdict was given since the start."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.goodbye import HOLD
 from hbd.core.model import SECOND, Cause, ReflectorKind, State, Tlv
 from hbd.core.session import Answer, Fact
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.errors import WireError
-from hbd.wire.hbd_tlv import HbdTlv, Reason, Seen
+from hbd.wire.hbd_tlv import HbdTlv, Reason
+from hbd.wire.hbd_tlv import Seen as Said
 
 if TYPE_CHECKING:
     from hbd.core.model import Dice, PeerSettings
@@ -32,8 +33,7 @@ HMAC_TLV_SIZE: Final = len(tlv.pack(tlv.HMAC, bytes(16)))
 
 _HEAD_SIZE: Final = 12
 """Sequence number and T1, which are others in each heartbeat."""
-# What is the same in all replies of an hbd as a rule: Error Estimate and SSID; the TTL that we
-# arrive with, and of the TLV all before the number of our heartbeats.
+# Where a reply has them:
 _ESTIMATE: Final = slice(12, 14)
 _NUMBERS: Final = slice(12, 16)
 _SAME: Final = slice(40, 80)
@@ -41,9 +41,9 @@ _SAME: Final = slice(40, 80)
 _EMPTY_TLV: Final = tlv.pack(tlv.EXTRA_PADDING, b"")
 
 SEEN: Final = {
-    State.UNKNOWN: Seen.UNKNOWN,
-    State.UP: Seen.UP,
-    State.DOWN: Seen.DOWN,
+    State.UNKNOWN: Said.UNKNOWN,
+    State.UP: Said.UP,
+    State.DOWN: Said.DOWN,
 }
 """What we say of a path."""
 
@@ -72,7 +72,7 @@ class Station:
         self._reason = Reason.NONE
         self.hold_s = 0
         """How long our goodbye is to hold, once we have said it."""
-        self._words: dict[tuple[Seen, int], bytes] = {}
+        self._words: dict[tuple[Said, int], bytes] = {}
 
     @property
     def estimate(self) -> int:
@@ -100,7 +100,7 @@ class Station:
         self._words.clear()
         self.version += 1
 
-    def tlv(self, seen: Seen, interval: int) -> bytes:
+    def tlv(self, seen: Said, interval: int) -> bytes:
         """Give our TLV for a peer that we see so and ask every `interval` nanoseconds."""
         words = self._words.get((seen, interval))
         if words is None:
@@ -129,6 +129,18 @@ class Keys:
     accept: tuple[Key, ...]
 
 
+class Seen(NamedTuple):
+    """What is the same in all replies of an hbd as a rule."""
+
+    numbers: int
+    """Error Estimate and SSID."""
+    same: bytes
+    """The TTL that we arrive with, and of the TLV all before the number of our heartbeats."""
+    length: int
+    counts: bool
+    """Whether the reflector is known to count."""
+
+
 class StampSession:
     """Heartbeats and replies of one path: in open mode, or with keys in authenticated mode."""
 
@@ -140,7 +152,6 @@ class StampSession:
         "_random_ssid",
         "_said",
         "_without",
-        "length",
         "mark",
         "prepared",
         "seen",
@@ -165,10 +176,8 @@ class StampSession:
         self.tail = b""
         self.mark = 0
         self.prepared = -1
-        # what was in the last reply that is the same in each, and whether the reflector is known to
-        # count; how long it was.
-        self.seen: tuple[bytes, bytes, bool] | None = None
-        self.length = 0
+        # what was in the last reply that is the same in each.
+        self.seen: Seen | None = None
         self._said = b""
         self.adopt(settings)
 
@@ -315,8 +324,8 @@ class StampSession:
         if self._keys is not None or not is_told or answer.goodbye is not None:
             return
         if not ntp.is_ptp(estimate):
-            self.seen = said[_NUMBERS], said[_SAME], answer.uncounted is not None
-            self.length = len(said)
+            numbers = int.from_bytes(said[_NUMBERS], "big")
+            self.seen = Seen(numbers, said[_SAME], len(said), answer.uncounted is not None)
 
 
 def _pad(size: int, length: int) -> bytes:

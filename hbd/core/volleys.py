@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hbd.core.clock import Clock
     from hbd.core.egress import Egress
     from hbd.core.model import Dice
-    from hbd.core.stamp import Station
+    from hbd.core.stamp import Seen, Station
     from hbd.core.timers import Timers
 
 TOGETHER: Final = 64
@@ -65,10 +65,15 @@ class Heading(NamedTuple):
 class Sent(NamedTuple):
     """Heartbeats to be sent now, of one length."""
 
-    octets: bytes
+    octets: bytearray
+    """They are there until the next are written."""
     size: int
     places: bytes
     """Where they go, one after the other."""
+
+
+_LISTS: Final = ("paths", "places", "firsts", "sessions", "same", "counted", "ttls")
+_FLAGS: Final = ("owing", "answered", "counts")
 
 
 class Volley(Timer):
@@ -80,6 +85,7 @@ class Volley(Timer):
     __slots__ = (
         "answered",
         "counted",
+        "counts",
         "due",
         "firsts",
         "heading",
@@ -90,16 +96,20 @@ class Volley(Timer):
         "lateness",
         "moments",
         "next",
+        "numbers",
         "octets",
         "owing",
         "paths",
         "places",
         "real",
         "round",
-        "seen",
+        "same",
         "sent",
         "sequences",
+        "sessions",
+        "size",
         "step",
+        "timeout",
         "tokens",
         "ttls",
         "version",
@@ -110,6 +120,8 @@ class Volley(Timer):
         super().__init__()
         self.home: Final = home
         self.heading: Final = heading
+        self.size: Final = heading.size
+        self.timeout: Final = heading.timeout
         self.deadline = self.next = due
         self.is_asked = False
         self.round = 0
@@ -132,8 +144,13 @@ class Volley(Timer):
         """where it is asked, and its replies come from;"""
         self.firsts: list[int] = []
         """its sequence number in round 0;"""
-        self.seen: list[tuple[bytes, bytes, bool]] = []
-        """what is the same in all its replies;"""
+        self.sessions: list[StampSession] = []
+        self.numbers = array("I")
+        """Error Estimate and SSID of all its replies,"""
+        self.same: list[bytes] = []
+        """and what else is the same in all of them;"""
+        self.counts = bytearray()
+        """whether its reflector is known to count;"""
         self.counted: list[int] = []
         """the round up to which its own counters go,"""
         self.owing = bytearray()
@@ -151,13 +168,16 @@ class Volley(Timer):
     def owed_from(self) -> int | None:
         return self.lateness if self.is_asked else None
 
-    def take(self, path: Asked, place: bytes) -> None:
+    def take(self, path: Asked, place: bytes, session: StampSession, seen: Seen) -> None:
         """From now on it is asked with the others."""
         path.deadline = self.next
         self.paths.append(path)
         self.places.append(place)
         self.firsts.append(path.sequence - self.round)
-        self.seen.append(path.session.seen)
+        self.sessions.append(session)
+        self.numbers.append(seen.numbers)
+        self.same.append(seen.same)
+        self.counts.append(seen.counts)
         self.counted.append(self.round)
         self.owing.append(0)
         self.answered.append(1)
@@ -171,17 +191,14 @@ class Volley(Timer):
     def close_ranks(self) -> None:
         """Forget those that have left."""
         kept = [at for at, path in enumerate(self.paths) if path is not None]
-        if len(kept) == len(self.paths):
-            return
-        self.paths = [self.paths[at] for at in kept]
-        self.places = [self.places[at] for at in kept]
-        self.firsts = [self.firsts[at] for at in kept]
-        self.seen = [self.seen[at] for at in kept]
-        self.counted = [self.counted[at] for at in kept]
-        self.owing = bytearray(self.owing[at] for at in kept)
-        self.answered = bytearray(self.answered[at] for at in kept)
+        for name in _LISTS:
+            row = getattr(self, name)
+            setattr(self, name, [row[at] for at in kept])
+        for name in _FLAGS:
+            row = getattr(self, name)
+            setattr(self, name, bytearray(row[at] for at in kept))
+        self.numbers = array("I", [self.numbers[at] for at in kept])
         self.moments = array("q", [self.moments[at] for at in kept])
-        self.ttls = [self.ttls[at] for at in kept]
         windows = array("I")
         for at in kept:
             windows += self.windows[at * WINDOW : (at + 1) * WINDOW]
@@ -189,6 +206,7 @@ class Volley(Timer):
         for rank, path in enumerate(self.paths):
             if path is not None:
                 path.rank = rank
+        self.is_stale = True
 
     def leave(self, path: Asked) -> None:
         """From now on it is asked by itself."""
@@ -229,11 +247,11 @@ class Volley(Timer):
             path.deadline = self.deadline
             real = self.real + at * self.step
             path.unanswered[last] = Heartbeat(self.sent, real, self.tokens[at])
-            path.session.silent = 1
+            self.sessions[at].silent = 1
         else:
             path.asked = None
             path.deadline = self.next
-            path.session.silent = 0
+            self.sessions[at].silent = 0
         path.volley = self
 
 
@@ -263,23 +281,25 @@ class Volleys:
 
     def take(self, path: Asked) -> bool:
         """Ask a path together with others, if all is well; False: by itself."""
-        deadline, target, egress = path.deadline, path.target, path.egress
-        if deadline is None or target is None or egress is None or not is_well(path):
+        deadline, target, egress, session = path.deadline, path.target, path.egress, path.session
+        if not isinstance(session, StampSession) or session.seen is None or egress is None:
+            return False
+        if deadline is None or target is None or not (is_well(path) and fits(path, session)):
             return False
         place = self._place_of(target)
         if place in self._at:
             return False  # others are asked there, too
-        settings, timing, session = path.peer.settings, path.timing, path.session
+        settings, timing = path.peer.settings, path.timing
         outlet = (settings.interface, settings.source, settings.dscp, len(target))
         heading = Heading(
-            outlet, egress, timing.interval, timing.timeout, session.length, session.mark
+            outlet, egress, timing.interval, timing.timeout, session.seen.length, session.mark
         )
         volley = self._find(heading, path.due)
         if volley is None:
             volley = Volley(self, heading, deadline)
             self._offer(volley)
             self._timers.schedule(volley)
-        volley.take(path, place)
+        volley.take(path, place, session, session.seen)
         self._at[place] = volley, path.rank
         return True
 
@@ -325,22 +345,23 @@ class Volleys:
         """Its moment has come; tell whether there is anybody to ask."""
         self._withdraw(volley)
         version = self._station.version
-        for path in volley.paths:
-            if path is not None:
-                session = path.session
-                fits = session.prepared == version or session.prepare()
-                if not (fits and session.mark == volley.heading.mark):
-                    self.leave(path)
         if volley.version != version:
+            self._prepare(volley)
             volley.version, volley.is_stale = version, True
         volley.deadline = None
-        return any(path is not None for path in volley.paths)
+        return any(volley.paths)
+
+    def _prepare(self, volley: Volley) -> None:
+        """Our station says something else than before."""
+        for path, session in zip(volley.paths, volley.sessions, strict=True):
+            is_alike = session.prepare() and session.mark == volley.heading.mark
+            if path is not None and not is_alike:
+                self.leave(path)
 
     def _close_ranks(self, volley: Volley) -> None:
         if None not in volley.paths:
             return
         volley.close_ranks()
-        volley.is_stale = True
         for rank, place in enumerate(volley.places):
             self._at[place] = volley, rank
 
@@ -350,11 +371,10 @@ class Volleys:
         clock, heading = self.clock, volley.heading
         count, size = len(volley.paths), heading.size
         if not count:
-            return Sent(b"", size, b"")
+            return Sent(bytearray(), size, b"")
         if volley.is_stale:
-            volley.octets = bytearray(
-                b"".join(bytes(HEAD) + path.session.tail for path in volley.paths)
-            )
+            tails = (bytes(HEAD) + session.tail for session in volley.sessions)
+            volley.octets = bytearray(b"".join(tails))
             volley.joined = b"".join(volley.places)
             volley.is_stale = False
         first, each = ntp.ntp_from_unix(wall), (step << 32) // ntp.SECOND
@@ -363,7 +383,8 @@ class Volleys:
         mark, number = heading.mark, volley.round
         times = range(first, first + count * max(each, 1), max(each, 1))
         tokens = volley.tokens = [
-            time & ~0xFFF | random & _NOISE | mark for time, random in zip(times, noise)
+            time & ~0xFFF | random & _NOISE | mark
+            for time, random in zip(times, noise, strict=False)
         ]
         sequences = volley.sequences = [first + number & _WORD for first in volley.firsts]
         words = memoryview(volley.octets).cast("I")
@@ -384,11 +405,13 @@ class Volleys:
         volley.answered = bytearray(count)
         volley.deadline = volley.sent + heading.timeout
         self._timers.schedule(volley)
-        return Sent(bytes(volley.octets), size, volley.joined)
+        return Sent(volley.octets, size, volley.joined)
 
     def missed(self, volley: Volley) -> list[Asked]:
         """Its timeout is over: give those that have not answered, each by itself again."""
-        paths = [path for path, answer in zip(volley.paths, volley.answered) if not answer]
+        paths = [
+            path for path, answer in zip(volley.paths, volley.answered, strict=True) if not answer
+        ]
         missed = [path for path in paths if path is not None]
         for path in missed:
             self.leave(path)
@@ -407,19 +430,19 @@ class Volleys:
         clock, at_place = self.clock, self._at
         offset, second = clock.real - clock.wall, ntp.SECOND
         real = clock.real
-        lengths = arrivals.lengths
         rest: list[int] = []
-        heard: set[Volley] = set()
+        heard: dict[Volley, None] = {}
         fields = _layout(arrivals.stride).iter_unpack(arrivals.octets)
-        rows = zip(range(len(lengths)), fields, arrivals.places, arrivals.stamps, arrivals.ttls)
-        for index, one, name, stamp, ttl in rows:
-            found = at_place.get(name)
-            if found is None or lengths[index] != found[0].heading.size:
+        columns = (arrivals.places, arrivals.lengths, arrivals.stamps, arrivals.ttls)
+        for index, (one, place, length, stamp, ttl) in enumerate(
+            zip(fields, *columns, strict=True)
+        ):
+            found = at_place.get(place)
+            if found is None:
                 rest.append(index)
                 continue
             volley, rank = found
             counted, t3, numbers, t2, echoed, token, same = one
-            numbers_seen, same_seen, counts = volley.seen[rank]
             moment = real if stamp is None else stamp + offset
             if moment < since or moment > real:
                 moment = since if moment < since else real
@@ -428,13 +451,14 @@ class Volleys:
             uncounted = echoed - counted
             if (
                 volley.answered[rank]
+                or length != volley.size
                 or token != volley.tokens[rank]
                 or echoed != volley.sequences[rank]
-                or numbers != numbers_seen
-                or same != same_seen
+                or same != volley.same[rank]
+                or numbers != volley.numbers[rank]
                 or ttl != volley.ttls[rank]
-                or not 0 <= dwell <= rtt <= volley.heading.timeout
-                or (uncounted and not counts)
+                or not 0 <= dwell <= rtt <= volley.timeout
+                or (uncounted and not volley.counts[rank])
             ):
                 rest.append(index)
                 continue
@@ -444,7 +468,7 @@ class Volleys:
             volley.windows[rank * WINDOW + echoed % WINDOW] = (uncounted & 0xFF) << 24 | short
             volley.answered[rank] = 1
             volley.moments[rank] = moment
-            heard.add(volley)
+            heard[volley] = None
         for volley in heard:
             self._heard(volley)
         return rest
@@ -461,13 +485,10 @@ class Volleys:
 
 
 def is_well(path: Asked) -> bool:
-    """Whether the next heartbeat may be one of many: nothing of the path needs a look."""
-    session, limits, egress = path.session, path.limits, path.egress
+    """Whether nothing of the path needs a look but the next reply."""
+    limits, egress = path.limits, path.egress
     return (
-        isinstance(session, StampSession)
-        and session.seen is not None
-        and (session.prepared == session.station.version or session.prepare())
-        and path.state is State.UP
+        path.state is State.UP
         and path.judged
         and path.was_up
         and path.asked is None
@@ -485,10 +506,16 @@ def is_well(path: Asked) -> bool:
         and path.leads_to == path.target
         and egress is not None
         and egress.fault is None
-        and session.length == HEAD + len(session.tail)
-        and session.length % 4 == 0
-        and path.figures.window.is_counted is session.seen[2]
     )
+
+
+def fits(path: Asked, session: StampSession) -> bool:
+    """Whether its next heartbeat and reply are as the last ones were, but for numbers and times."""
+    seen = session.seen
+    if seen is None or not (session.prepared == session.station.version or session.prepare()):
+        return False
+    is_of_words = seen.length == HEAD + len(session.tail) and seen.length % 4 == 0
+    return is_of_words and path.figures.window.is_counted is seen.counts
 
 
 def _step(volley: Volley) -> tuple[Heading, int]:
@@ -504,9 +531,10 @@ def _big(words: list[int]) -> memoryview:
 
 @lru_cache(maxsize=8)
 def _layout(stride: int) -> Struct:
-    """Read a reply: its number, T3, estimate and SSID, T2, the number and T1 that it brings back,
+    """Give what of replies is read, each a stride after the one before.
 
-    and then what is the same in all as a rule: the TTL that we arrive with, and of hbd's TLV all
-    that stands before the number of our heartbeats.
+    Its number, T3, estimate and SSID, T2, the number and T1 that it brings back; then what is the
+    same in all as a rule: the TTL that we arrive with, and hbd's TLV up to the number of those
+    accepted (see stamp.Seen).
     """
-    return Struct(f">IQ4sQIQ4x40s{stride - 80}x")
+    return Struct(f">IQIQIQ4x40s{stride - 80}x")

@@ -125,12 +125,12 @@ class SenderSocket:
         names = list(map(_DESTINATIONS.__getitem__, addresses))
         return self._outbox.send(self.fileno(), datagrams, names)
 
-    def send_alike(self, octets: bytes, size: int, places: bytes) -> dict[int, int]:
+    def send_alike(self, octets: bytes | bytearray, size: int, places: bytes) -> dict[int, int]:
         """Send as send_many does datagrams of one size, one after the other, to `octets_of`."""
         if self._outbox is not None and len(octets) <= batch.ROOM:
             return self._outbox.send_alike(self.fileno(), octets, size, places)
         each = SIZES[self._socket.family]
-        datagrams = [octets[at : at + size] for at in range(0, len(octets), size)]
+        datagrams = [bytes(octets[at : at + size]) for at in range(0, len(octets), size)]
         addresses = [address_of(places[at : at + each]) for at in range(0, len(places), each)]
         return self.send_many(datagrams, addresses)
 
@@ -145,8 +145,8 @@ class SenderSocket:
         expected = _EXPECTED[self._socket.family]
         for count in inbox.fill(self.fileno(), limit):
             if inbox.has(expected, count):
-                stamps = inbox.stamps(count)
-                ttls = inbox.integers(expected.values[1], count)
+                stamps: Sequence[int | None] = inbox.stamps(count)
+                ttls: Sequence[int | None] = inbox.integers(expected.values[1], count)
             else:
                 stamps, ttls = zip(*map(_stamp_and_ttl, inbox.messages(count)), strict=True)
             lengths = inbox.lengths(count)

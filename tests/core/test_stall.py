@@ -314,8 +314,10 @@ def test_a_late_loop_owes_no_burst():
 
 def test_lateness_moves_a_deadline_that_is_not_the_next():
     """What makes any turn late moves the deadline of every heartbeat in question."""
-    world = world_of()
-    world.watch(peer("10.0.0.3", timing=Timing(50 * MILLISECOND, 50 * MILLISECOND, 3, 2)))
+    world = World(5)
+    fast = Timing(50 * MILLISECOND, 50 * MILLISECOND, 3, 2)
+    world.watch(peer(A), peer(B), peer("10.0.0.3", timing=fast))
+    world.run(10 * SECOND)
     world.links[A].dead.append((world.now, world.now + 10**18))
     while world.path(A).missed < 3:
         world.run(MILLISECOND)
