@@ -128,11 +128,11 @@ class Asked(_Round):
     reply_ttl = managed("reply_ttl")
     asked: int | None = managed("asked")
     due = managed("due")
+    unanswered: Awaited = handed_over("unanswered")
     last_answered = managed("last_answered")
-    last_sent = managed("last_sent")
+    last_sent: int = managed("last_sent")
     rounds: Rounds = managed("rounds")
     sequence = managed("sequence")
-    unanswered = handed_over("unanswered")
 
     def __init__(self, address: str, peer: Peer, session: Session) -> None:
         self.volley: Volley | None = None
@@ -350,7 +350,7 @@ class Asked(_Round):
         sequence = self.sequence
         datagram, token = self.session.compose(sequence, wall, self.state, padded=False)
         if sequence == self.asked:
-            self.asked += 1  # which is to be sent in this turn, too
+            self.asked = sequence + 1  # which is to be sent in this turn, too
         self._await(Heartbeat(now, real, token, probe))
         self.figures.window.annulled(sequence)
         return datagram
@@ -498,7 +498,8 @@ class Asked(_Round):
     def hop_of(self, payload: bytes) -> int | None:
         for _, heartbeat in self.unanswered.returned(payload, self.session):
             if heartbeat.probe is not None:
-                return heartbeat.probe.ttl
+                ttl: int | None = heartbeat.probe.ttl
+                return ttl
         return None
 
     def go_on(self, now: int, dice: float) -> None:
@@ -561,7 +562,7 @@ class Asked(_Round):
 
     def weigh(self, now: int) -> bool:
         figures, timeout = self.figures, self.timing.timeout
-        changed = False
+        changed: bool = False
         if figures.tight or (self.last_rtt or 0) > timeout:
             changed = figures.weigh_timeout(timeout)
         if self.limits.max_loss is None and self.limits.max_rtt is None:

@@ -539,14 +539,14 @@ class Fleet:
         rises = path.state is not State.DOWN or path.has_risen
         changed = rises and path.give(State.UP)
         path.go_on(now, self._dice.random())
-        if type(path) is not Asked or not self._volleys.take(path):
-            self._timers.schedule(path)
         if changed or moved:
             self._examine(path)  # it may leave by another way than before
         if path.weigh(self.clock.now) or changed:
             verdicts.refresh(path.peer)
         if was_failing and path.peer.is_heard:
             verdicts.look_behind(path.peer)
+        if type(path) is not Asked or not self._volleys.take(path):
+            self._timers.schedule(path)
 
     def icmp(
         self,

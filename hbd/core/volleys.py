@@ -235,10 +235,10 @@ class Volley(Timer):
         path.unanswered.clear()
         if answers:
             path.rounds.ended[0] += answers
-            path.last_answered = sequence - 1 - awaits
+            last = path.last_answered = sequence - 1 - awaits
             path.last_reply_real = self.moments[at]
             path.last_life = self.home.clock.at(self.moments[at])
-            path.last_rtt = figures.window.rtts(1)[0]
+            path.last_rtt = figures.window.rtt(last)
             path.reply_ttl = self.ttls[at]
             path.repeated = path.is_put_off = False
         if awaits:

@@ -92,6 +92,10 @@ class Window:
         rtts = [slot & _RTT for slot in self._ordered() if 0 < slot < _ANNULLED]
         return [rtt * MICROSECOND for rtt in rtts[-last:]]
 
+    def rtt(self, sequence: int) -> int:
+        """Give that of one of the last 100 heartbeats, which was answered."""
+        return (self.slots[sequence % WINDOW] & _RTT) * MICROSECOND
+
     def fates(self) -> Iterator[int] | None:
         """Tell what became of each heartbeat, as directions.split reads it; oldest first.
 

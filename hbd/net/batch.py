@@ -252,7 +252,9 @@ class Outbox:
             self._lay_out(lengths)
         return self._send(fd, count)
 
-    def send_alike(self, fd: int, octets: bytes | bytearray, size: int, names: bytes) -> dict[int, int]:
+    def send_alike(
+        self, fd: int, octets: bytes | bytearray, size: int, names: bytes
+    ) -> dict[int, int]:
         """Send datagrams of one size, which stand one after the other, as do the names."""
         count = len(octets) // size
         if count > SLOTS or len(octets) > ROOM:
