@@ -44,7 +44,7 @@ def stall(lab: Lab) -> Iterator[Row]:
             hbd.process.send_signal(signal.SIGCONT)
             time.sleep(DETECTION + 1)  # a false verdict would have come
         after, false = hbd.counts(), len(hbd.entries("state", state="down")) - told
-    lost = after.lost - before.lost
+    lost = max(after.lost - before.lost, 0)
     yield Row(
         name="stall",
         what=f"{peers:,} peers; we are stopped for {', '.join(f'{s:g}' for s in stalls)} s",
