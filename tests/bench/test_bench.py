@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "tests/network"))
 
 import namespaces  # noqa: E402 - found next door
 
-PATIENCE = 150
+PATIENCE = 240
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
