@@ -44,6 +44,8 @@ STEPS: Final = 20
 
 HEAD: Final = 12
 """Octets of sequence number and T1."""
+SKEW: Final = 100 * MICROSECOND
+"""We know so exactly when each heartbeat of a volley left."""
 _NOISE: Final = 0xFFE
 """The random bits of T1; its last one has a meaning of its own."""
 _WORD: Final = 0xFFFFFFFF
@@ -187,6 +189,10 @@ class Volley(Timer):
         self.is_stale = True
         path.rank = len(self.paths) - 1
         path.volley = self
+
+    def left(self, began: int, ended: int) -> None:
+        """They were sent from one moment to another, monotonic."""
+        self.real, self.step = began, (ended - began) // max(len(self.paths), 1)
 
     def close_ranks(self) -> None:
         """Forget those that have left."""
@@ -457,14 +463,15 @@ class Volleys:
                 or same != volley.same[rank]
                 or numbers != volley.numbers[rank]
                 or ttl != volley.ttls[rank]
-                or not 0 <= dwell <= rtt <= volley.timeout
+                or not 0 <= dwell <= rtt + SKEW
+                or rtt > volley.timeout
                 or (uncounted and not volley.counts[rank])
             ):
                 rest.append(index)
                 continue
             short = (rtt - dwell) // MICROSECOND
-            if short > LONGEST or not short:
-                short = LONGEST if short else 1
+            if short > LONGEST or short < 1:
+                short = LONGEST if short > LONGEST else 1
             volley.windows[rank * WINDOW + echoed % WINDOW] = (uncounted & 0xFF) << 24 | short
             volley.answered[rank] = 1
             volley.moments[rank] = moment

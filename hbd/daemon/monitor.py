@@ -39,7 +39,7 @@ BATCH: Final = 256
 LIMIT: Final = 40 * 256
 """and datagrams: that empties a buffer of eight megabytes."""
 
-EXAMINED: Final = 64
+EXAMINED: Final = 200
 """Paths looked up in one turn, of those that are not missing."""
 
 MICROSECOND: Final = 1_000
@@ -325,7 +325,9 @@ class Monitor:
         )
         written = clock.now()
         refusals = sender.send_alike(octets, size, places)
-        pen.measure(written - began, clock.now() - written, len(octets) // size)
+        gone = clock.now()
+        ask.volley.left(written, gone)
+        pen.measure(written - began, gone - written, len(octets) // size)
         paths = list(ask.volley.paths)
         for index, refusal in refusals.items():
             path = paths[index]
