@@ -8,12 +8,16 @@ send. It is added up, and the deadlines of heartbeats in question move by it (`T
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, NamedTuple
 
 from hbd.core.model import MILLISECOND, SECOND
 
 STALL: Final = 100 * MILLISECOND
 """From this lateness on we did not run, and an entry says so."""
+
+KEPT: Final = 64
+"""So many stalls are remembered: what came before them is often looked at long after."""
 
 SPAN: Final = 10 * SECOND
 """Lateness is added up over so long;"""
@@ -39,7 +43,7 @@ class Clock:
     more exact than that, and what is due within one is done in one turn.
     """
 
-    __slots__ = ("_lag", "_promised", "_stall", "_tick", "lateness", "now", "real", "wall")
+    __slots__ = ("_lag", "_promised", "_stalls", "_tick", "lateness", "now", "real", "wall")
 
     def __init__(self, real: int, wall: int, tick: int = 0) -> None:
         self.real = real
@@ -52,8 +56,7 @@ class Clock:
         """All lateness that was no stall: our own time went on in it."""
         self._tick = tick
         self._lag = 0
-        self._stall = _Stall(real, 0, real)
-        """The last one: what came in it is often read long after."""
+        self._stalls = deque([_Stall(real, 0, real)], KEPT)
         self._promised: int | None = None
 
     def turn(self, real: int, wall: int) -> int:
@@ -62,7 +65,7 @@ class Clock:
         late = late if late > self._tick else 0
         self._promised = None
         if late >= STALL:
-            self._stall = _Stall(real, self._lag, real - self._lag - late)
+            self._stalls.append(_Stall(real, self._lag, real - self._lag - late))
             self._lag += late
         else:
             self.lateness += late
@@ -73,21 +76,23 @@ class Clock:
 
     def skip(self, real: int, wall: int) -> None:
         """Let time pass that does not count: nothing was asked yet when we were starting."""
-        self._stall = _Stall(real, self._lag, self.now)
+        self._stalls.append(_Stall(real, self._lag, self.now))
         self._lag += real - self.real
         self.real = real
         self.wall = wall
 
     def at(self, real: int) -> int:
-        """Our own time of a moment, from before the last stall on; at the most now."""
-        until, lag, stood_at = self._stall
-        if real <= until:
-            return min(real - lag, stood_at)
-        return min(real - self._lag, self.now)
+        """Our own time of a moment; at the most now."""
+        lag, stood_at = self._lag, self.now
+        for stall in reversed(self._stalls):
+            if real > stall.until:
+                break
+            _, lag, stood_at = stall
+        return min(real - lag, stood_at)
 
     def lag_after(self, real: int) -> int | None:
         """Give by how much our own time is behind since this moment; None if that has changed."""
-        return self._lag if real > self._stall.until else None
+        return self._lag if real > self._stalls[-1].until else None
 
     def promise(self, deadline: int | None) -> int | None:
         """Say when the next turn is due, monotonic; never sooner than a tick from this one."""

@@ -56,6 +56,17 @@ def test_what_came_in_a_stall_came_while_our_time_stood_however_late_it_is_read(
     assert clock.at(clock.real - 7) == clock.now - 7
 
 
+def test_what_came_before_several_stalls_is_as_old_as_it_was():
+    """Volleys look at it when they are asked, and by then we may have stood still again."""
+    clock = Clock(NOW, 0)
+    moments = {}
+    for _ in range(8):
+        due = clock.promise(clock.now + SECOND)
+        clock.turn(due + 5 * SECOND, 0)
+        moments |= {due - 7: clock.at(due - 7), due + SECOND: clock.at(due + SECOND)}
+    assert {real: clock.at(real) for real in moments} == moments
+
+
 def test_overload_is_told_once_a_minute_with_all_that_was_lost():
     """More than a tenth of ten seconds, in pieces too small to be told: then of each minute."""
     lag, real, told = Lag(NOW), NOW, []
