@@ -145,6 +145,7 @@ class StampSession:
     """Heartbeats and replies of one path: in open mode, or with keys in authenticated mode."""
 
     __slots__ = (
+        "_counts",
         "_interval",
         "_is_hbd",
         "_keys",
@@ -179,6 +180,8 @@ class StampSession:
         # what was in the last reply that is the same in each.
         self.seen: Seen | None = None
         self._said = b""
+        self._counts = False
+        """Whether the reflector is known to count, whatever its number is."""
         self.adopt(settings)
 
     def adopt(self, settings: PeerSettings) -> None:
@@ -287,8 +290,9 @@ class StampSession:
         if kind is ReflectorKind.STATELESS:
             return None
         uncounted = (reply.sender_sequence - reply.sequence) % ntp.WORD
-        says_so = words is not None and words.flags & hbd_tlv.STATEFUL
-        return uncounted if uncounted or says_so or kind is ReflectorKind.STATEFUL else None
+        says_so = words is not None and bool(words.flags & hbd_tlv.STATEFUL)
+        self._counts = says_so or kind is ReflectorKind.STATEFUL
+        return uncounted if uncounted or self._counts else None
 
     def _parse(self, datagram: bytes) -> tuple[Reply, HbdTlv | None]:
         """Read a reply and hbd's words in it; WireError."""
@@ -323,6 +327,8 @@ class StampSession:
         estimate = int.from_bytes(said[_ESTIMATE], "big")
         if self._keys is not None or not is_told or answer.goodbye is not None:
             return
+        if answer.uncounted and not self._counts:
+            return  # where the next one shows no more of that, it is not known to count
         if not ntp.is_ptp(estimate):
             numbers = int.from_bytes(said[_NUMBERS], "big")
             self.seen = Seen(numbers, said[_SAME], len(said), answer.uncounted is not None)

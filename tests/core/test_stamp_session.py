@@ -482,3 +482,24 @@ def test_reflector_counts_if_it_says_or_shows_so(kind, behind, flags, expected):
     reply = reflect(request) if flags is None else as_hbd(request, flags=flags)
     reply = (9 - behind).to_bytes(4, "big") + reply[4:]
     assert session.read(reply).uncounted == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "uncounted", "is_known"),
+    [
+        (hbd_tlv.REFLECTOR, 0, True),
+        (hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL, 0, True),
+        (hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL, 3, True),
+        (hbd_tlv.REFLECTOR, 3, False),
+    ],
+)
+def test_the_next_reply_is_not_known_of_who_counts_by_its_number_alone(flags, uncounted, is_known):
+    """A reflector that does not say that it counts may show so in one reply and not in the next."""
+    session = session_with()
+
+    def answer(request):
+        reply = as_hbd(request, flags=flags)
+        return (int.from_bytes(reply[:4], "big") - uncounted).to_bytes(4, "big") + reply[4:]
+
+    converse(session, 3, answer, first=10)
+    assert (session.seen is not None) is is_known
