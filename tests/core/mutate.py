@@ -34,6 +34,7 @@ BFD = ("tests/core/test_bfd_session.py", "tests/core/test_bfd_conversation.py")
 LIKELY = {
     "directions.py": ("tests/core/test_directions.py",),
     "window.py": ("tests/core/test_directions.py", *ASKING),
+    "volleys.py": ("tests/core/test_volleys.py",),
     "told.py": SPEAKING,
     "unwatched.py": SPEAKING,
     "plain.py": SPEAKING,

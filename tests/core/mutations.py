@@ -159,7 +159,7 @@ MUTATIONS = [
     ("clock.py", "self._untold + self._small if is_overload else 0", "self._untold + self._small"),
     ("clock.py", "or real - self._told < OVERLOAD_SPACING", ""),
     ("clock.py", "min(real - lag, stood_at)", "real - lag"),
-    ("clock.py", "min(real - self._lag, self.now)", "real - self._lag"),
+    ("clock.py", "lag, stood_at = self._lag, self.now", "lag, stood_at = self._lag, real"),
     ("clock.py", "self.real + max(self._tick, 1)", "self.real"),
     ("clock.py", "late if late > self._tick else 0", "late"),
     ("timers.py", "timer.deadline is None or not _stands(heap, entry)", "timer.deadline is None"),

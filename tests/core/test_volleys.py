@@ -1,0 +1,885 @@
+"""Heartbeats of many paths at once mean what they mean path by path."""
+
+from collections import Counter, defaultdict
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from heapq import heappop
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hbd.core import volleys
+from hbd.core.arrival import Arrivals
+from hbd.core.events import Restarted, StateChanged
+from hbd.core.fleet import Ask
+from hbd.core.model import (
+    MILLISECOND,
+    SECOND,
+    Cause,
+    ReflectorKind,
+    StampOptions,
+    State,
+    Timing,
+)
+from hbd.core.peer import Pause
+from hbd.core.session import Fact
+from hbd.core.witnesses import Witnesses
+from hbd.wire import hbd_tlv, ntp, stamp, tlv
+from hbd.wire.hbd_tlv import HbdTlv, Reason
+from tests.simulation.world import LAN, START, WAN, Link, World, address_of, dice, peer, place_of
+
+TIMING = Timing(SECOND, 250 * MILLISECOND, 3, 2)
+STRIDE = 400
+
+
+class Steady:
+    """Dice that shorten no interval, so that all are asked at the same moments."""
+
+    def __init__(self, seed):
+        self.getrandbits = dice(seed).getrandbits
+
+    def random(self):
+        return 0.0
+
+
+class Host:
+    """An hbd: how it answers."""
+
+    def __init__(self):
+        self.incarnation = 5
+        self.flags = hbd_tlv.REFLECTOR
+        self.reason = Reason.NONE
+        self.ttl = 64
+        self.hold = 0
+        self.dwell = 0
+        self.estimate = 1
+        self.uncounted = 0
+        self.silent = Counter()
+        """How many heartbeats are lost, from now on, of each path."""
+        self.cut = 0
+
+    def answer(self, request, wall):
+        words = HbdTlv(
+            self.flags, 0, self.reason, self.incarnation, 0, 0, self.hold, accepted=wall & 0xFFFF
+        ).pack()
+        convert = ntp.ptp_from_unix if ntp.is_ptp(self.estimate) else ntp.ntp_from_unix
+        sequence = int.from_bytes(request[:4], "big")
+        region = request[stamp.OPEN_SIZE :]
+        reply = stamp.pack_reply(
+            request,
+            sequence=(sequence - self.uncounted) % ntp.WORD,
+            timestamp=convert(wall + self.dwell),
+            estimate=self.estimate,
+            receive_timestamp=convert(wall),
+            ttl=60,
+            tlvs=tlv.reflect(region, {hbd_tlv.TYPE: lambda _: words}) if region else b"",
+        )
+        return reply[: len(reply) - self.cut]
+
+
+class Net(World):
+    """What becomes of a heartbeat depends on whose it is and which one; all else on orders."""
+
+    def __init__(self, seed, *, volleys=True, steady=True, weather=True):
+        super().__init__(seed)
+        if steady:
+            self.fleet._dice = self.fleet._verdicts._dice = self.fleet._volleys._dice = Steady(seed)
+        if not volleys:
+            self.fleet._volleys.take = lambda _path: False
+        self.weather = weather
+        self.hosts_at = defaultdict(Host)
+        self.carried = defaultdict(list)
+        self.together = Counter()
+        """How many were asked how many at a time."""
+        self._read_together = []
+        self.last = {}
+        self.by_itself = 0
+        """How many replies were not taken with others."""
+        self._receive_one, self.fleet.receive = self.fleet.receive, self._count_one
+        self.twists = {}
+        """What is made of the next reply to each path."""
+
+    def _count_one(self, *reply):
+        self.by_itself += 1
+        self._receive_one(*reply)
+
+    def at(self, moment, change):
+        super().at(moment, partial(self._in_a_turn, change))
+
+    def _in_a_turn(self, change):
+        self.turn()
+        change()
+
+    def _send_all(self, ask):
+        super()._send_all(ask)
+        self.together[len(ask.volley.paths)] += 1
+
+    def _carry(self, path, datagram, *, begins_round):  # noqa: ARG002 - never skips
+        name, target = (path.peer.name, path.address), path.target
+        host, link = self.hosts_at[target[0]], self.links[target[0]]
+        sequence = int.from_bytes(datagram[:4], "big")
+        self.carried[name].append((self.now, sequence))
+        self.last[path.peer.name] = target, datagram
+        if host.silent[name] > 0:
+            host.silent[name] -= 1
+            return
+        if link.is_dead(self.now) or self.is_cut(link.egress):
+            return
+        fate = Random(f"{self.seed} {name} {sequence}")  # noqa: S311 - to be replayed
+        out = link.delay + fate.randrange(MILLISECOND)
+        back = self.now + 2 * out + host.dwell
+        reply = host.answer(datagram, self.wall + out)
+        slot = (self.now - START) // TIMING.timeout
+        is_in_turn = self.weather and slot % len(PLACES) == PLACES.index(name)
+        replies = self._befall(fate, back, reply) if is_in_turn else [(back, reply)]
+        for reply_at, octets in replies:
+            answers = [(reply_at, octets, target, host.ttl)]
+            if name in self.twists:
+                answers = self.twists.pop(name)(*answers[0])
+            for at, reply, source, ttl in answers:
+                self.arrive(at, partial(self._take, source, reply, ttl))
+
+    def _befall(self, fate, back, reply):
+        match fate.randrange(24):
+            case 0:
+                return []
+            case 1:
+                return [(back, reply), (back + 1 + fate.randrange(2) * SECOND, reply)]
+            case 2:
+                return [(back + 260 * MILLISECOND, reply)]
+            case 3:
+                return [(back + fate.randrange(3 * SECOND), reply)]
+            case 4:
+                spoilt = bytearray(reply)
+                spoilt[fate.randrange(len(reply))] ^= 1 << fate.randrange(8)
+                return [(back, bytes(spoilt))] + [(back + 1, reply)] * fate.randrange(2)
+        return [(back, reply)]
+
+    def _take(self, source, datagram, ttl, at):
+        self._read_together.append((datagram, place_of(source), at, ttl))
+
+    def flush(self):
+        """Read what has come, all at once."""
+        come, self._read_together = self._read_together, []
+        if not come:
+            return
+        wall = self.fleet.clock.wall - self.fleet.clock.real
+        octets = b"".join(datagram.ljust(STRIDE, b"\0") for datagram, *_ in come)
+        arrivals = Arrivals(
+            memoryview(octets),
+            STRIDE,
+            [len(one[0]) for one in come],
+            [one[1] for one in come],
+            [one[2] + wall for one in come],
+            [one[3] for one in come],
+            address_of,
+            {},
+        )
+        self.fleet.receive_all(arrivals, self._read)
+
+    def turn(self):
+        if self._promised is not None and self.now > self._promised:
+            self.late += self.now - self._promised
+            self.lateness.append((self.now, self.late))
+        self.fleet.turn(self.now, self.wall)
+        while self._arrivals and self._arrivals[0][0] <= self.now:
+            at, _, take = heappop(self._arrivals)
+            if getattr(take, "func", None) != self._take:
+                self.flush()
+            take(at)
+        self.flush()
+        self._read = self.now
+        self.fleet.advance()
+        self._carry_out()
+
+    @property
+    def standing(self):
+        """How many paths stand in volleys."""
+        return len(self.fleet._volleys._at)
+
+
+# -- the same, path by path --------------------------------------------------------------------
+
+PEERS = (
+    peer("a", "10.0.0.1", timing=TIMING),
+    peer("b", "10.0.0.2", timing=TIMING),
+    peer("c", "10.0.0.3", "10.0.0.4", timing=TIMING),
+    peer("d", "10.0.0.5", timing=TIMING, via="a"),
+    peer("e", "10.0.0.6", timing=TIMING, stamp=StampOptions(size=200, trust_goodbye=True)),
+    # Two at one address, and one that says no SSID.
+    peer("f", "10.0.0.7", timing=TIMING),
+    peer("g", "10.0.0.7", timing=TIMING),
+    peer("h", "10.0.0.8", timing=TIMING, stamp=StampOptions(ssid=0, trust_goodbye=True)),
+)
+PLACES = [(one.name, host) for one in PEERS for host in one.addresses]
+"""The weather hits them in turn: of two that miss at once it is chance who is judged first."""
+FAR = ("10.0.0.6", "10.0.0.8")
+
+
+def net(seed, **options):
+    world = Net(seed, **options)
+    for one in PEERS:
+        for host in one.addresses:
+            world.links[host] = Link(egress=WAN if host in FAR else LAN)
+    world.watch(*PEERS)
+    return world
+
+
+class Orders:
+    """What may befall a world, by name; `n` chooses whom, `span` for how long."""
+
+    def __init__(self, world):
+        self.world = world
+        self.timings = 0
+        self.count = len(world.fleet.peers)
+
+    def name(self, n):
+        names = list(self.world.fleet.peers)
+        return names[n % len(names)]
+
+    def host(self, n):
+        path = self.world.path(self.name(n))
+        return path.target[0]
+
+    def die(self, n, span):
+        world = self.world
+        world.links[self.host(n)].dead.append((world.now, world.now + span))
+
+    def lose(self, n, span):
+        name = self.name(n)
+        address = self.world.path(name).address
+        self.world.hosts_at[self.host(n)].silent[name, address] = 1 + span % 5
+
+    def restart(self, n, _):
+        host = self.world.hosts_at[self.host(n)]
+        host.incarnation += 1
+        host.flags, host.reason, host.hold = hbd_tlv.REFLECTOR, Reason.NONE, 0
+
+    def goodbye(self, n, span):
+        host = self.world.hosts_at[self.host(n)]
+        host.flags, host.reason, host.hold = 5, Reason.STOP, 60
+        self.world.after(span, partial(self.die, n, 3 * span))
+        self.world.after(2 * span, partial(self.restart, n, 0))
+
+    def begin_to_count(self, n, span):
+        host = self.world.hosts_at[self.host(n)]
+        host.flags ^= hbd_tlv.STATEFUL
+        host.uncounted = span % 300
+
+    def miscount(self, n, span):
+        self.world.hosts_at[self.host(n)].uncounted = span % 3
+
+    def dwell(self, n, span):
+        self.world.hosts_at[self.host(n)].dwell = span % (40 * MILLISECOND)
+
+    def ptp(self, n, _):
+        self.world.hosts_at[self.host(n)].estimate ^= ntp.PTP
+
+    def cut_short(self, n, span):
+        host = self.world.hosts_at[self.host(n)]
+        host.cut = 0 if host.cut else span % 50
+
+    def far(self, n, span):
+        self.world.links[self.host(n)].delay = span % (200 * MILLISECOND)
+
+    def ttl(self, n, span):
+        self.world.hosts_at[self.host(n)].ttl = 60 + span % 4
+
+    def pause(self, n, span):
+        until = self.world.wall + span
+        self.world.fleet.pause(self.name(n), Pause(until, "work", "me"))
+
+    def resume(self, n, _):
+        self.world.fleet.resume(self.name(n))
+
+    def reload(self, n, _):
+        self.timings += 1
+        retries, name = (3, 2, 4)[self.timings % 3], self.name(n)
+        now = [peer.settings for peer in self.world.fleet.peers.values()]
+        self.world.apply(
+            *(
+                replace(one, timing=replace(one.timing, retries=retries))
+                if one.name == name
+                else one
+                for one in now
+            )
+        )
+
+    def slower(self, n, _):
+        name = self.name(n)
+        now = [peer.settings for peer in self.world.fleet.peers.values()]
+        timing = Timing(2 * SECOND, 500 * MILLISECOND, 3, 2)
+        self.world.apply(*(replace(one, timing=timing) if one.name == name else one for one in now))
+
+    def remove(self, n, span):
+        world, name = self.world, self.name(n)
+        now = [peer.settings for peer in world.fleet.peers.values()]
+        if len(now) == self.count:
+            world.apply(*(one for one in now if one.name != name))
+            world.after(span, lambda: world.apply(*now))
+
+    def call(self, n, _):
+        self.world.station.call(f"monitor-{n}")
+
+    def synchronise(self, n, _):
+        self.world.station.estimate = 0x8001 + n
+
+    def elsewhere(self, n, _):
+        path = self.world.path(self.name(n))
+        host = f"10.0.1.{n}"
+        self.world.links.setdefault(host, Link(egress=(LAN, WAN)[n % 2]))
+        self.world.fleet.resolved(path, ((host, path.peer.settings.port),))
+
+    def examine(self, n, _):
+        """It leaves by another way from now on."""
+        path = self.world.path(self.name(n))
+        link = self.world.links[path.target[0]]
+        link.egress = WAN if link.egress is LAN else LAN
+        self.world.fleet.examined(path, link.egress, None)
+
+    def icmp(self, n, _):
+        fact = Fact(Cause.PORT_CLOSED, "ICMP port unreachable")
+        target, datagram = self.world.last.get(self.name(n), (("", 0), b""))
+        self.world.fleet.icmp(target, datagram, fact, witness=True)
+
+    def unsent(self, n, _):
+        path = self.world.path(self.name(n))
+        self.world.fleet.send_failed(path, Fact(Cause.SEND_BLOCKED, "EPERM"))
+
+    def stall(self, _, span):
+        world = self.world
+        if not world.stalls:
+            world.stalls.append((world.now + 1, world.now + 1 + span % (700 * MILLISECOND)))
+
+    def stall_long(self, _, span):
+        world = self.world
+        if not world.stalls:
+            world.stalls.append((world.now + 1, world.now + 1 + span))
+
+    def overrun(self, _n, _span):
+        self.world.fleet.lost_some()
+
+    def suspend(self, _, span):
+        self.world.suspend(span)
+
+    def step(self, n, span):
+        self.world.wall_step += span if n % 2 else -span
+
+
+ORDERS = tuple(name for name in vars(Orders) if name[0] != "_" and name not in ("name", "host"))
+
+FACTS = (
+    *("state", "fault", "missed", "asked", "sequence", "last_answered", "incarnation", "former"),
+    *("is_shared", "reply_ttl", "last_sent", "last_life", "last_reply_real", "due", "deadline"),
+    *("icmp", "bad", "goodbye", "repeated", "is_put_off", "send_error", "lonely", "target", "late"),
+)
+COUNTED = ("sent", "received", "late", "duplicate", "tight", "lossy", "slow")
+
+
+def facts_of(world, path):
+    facts = {name: getattr(path, name) for name in FACTS}
+    rtt = path.last_rtt  # a window has microseconds, one at least, and 16.8 s at the most
+    facts["rtt"] = None if rtt is None else min(max(rtt // 1000, 1), 2**24 - 2)
+    facts |= {name: getattr(path.figures, name) for name in COUNTED}
+    window, now = path.figures.window, world.fleet.clock.now
+    facts["rtts"] = window.rtts()
+    facts["fates"] = list(window.fates() or ())
+    facts["measured"] = window.measured(), window.unanswered(), len(window)
+    facts["loss"] = path.loss(now), path.directions(now)
+    facts["rounds"] = path.rounds.ended, path.rounds.has_failed, path.rounds.overdue
+    facts["answer"] = path.egress and (path.egress.key, path.egress.last_answer)
+    facts["silent"] = path.session.silent
+    return facts
+
+
+def told(world):
+    """Give what was said of each peer, one after the other."""
+    said = defaultdict(list)
+    for event in world.events:
+        if isinstance(event, StateChanged | Restarted):
+            said[event.peer].append(replace(event, labels=()))
+    return dict(said)
+
+
+def play(world, orders, rest):
+    """Run a world through orders, each after a span; give what it tells and knows in the end."""
+    ordered = Orders(world)
+    moment = 5 * SECOND + 7
+    for gap, name, n, span in orders:
+        moment += gap
+        world.at(moment, partial(obey, ordered, name, n, span))
+    world.run(moment + rest)
+    return told(world)
+
+
+def obey(ordered, name, n, span):
+    getattr(ordered, name)(n, span)
+    ordered.world._carry_out()
+
+
+@contextmanager
+def exactly():
+    """Leave nothing to chance: no interval is shortened, and who joins others keeps its time.
+
+    Of those that miss at one moment it is chance for whom others are asked first: nobody is.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(volleys, "JITTER", 0)
+        patch.setattr(Witnesses, "ask_about", lambda *_: None)
+        yield
+
+
+def both(seed, orders, rest=20 * SECOND):
+    """Run the same orders with volleys and without."""
+    with exactly():
+        together, alone = net(seed), net(seed, volleys=False)
+        said, said_alone = play(together, orders, rest), play(alone, orders, rest)
+    return together, alone, said, said_alone
+
+
+order = st.tuples(
+    st.integers(1, 3 * SECOND).map(lambda gap: gap // 8 * 8 + 3),
+    st.sampled_from(ORDERS),
+    st.integers(0, len(PEERS) - 1),
+    st.integers(1, 12 * SECOND).map(lambda span: span // 8 * 8 + 1),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**16), orders=st.lists(order, max_size=12))
+@pytest.mark.slow
+def test_all_is_the_same_as_path_by_path(seed, orders):
+    """Whatever happens: what is told, when and why, and every fact, is as without volleys."""
+    together, alone, said, said_alone = both(seed, orders)
+    assert said == said_alone
+    agree(together, alone)
+
+
+def agree(together, alone):
+    """Compare all that two worlds have sent, refused and know."""
+    assert together.carried == alone.carried
+    assert together.fleet.dropped == alone.fleet.dropped
+    for name, one in together.fleet.peers.items():
+        for path, other in zip(one.paths, alone.fleet.peers[name].paths, strict=True):
+            assert facts_of(together, path) == facts_of(alone, other), path.address
+
+
+# -- one thing at a time -----------------------------------------------------------------------
+
+A, B = ("a", "10.0.0.1"), ("b", "10.0.0.2")
+REST = 500 * MILLISECOND
+"""After a round, when all have answered."""
+
+
+def pair(timing=TIMING, **settings):
+    """Give two worlds that are the same, one of them without volleys, between two rounds."""
+    worlds = Net(1, weather=False), Net(1, volleys=False, weather=False)
+    for world in worlds:
+        world.watch(*(peer(name, f"10.0.0.{n}", timing=timing, **settings) for n, name in NAMED))
+        world.run(5 * timing.interval + REST)
+    assert worlds[0].standing == len(NAMED)
+    return worlds
+
+
+NAMED = tuple(enumerate("abcd", 1))
+
+
+def each(worlds, change):
+    for world in worlds:
+        change(world)
+
+
+def stands(world, name="a"):
+    return world.path(name).volley is not None
+
+
+def octets(at, value):
+    """Give a change of octets of a reply."""
+    return lambda reply: reply[:at] + value + reply[at + len(value) :]
+
+
+def flipped(at, bit=1):
+    return lambda reply: reply[:at] + bytes([reply[at] ^ bit]) + reply[at + 1 :]
+
+
+def dwelling(span, *, ptp=False):
+    """Say that the reflector held it for so long."""
+
+    def change(reply):
+        t2, convert = int.from_bytes(reply[16:24], "big"), ntp.ptp_from_unix
+        if ptp:
+            t2 = convert(ntp.unix_from_ntp(t2, START))
+            t3 = t2 + span
+            return (
+                reply[:4]
+                + t3.to_bytes(8, "big")
+                + b"\x40\1"
+                + reply[14:16]
+                + (t2.to_bytes(8, "big") + reply[24:])
+            )
+        return reply[:4] + (t2 + (span << 32) // SECOND).to_bytes(8, "big") + reply[12:]
+
+    return change
+
+
+def counting(uncounted):
+    def change(reply):
+        number = int.from_bytes(reply[24:28], "big") - uncounted
+        return (number % ntp.WORD).to_bytes(4, "big") + reply[4:]
+
+    return change
+
+
+def instead(change):
+    return lambda at, reply, source, ttl: [(at, change(reply), source, ttl)]
+
+
+def before(change, span=1):
+    """One that somebody makes up comes before the right one, or as long after it."""
+    return lambda at, reply, source, ttl: [
+        (at, reply, source, ttl),
+        (at - span, change(reply), source, ttl),
+    ]
+
+
+def delayed(span):
+    """Give a reply that comes so long after its heartbeat was sent."""
+    return lambda at, reply, source, ttl: [(at // SECOND * SECOND + span, reply, source, ttl)]
+
+
+TLV = stamp.OPEN_SIZE + 4
+ODD = {
+    "another token": before(flipped(31)),
+    "the last bits of the token": before(flipped(35, 2)),
+    "another sequence number": before(flipped(27)),
+    "one it answered already": before(octets(24, bytes([0, 0, 0, 4]))),
+    "another SSID": before(flipped(15)),
+    "another estimate": instead(flipped(13)),
+    "PTP stamps": instead(dwelling(MILLISECOND, ptp=True)),
+    "more octets": instead(lambda reply: reply + bytes(4)),
+    "fewer octets": instead(lambda reply: reply[:44]),
+    "hardly any": before(lambda reply: reply[:20]),
+    "none": before(lambda _: b""),
+    "another TTL": lambda at, reply, source, _: [(at, reply, source, 63)],
+    "no TTL": lambda at, reply, source, _: [(at, reply, source, None)],
+    "another TTL there": instead(flipped(40)),
+    "another incarnation": instead(flipped(TLV + 15)),
+    "another state": instead(flipped(TLV + 6)),
+    "goodbye": instead(flipped(TLV + 5, hbd_tlv.GOODBYE)),
+    "no hbd": instead(flipped(TLV + 5, hbd_tlv.REFLECTOR)),
+    "another node": instead(flipped(TLV + 23)),
+    "another hold": instead(flipped(TLV + 31)),
+    "T3 before T2": instead(dwelling(-MILLISECOND)),
+    "a dwell longer than the round trip": instead(dwelling(90 * MILLISECOND)),
+    "a reflector that begins to count": instead(counting(1)),
+    "a reflector that says it counts": instead(flipped(TLV + 5, hbd_tlv.STATEFUL)),
+    "a second copy": before(lambda reply: reply),
+    "a second copy much later": before(lambda reply: reply, -3 * SECOND),
+    "a reply after the timeout": delayed(TIMING.timeout + 1),
+    "a reply after a retransmission's": delayed(2 * TIMING.timeout + 7),
+    "a reply too late for life": delayed(3 * SECOND),
+    "no reply": lambda *_: [],
+    "from another peer": lambda at, reply, _, ttl: [(at, reply, ("10.0.0.2", 862), ttl)],
+    "from another port": lambda at, reply, _, ttl: [(at, reply, ("10.0.0.1", 863), ttl)],
+    "from a stranger": lambda at, reply, _, ttl: [(at, reply, ("10.9.9.9", 862), ttl)],
+}
+EVEN = {
+    "what is as ever": instead(lambda reply: reply),
+    "another number of those accepted": instead(flipped(TLV + 35)),
+    "a dwell": instead(dwelling(MILLISECOND)),
+    "a dwell as long as the round trip": instead(dwelling(2 * MILLISECOND)),
+    "a reply at the end of the timeout": delayed(TIMING.timeout),
+}
+
+
+@pytest.mark.parametrize("twist", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("options", [StampOptions(), StampOptions(trust_goodbye=True)])
+def test_a_reply_that_is_not_as_ever_is_judged_by_itself(twist, options):
+    """What comes of it is as path by path, at once and later; the path leaves and comes back."""
+    with exactly():
+        worlds = pair(stamp=options)
+        together, alone = worlds
+        before = together.by_itself
+        each(worlds, lambda world: world.twists.update({A: twist}))
+        for span in (REST + TIMING.timeout - 1, 1, *[SECOND + 7] * 6):
+            each(worlds, lambda world, span=span: world.run(span))
+            agree(*worlds)
+        assert told(together) == told(alone)
+    assert together.by_itself > before
+    assert stands(together) or together.path("a").unanswered
+
+
+@pytest.mark.parametrize("twist", EVEN.values(), ids=EVEN)
+def test_a_reply_that_says_nothing_new_is_taken_with_the_others(twist):
+    """Its path does not leave, and the figures are as path by path."""
+    with exactly():
+        worlds = pair()
+        together, _ = worlds
+        before = together.by_itself
+        each(worlds, lambda world: world.twists.update({A: twist}))
+        for span in (REST + TIMING.timeout - 1, 1, SECOND, 3 * SECOND):
+            each(worlds, lambda world, span=span: world.run(span))
+            assert stands(together)
+            agree(*worlds)
+    assert together.by_itself == before
+
+
+def test_who_missed_something_is_asked_by_itself_until_it_cannot_be_answered_any_more():
+    """A reply to what was missed may come until it leaves the window; then all is well again."""
+    with exactly():
+        worlds = pair()
+        together, _ = worlds
+        each(worlds, lambda world: world.twists.update({A: lambda *_: []}))
+        each(worlds, lambda world: world.run(99 * SECOND))
+        assert not stands(together)
+        each(worlds, lambda world: world.run(2 * SECOND))
+        assert stands(together)
+        agree(*worlds)
+
+
+COUNTS = hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL
+
+
+@pytest.mark.parametrize("flags", [COUNTS, hbd_tlv.REFLECTOR])
+def test_what_a_reflector_counts_is_known_of_each_heartbeat(flags):
+    """Its numbers are kept as path by path: also where they go back, or show nothing any more."""
+    with exactly():
+        worlds = pair()
+        for uncounted in (0, 1, 2, 300, 2, 0, 0):
+            for world in worlds:
+                world.hosts_at["10.0.0.1"].flags = flags
+                world.hosts_at["10.0.0.1"].uncounted = uncounted
+                world.run(2 * SECOND)
+            agree(*worlds)
+
+
+@pytest.mark.parametrize(
+    "kind", [ReflectorKind.STATEFUL, ReflectorKind.STATELESS, ReflectorKind.AUTO]
+)
+def test_who_is_known_to_count_or_not_to(kind):
+    """What the configuration says of it holds in volleys too."""
+    with exactly():
+        worlds = pair(stamp=StampOptions(reflector=kind))
+        for uncounted in (0, 2, 0):
+            for world in worlds:
+                world.hosts_at["10.0.0.1"].uncounted = uncounted
+                world.run(3 * SECOND)
+            agree(*worlds)
+
+
+def test_rtts_that_no_window_can_hold():
+    """The longest that it has is 16.8 s, the shortest a microsecond."""
+    with exactly():
+        worlds = pair(Timing(60 * SECOND, 30 * SECOND, 3, 2))
+        for world in worlds:
+            world.twists[A] = lambda at, reply, source, ttl: [
+                (at + 25 * SECOND, reply, source, ttl)
+            ]
+            world.links["10.0.0.2"].delay = -MILLISECOND // 4
+            world.run(100 * SECOND)
+        agree(*worlds)
+        assert worlds[0].path("a").last_rtt == (2**24 - 2) * 1000
+
+
+# -- leaving -----------------------------------------------------------------------------------
+
+
+def ask_early(orders, n):
+    path = orders.world.path(orders.name(n))
+    if path.ask_early(orders.world.fleet.clock.now):
+        orders.world.fleet._timers.schedule(path)
+    else:
+        orders.world.fleet._outputs.append(Ask(path))
+
+
+def give(orders, n):
+    path = orders.world.path(orders.name(n))
+    path.give(State.UNKNOWN, Fact(Cause.OWN_LINK, "eth0 is down"))
+
+
+def say_goodbye(orders, n):
+    path = orders.world.path(orders.name(n))
+    words = HbdTlv(5, 0, Reason.STOP, path.incarnation, 0, 0, 60, 0)
+    assert orders.world.fleet.goodbye(path, words)
+
+
+LEAVING = {
+    **{
+        name: partial(lambda name, orders, n: getattr(orders, name)(n, 4 * SECOND), name)
+        for name in (
+            *("pause", "reload", "slower", "remove", "examine", "elsewhere", "suspend"),
+            *("unsent",),
+        )
+    },
+    "ask_early": ask_early,
+    "give": give,
+    "goodbye": say_goodbye,
+    "lead elsewhere": lambda orders, n: orders.world.fleet._verdicts.leave(
+        orders.world.path(orders.name(n))
+    ),
+}
+
+
+@pytest.mark.parametrize("moment", [0, 1, TIMING.timeout, 3 * TIMING.timeout - 1])
+@pytest.mark.parametrize("change", LEAVING.values(), ids=LEAVING)
+@pytest.mark.parametrize("n", [0, 2])
+def test_what_changes_a_path_makes_it_leave_with_all_its_facts(change, moment, n):
+    """Be its heartbeat just sent or answered: it goes on as if it had been by itself all along."""
+    with exactly():
+        worlds = pair()
+        together, alone = worlds
+        for world in worlds:
+            world.at(6 * SECOND + moment, partial(carry_out, world, change, n))
+            world.run(REST + moment)
+        path = together.fleet.peers.get("abcd"[n])
+        assert path is None or path.paths[0].volley is None
+        agree(*worlds)
+        for _ in range(4):
+            each(worlds, lambda world: world.run(SECOND // 2 + 7))
+            agree(*worlds)
+        each(worlds, lambda world: world.run(8 * SECOND))
+        agree(*worlds)
+        assert told(together) == told(alone)
+
+
+def carry_out(world, change, n):
+    change(Orders(world), n)
+    world._carry_out()
+
+
+def test_an_icmp_error_makes_a_path_leave_that_awaits_a_reply():
+    """Evidence is of the heartbeat that it returns, and forgotten with the next reply."""
+    with exactly():
+        worlds = pair()
+        for world in worlds:
+            world.twists[A] = lambda *_: []
+            world.at(6 * SECOND + 1, partial(carry_out, world, lambda o, n: o.icmp(n, 0), 0))
+            world.run(REST + 1)
+            assert world.path("a").icmp is not None
+        agree(*worlds)
+        each(worlds, lambda world: world.run(SECOND))
+        agree(*worlds)
+        assert worlds[0].path("a").icmp is None
+
+
+def test_who_reads_a_fact_gets_what_is_so_now_and_the_path_stays():
+    """At any moment: all facts are as path by path, however often they are read."""
+    with exactly():
+        worlds = pair()
+        for step in range(200):
+            each(worlds, lambda world: world.run(17 * MILLISECOND))
+            for _ in range(1 + step % 2):
+                agree(*worlds)
+            assert worlds[0].standing == len(NAMED)
+
+
+def test_a_call_or_another_estimate_is_said_in_the_next_heartbeat():
+    """What our station says of itself is the same in all, and new when it changes."""
+    with exactly():
+        worlds = pair()
+        for change in (
+            lambda world: world.station.call("other"),
+            lambda world: setattr(world.station, "estimate", 0x8005),
+            lambda world: world.station.leave(Reason.STOP),
+        ):
+            each(worlds, change)
+            each(worlds, lambda world: world.run(SECOND))
+            said = [
+                [(octets[:4] + octets[12:]) for _, _, octets in world.sent[-4:]] for world in worlds
+            ]
+            assert said[0] == said[1] or sorted(said[0]) == sorted(said[1])
+            agree(*worlds)
+        assert worlds[0].standing == 0  # each says goodbye by itself
+
+
+# -- many --------------------------------------------------------------------------------------
+
+
+def volleys_of(world):
+    return {volley for volley, _ in world.fleet._volleys._at.values()}
+
+
+def crowd(count, interval=10 * SECOND, **options):
+    world = Net(1, steady=False, weather=False, **options)
+    timing = Timing(interval, 500 * MILLISECOND, 3, 2)
+    world.keep = False
+    link = Link()
+    peers = [peer(f"10.{n >> 8}.{n & 255}.1", timing=timing) for n in range(count)]
+    world.watch(*peers, link=link)
+    return world
+
+
+@pytest.mark.slow
+def test_volleys_are_few():
+    """Ten thousand paths stand in about as many volleys as they fill, and soon."""
+    world = crowd(10_000)
+    world.run(25 * SECOND)
+    assert world.standing == 10_000
+    assert len(volleys_of(world)) < 1.2 * 10_000 / volleys.TOGETHER
+
+
+@pytest.mark.slow
+def test_each_is_asked_once_an_interval_for_an_hour():
+    """From one heartbeat to the next it is 0.9 to 1 interval, whoever leaves and joins meanwhile.
+
+    In each turn some leave, before and after they are to be asked, and join others with the next
+    reply.
+    """
+    world = crowd(40)
+    chance, send_all = dice(7), world._send_all
+
+    def some_leave(paths):
+        for path in paths:
+            if path is not None and chance.random() < 0.05:
+                path.leave()
+
+    def send(ask):
+        some_leave(list(ask.volley.paths))
+        send_all(ask)
+        some_leave(list(ask.volley.paths))
+
+    world._send_all = send
+    world.run(3600 * SECOND)
+    interval = 10 * SECOND
+    for name, carried in world.carried.items():
+        moments = [at for at, _ in carried]
+        gaps = [after - before for before, after in pairwise(moments)]
+        assert min(gaps) >= 0.9 * interval - 1, name
+        assert max(gaps) <= interval + 1, name
+        assert [sequence for _, sequence in carried] == list(range(len(carried)))
+    assert world.standing > 0
+    assert max(world.together) > 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_verdicts_are_the_same_where_intervals_are_shortened(seed):
+    """Each world has moments of its own: states, causes and the bound of detection are the same."""
+    said = []
+    for is_together in (True, False):
+        world = Net(seed, volleys=is_together, steady=False, weather=False)
+        for n, name in enumerate("abcdefgh"):
+            world.links[f"10.0.0.{n}"] = Link(egress=WAN if name in "gh" else LAN)
+            world.watch(peer(name, f"10.0.0.{n}", timing=TIMING))
+        chance, orders = dice(seed), Orders(world)
+        for n in range(12):
+            whom, moment = chance.randrange(8), 10 + 30 * n
+            order = ("die", "goodbye", "pause", "stall_long", "suspend", "cut", "lose")[n % 7]
+            if order == "cut":
+                begin = START + moment * SECOND
+                world.cuts.setdefault(WAN, []).append((begin, begin + 12 * SECOND))
+                continue
+            change = partial(getattr(orders, order), whom, 7 * SECOND)
+            world.at(moment * SECOND, change)
+        world.run(400 * SECOND)
+        said.append(
+            {name: [(e.state, e.cause) for e in world.changes_of(name)] for name in "abcdefgh"}
+        )
+        for event in world.of_kind(StateChanged):
+            if event.state is State.DOWN and event.detection is not None:
+                late = world.late_since(event.at - event.detection)
+                assert event.detection - late <= TIMING.detection
+    assert said[0] == said[1]
