@@ -392,10 +392,10 @@ class Volleys:
             time & ~0xFFF | random & _NOISE | mark
             for time, random in zip(times, noise, strict=False)
         ]
-        sequences = volley.sequences = [first + number & _WORD for first in volley.firsts]
+        sequences = volley.sequences = [first + number for first in volley.firsts]
         words = memoryview(volley.octets).cast("I")
         every = size // 4
-        words[0::every] = _big(sequences)
+        words[0::every] = _big([sequence & _WORD for sequence in sequences])
         words[1::every] = _big([token >> 32 for token in tokens])
         words[2::every] = _big([token & _WORD for token in tokens])
         volley.sent = clock.now + (real - clock.real)
@@ -459,7 +459,7 @@ class Volleys:
                 volley.answered[rank]
                 or length != volley.size
                 or token != volley.tokens[rank]
-                or echoed != volley.sequences[rank]
+                or echoed != volley.sequences[rank] & _WORD
                 or same != volley.same[rank]
                 or numbers != volley.numbers[rank]
                 or ttl != volley.ttls[rank]
@@ -472,7 +472,8 @@ class Volleys:
             short = (rtt - dwell) // MICROSECOND
             if short > LONGEST or short < 1:
                 short = LONGEST if short > LONGEST else 1
-            volley.windows[rank * WINDOW + echoed % WINDOW] = (uncounted & 0xFF) << 24 | short
+            slot = rank * WINDOW + volley.sequences[rank] % WINDOW
+            volley.windows[slot] = (uncounted & 0xFF) << 24 | short
             volley.answered[rank] = 1
             volley.moments[rank] = moment
             heard[volley] = None

@@ -685,6 +685,22 @@ def test_rtts_that_no_window_can_hold():
         assert worlds[0].path("a").last_rtt == (2**24 - 2) * 1000
 
 
+def test_sequence_numbers_begin_anew():
+    """After 2**32 heartbeats numbers on the wire begin at 0, and the window goes on."""
+    with exactly():
+        worlds = pair()
+        for world in worlds:
+            for one in "ab":
+                world.path(one).sequence = 2**32 - 3
+            world.run(3 * SECOND)
+        assert stands(worlds[0])
+        for _ in range(8):
+            each(worlds, lambda world: world.run(SECOND))
+            agree(*worlds)
+        assert stands(worlds[0])
+        assert worlds[0].path("a").sequence > 2**32
+
+
 # -- leaving -----------------------------------------------------------------------------------
 
 
