@@ -48,6 +48,8 @@ SKEW: Final = 100 * MICROSECOND
 """We know so exactly when each heartbeat of a volley left."""
 _NOISE: Final = 0xFFE
 """The random bits of T1; its last one has a meaning of its own."""
+_TIME: Final = 0xFFFFFFFFFFFFF000
+"""The others: as many as there are, for what leaves when an era ends too."""
 _WORD: Final = 0xFFFFFFFF
 
 
@@ -389,7 +391,7 @@ class Volleys:
         mark, number = heading.mark, volley.round
         times = range(first, first + count * max(each, 1), max(each, 1))
         tokens = volley.tokens = [
-            time & ~0xFFF | random & _NOISE | mark
+            time & _TIME | random & _NOISE | mark
             for time, random in zip(times, noise, strict=False)
         ]
         sequences = volley.sequences = [first + number for first in volley.firsts]

@@ -701,6 +701,18 @@ def test_sequence_numbers_begin_anew():
         assert worlds[0].path("a").sequence > 2**32
 
 
+def test_the_era_of_ntp_ends_between_two_heartbeats_of_a_volley():
+    """In 2036 the seconds of a timestamp begin anew, perhaps in the middle of a volley."""
+    world, _ = pair()
+    ask = []
+    world._send_all = ask.append
+    world.run(REST)
+    wall = ntp.NTP_EPOCH + ntp.ERA - 3
+    octets, size, _ = world.fleet.compose_all(ask[0], world.now, wall, 2)
+    seconds = [int.from_bytes(octets[at * size + 4 :][:4], "big") for at in range(4)]
+    assert seconds == [0xFFFFFFFF, 0xFFFFFFFF, 0, 0]
+
+
 # -- leaving -----------------------------------------------------------------------------------
 
 
