@@ -346,6 +346,13 @@ class Volleys:
         volley.answered[at] = 1
         del self._at[volley.places[at]]
         self._timers.schedule(path)
+        if not any(volley.paths):
+            self._withdraw(volley)
+            volley.deadline = None
+        elif volley.is_asked and 0 not in volley.answered:
+            # A timeout may be over when the next heartbeat is due, and that comes no sooner then.
+            volley.next = max(volley.next, self.clock.now)
+            self._rest(volley)
 
     # -- asking -------------------------------------------------------------------------------
 
@@ -423,10 +430,14 @@ class Volleys:
         missed = [path for path in paths if path is not None]
         for path in missed:
             self.leave(path)
-        volley.is_asked = False
-        volley.next = volley.deadline = max(volley.next, self.clock.now)
-        self._offer(volley)
         return missed
+
+    def _rest(self, volley: Volley) -> None:
+        """No reply is awaited any more: others may join until they are asked again."""
+        volley.is_asked = False
+        volley.deadline = volley.next
+        self._timers.schedule(volley)
+        self._offer(volley)
 
     # -- replies ------------------------------------------------------------------------------
 
@@ -488,10 +499,7 @@ class Volleys:
         last = self.clock.at(max(volley.moments))
         egress.last_answer = max(egress.last_answer, last)
         if 0 not in volley.answered:
-            volley.is_asked = False
-            volley.deadline = volley.next
-            self._timers.schedule(volley)
-            self._offer(volley)
+            self._rest(volley)
 
 
 def is_well(path: Asked) -> bool:

@@ -713,6 +713,38 @@ def test_the_era_of_ntp_ends_between_two_heartbeats_of_a_volley():
     assert seconds == [0xFFFFFFFF, 0xFFFFFFFF, 0, 0]
 
 
+def test_who_leaves_while_the_others_have_answered_keeps_nobody_waiting():
+    """No reply is awaited any more: nobody wakes at the end of the timeout."""
+    with exactly():
+        world, _ = pair()
+        soon, later = START + 6 * SECOND + 10 * MILLISECOND, 100 * MILLISECOND
+        world.twists[A] = lambda _, reply, source, ttl: [
+            (soon, flipped(31)(reply), source, ttl),
+            (soon + later, reply, source, ttl),
+        ]
+        world.run(REST + 20 * MILLISECOND)
+        assert not stands(world)
+        moments = []
+        world.turn = lambda: (moments.append(world.now), Net.turn(world))
+        world.run(SECOND - 30 * MILLISECOND)
+        assert moments == [soon + later]
+        assert stands(world)
+
+
+def test_a_volley_that_all_have_left_is_no_more():
+    """Nobody wakes for it, and nobody joins it."""
+    with exactly():
+        world, _ = pair()
+        (volley,) = volleys_of(world)
+        for name in "abcd":
+            world.path(name).leave()
+        assert volley.deadline is None
+        assert not world.fleet._volleys._open
+        world.run(SECOND)
+        assert world.standing == len(NAMED)
+        assert volley not in volleys_of(world)
+
+
 # -- leaving -----------------------------------------------------------------------------------
 
 
