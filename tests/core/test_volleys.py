@@ -20,10 +20,12 @@ from hbd.core.model import (
     MILLISECOND,
     SECOND,
     Cause,
+    Limits,
     ReflectorKind,
     StampOptions,
     State,
     Timing,
+    Tlv,
 )
 from hbd.core.peer import Pause
 from hbd.core.session import Fact
@@ -60,7 +62,7 @@ class Host:
         self.uncounted = 0
         self.silent = Counter()
         """How many heartbeats are lost, from now on, of each path."""
-        self.cut = 0
+        self.cut = self.longer = 0
 
     def answer(self, request, wall):
         words = HbdTlv(
@@ -78,7 +80,7 @@ class Host:
             ttl=60,
             tlvs=tlv.reflect(region, {hbd_tlv.TYPE: lambda _: words}) if region else b"",
         )
-        return reply[: len(reply) - self.cut]
+        return reply[: len(reply) - self.cut] + bytes(self.longer)
 
 
 class Net(World):
@@ -745,6 +747,107 @@ def test_a_volley_that_all_have_left_is_no_more():
         assert volley not in volleys_of(world)
 
 
+# -- who takes part ----------------------------------------------------------------------------
+
+
+def test_a_volley_has_no_more_than_its_number():
+    """Who finds none with room begins another one."""
+    with exactly():
+        world = Net(1, weather=False)
+        world.watch(*(peer(f"10.0.{n >> 8}.{n & 255}", timing=TIMING) for n in range(150)))
+        world.run(5 * SECOND)
+        assert sorted(len(volley.paths) for volley in volleys_of(world)) == [22, 64, 64]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"interface": "eth7"},
+        {"source": "10.0.0.99"},
+        {"dscp": 46},
+        {"timing": Timing(SECOND, 300 * MILLISECOND, 3, 2)},
+        {"timing": Timing(SECOND + 1, 250 * MILLISECOND, 3, 2)},
+        {"stamp": StampOptions(size=200)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_who_is_asked_otherwise_is_asked_with_others(other):
+    """One volley leaves by one socket, with one timeout and in one length."""
+    with exactly():
+        world = Net(1, weather=False)
+        alike = {"timing": TIMING}
+        world.watch(peer("a", "10.0.0.1", **alike), peer("b", "10.0.0.2", **(alike | other)))
+        world.run(5 * SECOND)
+        assert world.standing == len(volleys_of(world)) == 2
+
+
+def test_who_leaves_by_another_egress_or_family_is_asked_with_others():
+    """Witnesses are of one egress; an address of IPv6 is of another socket."""
+    with exactly():
+        world = Net(1, weather=False)
+        world.links["10.0.0.2"], world.links["fd00::3"] = Link(egress=WAN), Link()
+        world.watch(*(peer(host, timing=TIMING) for host in ("10.0.0.1", "10.0.0.2")))
+        world.fleet.apply([*(one.settings for one in world.fleet.peers.values()), SIX])
+        world.fleet.resolved(world.path("six"), (("fd00::3", 862, 0, 0),))
+        world._carry_out()
+        world.run(5 * SECOND)
+        assert world.standing == len(volleys_of(world)) == 3
+
+
+SIX = peer("six", "fd00::3", timing=TIMING)
+
+
+def test_of_two_at_one_address_one_is_asked_with_others():
+    """A reply's place tells whose it is, so there may be but one."""
+    with exactly():
+        worlds = Net(1, weather=False), Net(1, volleys=False, weather=False)
+        for world in worlds:
+            world.watch(*(peer(name, "10.0.0.1", timing=TIMING) for name in "ab"))
+            world.run(5 * SECOND)
+        assert worlds[0].standing == 1
+        agree(*worlds)
+
+
+UNWELL = {
+    "max_loss": ({"limits": Limits(max_loss=0.1)}, None),
+    "max_rtt": ({"limits": Limits(max_rtt=SECOND)}, None),
+    "no retries": ({"timing": replace(TIMING, retries=0)}, None),
+    "tlv off": ({"stamp": StampOptions(tlv=Tlv.OFF)}, None),
+    "no timestamp": ({"stamp": StampOptions(echo_timestamp=False)}, None),
+    "two addresses": (
+        {},
+        lambda world: world.resolve(world.path("a"), "10.0.0.1", "10.0.8.8"),
+    ),
+    "paused": (
+        {},
+        lambda world: world.fleet.pause("a", Pause(world.wall + 60 * SECOND, "work", "me")),
+    ),
+    "too tight": ({}, lambda world: setattr(world.path("a").figures, "tight", True)),
+    "odd": ({}, lambda world: setattr(world.hosts_at["10.0.0.1"], "cut", 5)),
+    "longer": ({}, lambda world: setattr(world.hosts_at["10.0.0.1"], "longer", 4)),
+    "no hbd": ({}, lambda world: setattr(world.hosts_at["10.0.0.1"], "flags", 0)),
+}
+
+
+@pytest.mark.parametrize(("options", "change"), UNWELL.values(), ids=UNWELL)
+def test_who_is_to_be_looked_at_each_time_is_asked_by_itself(options, change):
+    """The others go on together."""
+    with exactly():
+        worlds = Net(1, weather=False), Net(1, volleys=False, weather=False)
+        for world in worlds:
+            world.watch(peer("a", "10.0.0.1", **({"timing": TIMING} | options)))
+            world.watch(peer("b", "10.0.0.2", timing=TIMING))
+            world.run(5 * SECOND + REST)
+            if change is not None:
+                world.path("a").leave()
+                change(world)
+                world._carry_out()
+            world.run(5 * SECOND)
+        assert not stands(worlds[0])
+        assert stands(worlds[0], "b")
+        agree(*worlds)
+
+
 # -- leaving -----------------------------------------------------------------------------------
 
 
@@ -882,8 +985,10 @@ def test_volleys_are_few():
     assert len(volleys_of(world)) < 1.2 * 10_000 / volleys.TOGETHER
 
 
-@pytest.mark.slow
-def test_each_is_asked_once_an_interval_for_an_hour():
+@pytest.mark.parametrize(
+    "span", [400 * SECOND, pytest.param(3600 * SECOND, marks=pytest.mark.slow)]
+)
+def test_each_is_asked_once_an_interval(span):
     """From one heartbeat to the next it is 0.9 to 1 interval, whoever leaves and joins meanwhile.
 
     In each turn some leave, before and after they are to be asked, and join others with the next
@@ -903,7 +1008,7 @@ def test_each_is_asked_once_an_interval_for_an_hour():
         some_leave(list(ask.volley.paths))
 
     world._send_all = send
-    world.run(3600 * SECOND)
+    world.run(span)
     interval = 10 * SECOND
     for name, carried in world.carried.items():
         moments = [at for at, _ in carried]
