@@ -308,9 +308,7 @@ class Fleet:
 
     def _volley(self, volley: Volley) -> None:
         if volley.is_asked:
-            for path in self._volleys.missed(volley):
-                self._step(path)
-                self._timers.schedule(path)
+            self._volleys.time_out(volley)
         elif self._volleys.due(volley):
             self._outputs.append(AskAll(volley))
 

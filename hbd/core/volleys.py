@@ -422,15 +422,11 @@ class Volleys:
         self._timers.schedule(volley)
         return Sent(volley.octets, size, volley.joined)
 
-    def missed(self, volley: Volley) -> list[Asked]:
-        """Its timeout is over: give those that have not answered, each by itself again."""
-        paths = [
-            path for path, answer in zip(volley.paths, volley.answered, strict=True) if not answer
-        ]
-        missed = [path for path in paths if path is not None]
-        for path in missed:
-            self.leave(path)
-        return missed
+    def time_out(self, volley: Volley) -> None:
+        """Its timeout is over: who has not answered is overdue, by itself."""
+        for path, answer in zip(list(volley.paths), list(volley.answered), strict=True):
+            if path is not None and not answer:
+                self.leave(path)
 
     def _rest(self, volley: Volley) -> None:
         """No reply is awaited any more: others may join until they are asked again."""
