@@ -90,10 +90,6 @@ class Clock:
             _, lag, stood_at = stall
         return min(real - lag, stood_at)
 
-    def lag_after(self, real: int) -> int | None:
-        """Give by how much our own time is behind since this moment; None if that has changed."""
-        return self._lag if real > self._stalls[-1].until else None
-
     def promise(self, deadline: int | None) -> int | None:
         """Say when the next turn is due, monotonic; never sooner than a tick from this one."""
         if deadline is None:

@@ -303,7 +303,7 @@ class Fleet:
     def _ask(self, path: Path) -> None:
         self._outputs.append(Ask(path))
         if path.state is not State.UP or path.is_missing:
-            until = self.clock.now + path.timing.timeout
+            until = self.clock.now + path.timing.life
             self._awaited_until = max(self._awaited_until, until)
 
     def _volley(self, volley: Volley) -> None:

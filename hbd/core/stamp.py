@@ -37,6 +37,7 @@ _HEAD_SIZE: Final = 12
 _ESTIMATE: Final = slice(12, 14)
 _NUMBERS: Final = slice(12, 16)
 _SAME: Final = slice(40, 80)
+_FIXED: Final = 80
 
 _EMPTY_TLV: Final = tlv.pack(tlv.EXTRA_PADDING, b"")
 
@@ -149,6 +150,7 @@ class StampSession:
         "_interval",
         "_is_hbd",
         "_keys",
+        "_length",
         "_options",
         "_random_ssid",
         "_said",
@@ -182,6 +184,7 @@ class StampSession:
         self._said = b""
         self._counts = False
         """Whether the reflector is known to count, whatever its number is."""
+        self._length = 0
         self.adopt(settings)
 
     def adopt(self, settings: PeerSettings) -> None:
@@ -269,7 +272,7 @@ class StampSession:
             return _bad(f"replies of another session (SSID {reply.ssid})")
         if reply.sender_timestamp == 0 and reply.sender_estimate == 0:
             return _bad("sends our own heartbeats back: no reflector, but an echo service")
-        self._said = datagram
+        self._said, self._length = datagram[:_FIXED], len(datagram)
         return Answer(
             sequence=reply.sender_sequence,
             token=reply.sender_timestamp if self._options.echo_timestamp else None,
@@ -331,7 +334,7 @@ class StampSession:
             return  # where the next one shows no more of that, it is not known to count
         if not ntp.is_ptp(estimate):
             numbers = int.from_bytes(said[_NUMBERS], "big")
-            self.seen = Seen(numbers, said[_SAME], len(said), answer.uncounted is not None)
+            self.seen = Seen(numbers, said[_SAME], self._length, answer.uncounted is not None)
 
 
 def _pad(size: int, length: int) -> bytes:

@@ -138,9 +138,9 @@ class SenderSocket:
         """Take up to so many datagrams, as many at a time as there are."""
         inbox = self._inbox
         if inbox is None:
-            received = self.receive(limit)
-            if received:
+            while limit > 0 and (received := self.receive(min(limit, batch.SLOTS))):
                 yield _columns(received)
+                limit -= len(received)
             return
         expected = _EXPECTED[self._socket.family]
         for count in inbox.fill(self.fileno(), limit):
@@ -273,8 +273,8 @@ def _stamp_and_ttl(ancillary: list[tuple[int, int, bytes]]) -> tuple[int | None,
 
 def _columns(received: Sequence[Received]) -> Arrivals:
     datagrams, sources, stamps, ttls = zip(*received, strict=True)
-    lengths = list(map(len, datagrams))
-    stride = max(*lengths, batch.STRIDE)
-    octets = b"".join(datagram.ljust(stride, b"\0") for datagram in datagrams)
+    lengths, stride = list(map(len, datagrams)), batch.STRIDE
+    octets = b"".join(datagram[:stride].ljust(stride, b"\0") for datagram in datagrams)
     places = list(map(octets_of, sources))
-    return Arrivals(memoryview(octets), stride, lengths, places, stamps, ttls, address_of, {})
+    longer = {at: whole for at, whole in enumerate(datagrams) if len(whole) > stride}
+    return Arrivals(memoryview(octets), stride, lengths, places, stamps, ttls, address_of, longer)
