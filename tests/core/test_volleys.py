@@ -99,6 +99,8 @@ class Net(World):
         """How many were asked how many at a time."""
         self._read_together = []
         self.last = {}
+        self.skew = 0
+        """How wrong the stamps of what comes are; None: there are none."""
         self.by_itself = 0
         """How many replies were not taken with others."""
         self._receive_one, self.fleet.receive = self.fleet.receive, self._count_one
@@ -176,7 +178,7 @@ class Net(World):
             STRIDE,
             [len(one[0]) for one in come],
             [one[1] for one in come],
-            [one[2] + wall for one in come],
+            [None if self.skew is None else one[2] + wall + self.skew for one in come],
             [one[3] for one in come],
             address_of,
             {},
@@ -558,6 +560,7 @@ ODD = {
     "another token": before(flipped(31)),
     "the last bits of the token": before(flipped(35, 2)),
     "another sequence number": before(flipped(27)),
+    "a sequence number never sent": before(flipped(26)),
     "one it answered already": before(octets(24, bytes([0, 0, 0, 4]))),
     "another SSID": before(flipped(15)),
     "another estimate": instead(flipped(13)),
@@ -684,6 +687,95 @@ def test_rtts_that_no_window_can_hold():
             world.run(100 * SECOND)
         agree(*worlds)
         assert worlds[0].path("a").last_rtt == (2**24 - 2) * 1000
+
+
+def test_a_dwell_is_longer_than_the_round_trip_by_no_more_than_we_know_when_it_left():
+    """Of many that leave together it is not known to the microsecond when each did."""
+
+    def twist(at, reply, source, ttl):
+        span = at % SECOND + volleys.SKEW // 2
+        return [(at, dwelling(span)(reply), source, ttl)]
+
+    with exactly():
+        world, _ = pair()
+        before, world.twists[A] = world.by_itself, twist
+        world.run(SECOND)
+        assert world.by_itself == before
+        assert world.path("a").last_rtt == 1000
+
+
+def test_each_heartbeat_of_a_volley_leaves_a_little_after_the_one_before():
+    """Its round trip begins then, whether its reply is taken with others or by itself."""
+    with exactly():
+        world, _ = pair()
+        send_all, step = world._send_all, 300_000
+
+        def send(ask):
+            send_all(ask)
+            ask.volley.left(world.now, world.now + 4 * step)
+
+        ranks = {name: world.path(name).rank for name in "abcd"}
+        world._send_all = send
+        world.twists[("d", "10.0.0.4")] = lambda at, reply, source, _: [(at, reply, source, 9)]
+        world.run(REST + 100 * MILLISECOND)
+        for name in "abcd":
+            path = world.path(name)
+            left = world.now // SECOND * SECOND + ranks[name] * step
+            rtt = path.last_reply_real - left
+            assert path.last_rtt // 1000 == rtt // 1000
+
+
+@pytest.mark.parametrize("skew", [-2 * SECOND, 2 * SECOND, -MILLISECOND, None])
+def test_a_stamp_counts_from_when_all_was_last_read_till_now(skew):
+    """The wall clock may step between a stamp and the moment when it is read."""
+    with exactly():
+        worlds = pair()
+        for world in worlds:
+            world.skew = skew
+            world.run(3 * SECOND)
+        agree(*worlds)
+
+
+@pytest.mark.parametrize("span", [10, 100, 240, 280, 299, 400])
+def test_a_little_late_we_know_from_stamps_what_was_in_time(span):
+    """What is read in a late turn came when its stamp says, and timeouts end as much later."""
+    with exactly():
+        worlds = pair()
+        for world in worlds:
+            begin = START + 6 * SECOND
+            world.stalls += [(begin + 1, begin + 60 * MILLISECOND)]
+            world.stalls += [(begin + 240 * MILLISECOND, begin + 300 * MILLISECOND)]
+            world.twists[A] = lambda at, reply, source, ttl: [
+                (at // SECOND * SECOND + span * MILLISECOND, reply, source, ttl)
+            ]
+            world.run(REST)
+            world.stalls += [(begin + 1001 * MILLISECOND, begin + 1090 * MILLISECOND)]
+            world.run(SECOND)
+            world.twists |= {A: lambda *_: [], B: lambda *_: []}
+        for _ in range(8):
+            each(worlds, lambda world: world.run(SECOND // 4))
+            agree(*worlds)
+
+
+def test_retries_that_came_while_a_heartbeat_was_under_way():
+    """It was sent without any, and joins the others when it is answered."""
+    with exactly():
+        worlds = Net(1, weather=False), Net(1, volleys=False, weather=False)
+        for world in worlds:
+            once = replace(TIMING, retries=0)
+            world.watch(peer("a", "10.0.0.1", timing=once), peer("b", "10.0.0.2", timing=TIMING))
+            world.at(5 * SECOND + 1, partial(retry, world))
+            world.run(7 * SECOND + REST)
+            world.twists[A] = lambda *_: []
+        assert stands(worlds[0])
+        for _ in range(8):
+            each(worlds, lambda world: world.run(SECOND // 4))
+            agree(*worlds)
+
+
+def retry(world):
+    now = [one.settings for one in world.fleet.peers.values()]
+    world.apply(*(replace(one, timing=TIMING) for one in now))
 
 
 def test_sequence_numbers_begin_anew():
