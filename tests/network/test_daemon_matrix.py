@@ -115,6 +115,12 @@ class Stage:
             ),
             LATER,
         )
+        # What is so is told a little later.
+        self.monitor.until(lambda: all(self.is_told_up(name) for name in names), LATER)
+
+    def is_told_up(self, name):
+        told = self.monitor.changes(name)
+        return told and told[-1][0] in ("up", "degraded")
 
     def states(self):
         return {each["name"]: each["state"] for each in self.monitor.status()["peers"]}
