@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hbd.core.stamp import Seen, Station
     from hbd.core.timers import Timers
 
-TOGETHER: Final = 64
+TOGETHER: Final = 256
 """Paths of a volley: more would gain nothing, and the last would leave late."""
 
 STEPS: Final = 20

@@ -36,7 +36,7 @@ STRIDE: Final = 1600
 REST: Final = LARGEST - STRIDE
 """Octets kept for the rest of a longer one: memory that is there only while it is used."""
 
-ROOM: Final = 65536
+ROOM: Final = 1 << 18
 """Octets sent in one call; a datagram of any length fits."""
 
 CONTROL: Final = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
