@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from hbd.core.bfd_auth import Authentication
 from hbd.core.bfd_timing import SLOW_USEC, Offer, Silence
 from hbd.core.bfd_words import BROKEN_RULES, COMPLAINTS, UNKNOWN_COMPLAINT
-from hbd.core.model import MILLISECOND, Cause
+from hbd.core.model import MICROSECOND, MILLISECOND, Cause
 from hbd.core.session import Fact, Heard
 from hbd.wire import bfd
 from hbd.wire.bfd import Diag, Packet, State
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable
 
     from hbd.core.model import BfdOptions, Dice, PeerSettings
-
-MICROSECOND: Final = 1_000
 
 JITTER: Final = 0.25
 LEAST_JITTER_OF_ONE: Final = 0.10

@@ -18,10 +18,10 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.awaited import Heartbeat
-from hbd.core.model import JITTER, WINDOW, State
+from hbd.core.model import JITTER, MICROSECOND, WINDOW, State
 from hbd.core.stamp import StampSession
 from hbd.core.timers import Timer
-from hbd.core.window import LONGEST, MICROSECOND
+from hbd.core.window import LONGEST
 from hbd.wire import ntp
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ STEPS: Final = 20
 
 HEAD: Final = 12
 """Octets of sequence number and T1."""
-SKEW: Final = 100 * MICROSECOND
-"""We know so exactly when each heartbeat of a volley left."""
 _NOISE: Final = 0xFFE
 """The random bits of T1; its last one has a meaning of its own."""
 _TIME: Final = 0xFFFFFFFFFFFFF000
@@ -461,7 +459,8 @@ class Volleys:
             moment = real if stamp is None else stamp + offset
             if moment < since or moment > real:
                 moment = since if moment < since else real
-            rtt = moment - volley.real - rank * volley.step
+            since_first = moment - volley.real
+            rtt = since_first - rank * volley.step
             dwell = (t3 - t2) * second >> 32
             uncounted = echoed - counted
             if (
@@ -472,7 +471,7 @@ class Volleys:
                 or same != volley.same[rank]
                 or numbers != volley.numbers[rank]
                 or ttl != volley.ttls[rank]
-                or not 0 <= dwell <= rtt + SKEW
+                or not 0 <= dwell <= since_first  # it left then or later: steps are not even
                 or rtt > volley.timeout
                 or (uncounted and not volley.counts[rank])
             ):

@@ -6,12 +6,11 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.directions import ANNULLED, LOST, MODULUS
-from hbd.core.model import WINDOW
+from hbd.core.model import MICROSECOND, WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MICROSECOND: Final = 1_000
 LONGEST: Final = 2**24 - 2
 """Microseconds that a slot can hold, 16.8 s: what takes longer is not more exact.
 

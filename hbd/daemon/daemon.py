@@ -122,7 +122,8 @@ class Daemon:
         self.teller.drops = lambda: self.monitor.drops + self.mirror.drops()
         self.reloading: Final = Reloading(self)
         self.desk: Final = Desk(self, self._runtime)
-        self._is_busy = False
+        self._duties_due = 0
+        """When something is to be done that is no heartbeat."""
         self._is_flooded = False
         """More had arrived in the last turn than it could read."""
         self._gap = self.clock.boottime_gap()
@@ -170,7 +171,7 @@ class Daemon:
         self.poller.watch(self._resolver.fileno(), self._hear_names)
         self._hear_signals()
         _settle()
-        self.fleet.clock.skip(self.clock.now(), self.clock.wall())
+        self.fleet.clock.skip(*self.clock.both())
         self.notifier.ready()
 
     def _bind(self, kept: dict[str, int]) -> None:
@@ -330,7 +331,7 @@ class Daemon:
         until = self.clock.now() + span
         while (left := until - self.clock.now()) > 0:
             ready = self.poller.wait(left)
-            now, wall = self.clock.now(), self.clock.wall()
+            now, wall = self.clock.both()
             self.fleet.turn(now, wall)
             self.poller.call(ready, first=True)
             self.monitor.drain(now, wall)
@@ -342,12 +343,17 @@ class Daemon:
     def _turn(self) -> None:
         self.monitor.listen()
         ready = self.poller.wait(self._patience())
-        now, wall = self.clock.now(), self.clock.wall()
+        now, wall = self.clock.both()
         self.fleet.turn(now, wall)
         self._look_for_suspension()
         self.poller.call(ready, first=True)
         self._drain(now, wall)
         self.monitor.carry_out(self.teller.tell)
+        if ready or now >= self._duties_due or self.teller.has_news or self.monitor.has_unexamined:
+            self._do_duties(ready, now, wall)
+
+    def _do_duties(self, ready: list[int], now: int, wall: int) -> None:
+        """Do all that is not heartbeats: most turns have nothing of it."""
         self.poller.call(ready, first=False)
         self.reloading.work(now)
         self.names.ask(now)
@@ -356,11 +362,21 @@ class Daemon:
             self.teller.say(messages.refused_source(new_id(), wall, address))
         for protocol, address in self.monitor.ears.refused():
             self.teller.say(messages.refused_source(new_id(), wall, address, protocol))
-        self._is_busy = self.monitor.examine_some()
+        self.monitor.examine_some()
         self.desk.work(now)
         self.teller.work(now)
         self._look_at_clock(now)
         self._feed_watchdog(now)
+        self._duties_due = self._next_duty()
+
+    def _next_duty(self) -> int:
+        """When something of that is to be done though nothing comes."""
+        deadlines = [self.names.next_deadline(), *self.teller.deadlines()]
+        deadlines += [self.desk.next_deadline(), self.reloading.next_deadline()]
+        if self._beat is not None:
+            deadlines.append(self._next_beat)
+        due = [deadline for deadline in deadlines if deadline is not None]
+        return min(self._clock_checked + CLOCK_CHECK, *due)
 
     def _drain(self, now: int, wall: int) -> None:
         """Read before we judge; but a flood that never ends must not silence our heartbeats."""
@@ -376,17 +392,13 @@ class Daemon:
         self._is_flooded = not is_empty
         self.fleet.advance()
 
-    def _patience(self) -> int | None:
+    def _patience(self) -> int:
         """How long nothing has to be done."""
         fleet = self.fleet.next_deadline()
-        deadlines = [fleet, self.names.next_deadline(), *self.teller.deadlines()]
-        deadlines += [self.desk.next_deadline(), self.reloading.next_deadline()]
-        if self._beat is not None:
-            deadlines.append(self._next_beat)
-        if self._is_busy or self._is_flooded:
-            deadlines.append(0)
-        due = [deadline for deadline in deadlines if deadline is not None]
-        return min(due) - self.clock.now() if due else None
+        if self._is_flooded or self.monitor.has_unexamined:
+            return 0
+        due = self._duties_due if fleet is None else min(fleet, self._duties_due)
+        return due - self.clock.now()
 
     def _look_for_suspension(self) -> None:
         gap = self.clock.boottime_gap()

@@ -14,7 +14,7 @@ from hbd.core.connected import Connected
 from hbd.core.egress import EgressKey
 from hbd.core.fleet import Ask, AskAll, Examine, Fleet
 from hbd.core.inquiry import Method, Probe
-from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings
+from hbd.core.model import MICROSECOND, MILLISECOND, SECOND, Cause, PeerSettings
 from hbd.core.session import Fact
 from hbd.daemon.ears import Ears
 from hbd.daemon.inquirer import Inquirer
@@ -41,8 +41,6 @@ LIMIT: Final = 40 * 256
 
 EXAMINED: Final = 200
 """Paths looked up in one turn, of those that are not missing."""
-
-MICROSECOND: Final = 1_000
 
 DROPS_SPACING: Final = 50 * MILLISECOND
 """How often the kernel is asked what it dropped."""
@@ -280,11 +278,14 @@ class Monitor:
             else:
                 self._poller.unwatch(sender.fileno())
 
-    def examine_some(self) -> bool:
-        """Look how some paths leave that do not miss anything; tell whether there are more."""
+    @property
+    def has_unexamined(self) -> bool:
+        return bool(self._unhurried)
+
+    def examine_some(self) -> None:
+        """Look how some paths leave that do not miss anything."""
         for _ in range(min(len(self._unhurried), EXAMINED)):
             self._examine(self._unhurried.popleft())
-        return bool(self._unhurried)
 
     def send(self, path: Path) -> None:
         """Send a heartbeat to the path's target now."""
@@ -296,7 +297,7 @@ class Monitor:
         if isinstance(path, Connected):
             refusal = self.streams.send(path)
         else:
-            datagram = self.fleet.compose(path, self._clock.now(), self._clock.wall())
+            datagram = self.fleet.compose(path, *self._clock.both())
             try:
                 refusal = self._sender(outlet).send(datagram, target)
             except OSError as error:
@@ -318,10 +319,10 @@ class Monitor:
                     self.send(path)  # which knows what that means
             return
         clock, pen = self._clock, self._pen
-        began = clock.now()
+        began, wall = clock.both()
         # The first leaves when all are written, each other one a little after the one before.
         octets, size, places = self.fleet.compose_all(
-            ask, began + pen.lead, clock.wall() + pen.lead, pen.step
+            ask, began + pen.lead, wall + pen.lead, pen.step
         )
         written = clock.now()
         refusals = sender.send_alike(octets, size, places)
@@ -351,7 +352,7 @@ class Monitor:
             case Method.CONNECT:
                 self._inquirer.connect(path)
             case _ if path.target is not None:
-                datagram = self.fleet.compose_probe(probe, self._clock.now(), self._clock.wall())
+                datagram = self.fleet.compose_probe(probe, *self._clock.both())
                 sender = self._senders.get(outlet_of(path.peer.settings, path.target))
                 if sender is not None:  # else no heartbeat leaves either
                     sender.send(datagram, path.target, probe.ttl)

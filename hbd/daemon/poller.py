@@ -52,7 +52,8 @@ class Poller:
         """Wait at most so long; give the descriptors that are ready."""
         # epoll_wait counts in milliseconds, select in microseconds: it waits for both.
         timeout = None if nanoseconds is None else max(nanoseconds, 0) / 1e9
-        select.select([self._epoll], (), (), timeout)
+        if not select.select([self._epoll], (), (), timeout)[0]:
+            return []
         return [fd for fd, _ in self._epoll.poll(0, max(len(self._callbacks), 1))]
 
     def call(self, ready: list[int], *, first: bool) -> None:

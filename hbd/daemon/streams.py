@@ -125,7 +125,7 @@ class Streams:
     def _compose(self, path: Connected) -> bytes:
         if not path.is_askable:
             self._in_question[path] = None
-        return self._fleet.compose(path, self._clock.now(), self._clock.wall())
+        return self._fleet.compose(path, *self._clock.both())
 
     def _is_usable(self, link: Link) -> bool:
         path, stream = link.path, link.stream

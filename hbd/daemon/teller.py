@@ -185,6 +185,11 @@ class Teller:
 
     # -- working ------------------------------------------------------------------------------
 
+    @property
+    def has_news(self) -> bool:
+        """Whether something happened that `work` has not seen yet."""
+        return bool(self._events)
+
     def work(self, now: int) -> None:
         """Send and write what goes, as much as one turn may take."""
         self._tell_some(EVENTS)

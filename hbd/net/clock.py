@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from hbd.core.model import SECOND
+from hbd.core.model import MICROSECOND, SECOND
 
 SYNCHRONISED: Final = Path("/run/systemd/timesync/synchronized")
 """Made by systemd-timesyncd once it has set the clock, gone when it stops.
@@ -21,6 +21,11 @@ ROOT_DISTANCE_MAX: Final = 5 * SECOND
 
 UNSYNCHRONISED_ERROR: Final = 16 * SECOND
 """The kernel's own bound of a clock that nobody sets (linux/timex.h NTP_PHASE_LIMIT)."""
+
+MOMENT: Final = 10 * MICROSECOND
+"""A look at a clock takes a fiftieth of that;"""
+LOOKS: Final = 5
+"""and the last look counts, however long it takes."""
 
 
 class Clock:
@@ -36,6 +41,17 @@ class Clock:
     def wall(self) -> int:
         """Nanoseconds since 1970, as the kernel's receive stamps: it may step."""
         return time.time_ns()
+
+    def both(self) -> tuple[int, int]:
+        """Monotonic time and the wall clock of one moment.
+
+        Where we were stopped between the looks, it would be two: then we look again.
+        """
+        for _ in range(LOOKS):
+            now, wall = time.monotonic_ns(), time.time_ns()
+            if time.monotonic_ns() - now < MOMENT:
+                break
+        return now, wall
 
     def boottime_gap(self) -> int:
         """BOOTTIME minus MONOTONIC: grows by the length of each suspend, else by noise only."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PORT: Final = 862
 OTHER_PORT: Final = 1862
+CALM: Final = 20
+"""So often at most it is seen whether a start is over."""
 
 ON_LOOPBACK: Final = 0x7F010000
 """127.1.0.0: from here on there are peers, as in monitor.c."""
@@ -143,10 +145,25 @@ class Lab:
     def cost(self, pid: int, count: Callable[[], int], span: float | None = None) -> Cost:
         """Look at a process for a while; what it does is counted elsewhere."""
         self.settle()
+        self._wait_for_calm(pid)
         began, ran, counted = time.monotonic(), run_time(pid), count()
         time.sleep(span or self.span)
         seconds = time.monotonic() - began
         return Cost(run_time(pid) - ran, count() - counted, seconds)
+
+    def _wait_for_calm(self, pid: int) -> None:
+        """Wait until a process has no start behind it: it was idle at times, and does no less now.
+
+        What is measured is what it costs for months.
+        """
+        before = self._settle
+        for _ in range(CALM):
+            ran = run_time(pid)
+            time.sleep(self._settle)
+            used = (run_time(pid) - ran) / 1e9
+            if 0.95 * before <= used < 0.95 * self._settle:
+                return
+            before = used
 
 
 class Cost(NamedTuple):
