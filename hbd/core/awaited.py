@@ -40,6 +40,11 @@ class Awaited(dict[int, Heartbeat]):
         if sequence is not None and sequence in self:
             self[sequence] = self[sequence]._replace(missed=True)
 
+    @property
+    def are_all_missed(self) -> bool:
+        """Whether no timeout runs any more: what is answered yet comes late."""
+        return all(heartbeat.missed for heartbeat in self.values())
+
     def in_time(self, now: int, timeout: int) -> list[int]:
         """Give those that may still be answered in time."""
         return [s for s, heartbeat in self.items() if heartbeat.is_in_time(now, timeout)]

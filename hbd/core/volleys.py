@@ -238,7 +238,10 @@ class Volley(Timer):
         if awaits:
             slots[(sequence - 1) % WINDOW] = 0
         figures.window.put(slots, sequence)
-        path.unanswered.clear()
+        unanswered = path.unanswered
+        if path.asked is not None:
+            unanswered.pop(path.asked, None)
+        unanswered.forget(sequence - 1, None)
         if answers:
             path.rounds.ended[0] += answers
             last = path.last_answered = sequence - 1 - awaits
@@ -252,7 +255,7 @@ class Volley(Timer):
             path.asked, path.doubted = last, True
             path.deadline = self.deadline
             real = self.real + at * self.step
-            path.unanswered[last] = Heartbeat(self.sent, real, self.tokens[at])
+            unanswered[last] = Heartbeat(self.sent, real, self.tokens[at])
             self.sessions[at].silent = 1
         else:
             path.asked = None
@@ -506,7 +509,7 @@ def is_well(path: Asked) -> bool:
         and path.was_up
         and path.asked is None
         and not path.missed
-        and not path.unanswered
+        and path.unanswered.are_all_missed
         and path.peer.pause is None
         and path.fault is None
         and path.goodbye is None

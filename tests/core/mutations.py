@@ -704,7 +704,7 @@ MUTATIONS = [
     ("volleys.py", "last = self.clock.at(max(volley.moments))", "last = self.clock.at(volley.moments[0])"),
     ("volleys.py", "        egress.last_answer = max(egress.last_answer, last)\n", ""),
     ("volleys.py", "egress.last_answer = max(egress.last_answer, last)", "egress.last_answer = last"),
-    ("volleys.py", "        and not path.unanswered\n", ""),
+    ("volleys.py", "        and path.unanswered.are_all_missed\n", ""),
     ("volleys.py", "        and path.peer.pause is None\n", ""),
     ("volleys.py", "        and not path.figures.tight\n", ""),
     ("volleys.py", "        and limits.max_loss is None\n", ""),

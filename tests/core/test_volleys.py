@@ -632,17 +632,21 @@ def test_a_reply_that_says_nothing_new_is_taken_with_the_others(twist):
     assert together.by_itself == before
 
 
-def test_who_missed_something_is_asked_by_itself_until_it_cannot_be_answered_any_more():
-    """A reply to what was missed may come until it leaves the window; then all is well again."""
+@pytest.mark.parametrize("after", [2 * SECOND, 40 * SECOND, 99 * SECOND, 101 * SECOND])
+def test_who_missed_something_is_back_with_the_others_once_it_is_answered(after):
+    """A reply to what was missed may come as long as that is in the window: late, as ever."""
     with exactly():
         worlds = pair()
         together, _ = worlds
-        each(worlds, lambda world: world.twists.update({A: lambda *_: []}))
-        each(worlds, lambda world: world.run(99 * SECOND))
-        assert not stands(together)
-        each(worlds, lambda world: world.run(2 * SECOND))
-        assert stands(together)
-        agree(*worlds)
+        each(worlds, lambda world: world.twists.update({A: tarries(after)}))
+        for span in (2 * SECOND, 38 * SECOND, 59 * SECOND, 2 * SECOND, SECOND, SECOND):
+            each(worlds, lambda world, span=span: world.run(span))
+            agree(*worlds)
+            assert stands(together)
+
+
+def tarries(span):
+    return lambda at, reply, source, ttl: [(at + span, reply, source, ttl)]
 
 
 COUNTS = hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL
