@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from functools import lru_cache
-from struct import Struct
+from struct import Struct, pack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.awaited import Heartbeat
@@ -405,9 +405,9 @@ class Volleys:
         sequences = volley.sequences = [first + number for first in volley.firsts]
         words = memoryview(volley.octets).cast("I")
         every = size // 4
-        words[0::every] = _big([sequence & _WORD for sequence in sequences])
-        words[1::every] = _big([token >> 32 for token in tokens])
-        words[2::every] = _big([token & _WORD for token in tokens])
+        words[0::every] = _words(f">{count}I", [sequence & _WORD for sequence in sequences])
+        halves = _words(f">{count}Q", tokens)
+        words[1::every], words[2::every] = halves[0::2], halves[1::2]
         volley.sent = clock.now + (real - clock.real)
         volley.real, volley.step = real, step
         volley.lateness = clock.lateness
@@ -538,11 +538,9 @@ def _step(volley: Volley) -> tuple[Heading, int]:
     return volley.heading, volley.next // max(volley.heading.interval // STEPS, 1)
 
 
-def _big(words: list[int]) -> memoryview:
-    """Give words of 32 bits in the order of the network."""
-    swapped = array("I", words)
-    swapped.byteswap()
-    return memoryview(swapped)
+def _words(layout: str, numbers: list[int]) -> memoryview:
+    """Write numbers; give them as words of 32 bits."""
+    return memoryview(pack(layout, *numbers)).cast("I")
 
 
 @lru_cache(maxsize=8)

@@ -195,6 +195,9 @@ class Inbox:
         end = count * _CONTROL_WORDS
         seconds = self._control_words[2:end:_CONTROL_WORDS].tolist()
         nanoseconds = self._control_words[3:end:_CONTROL_WORDS].tolist()
+        if seconds.count(seconds[0]) == count:
+            whole = seconds[0] * SECOND
+            return [whole + part for part in nanoseconds]
         return [whole * SECOND + part for whole, part in zip(seconds, nanoseconds, strict=True)]
 
     def integers(self, at: int, count: int) -> list[int]:
@@ -228,6 +231,8 @@ class Outbox:
         self._controls: Final = memoryview(controls)
         self._iovec_words: Final = memoryview(iovecs).cast("Q")
         self._lengths: list[int] = []
+        self._size = 0
+        """Of all datagrams that there is room for; 0 where they differ."""
 
     def send(
         self,
@@ -250,6 +255,7 @@ class Outbox:
         _put(self._controls, controls)
         if lengths != self._lengths:
             self._lay_out(lengths)
+            self._size = 0
         return self._send(fd, count)
 
     def send_alike(
@@ -261,9 +267,9 @@ class Outbox:
             raise ValueError(f"{count} datagrams of {size} octets")
         self._octets[: len(octets)] = octets
         self._names[: len(names)] = names
-        lengths = [size] * count
-        if lengths != self._lengths:
-            self._lay_out(lengths)
+        if size != self._size:
+            self._lay_out([size] * min(SLOTS, ROOM // size))
+            self._size = size
         return self._send(fd, count)
 
     def _lay_out(self, lengths: list[int]) -> None:

@@ -156,14 +156,15 @@ class Lab:
 
         What is measured is what it costs for months.
         """
-        before = self._settle
+        least, looks = self._settle, 0
         for _ in range(CALM):
             ran = run_time(pid)
             time.sleep(self._settle)
             used = (run_time(pid) - ran) / 1e9
-            if 0.95 * before <= used < 0.95 * self._settle:
+            looks = looks + 1 if used > 0.95 * least else 0
+            least = min(used, least)
+            if looks == 2 and least < 0.95 * self._settle:
                 return
-            before = used
 
 
 class Cost(NamedTuple):
