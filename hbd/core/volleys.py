@@ -13,6 +13,7 @@ from here, who changes one makes the path leave (see `asked.managed`).
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from functools import lru_cache
 from struct import Struct, pack
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -25,7 +26,7 @@ from hbd.core.window import LONGEST
 from hbd.wire import ntp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
     from hbd.core.address import Address
     from hbd.core.arrival import Arrivals
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
     from hbd.core.timers import Timers
 
 TOGETHER: Final = 256
-"""Paths of a volley: more would gain nothing, and the last would leave late."""
+"""Paths of a volley at the most: more would gain nothing, and the last would leave late."""
+FEW: Final = 64
+"""So many may always be one; more only where each interval has some volleys still,"""
+SOME: Final = 4
+"""that is so many: what leaves at once is to be a small part of what the way can carry."""
 
 STEPS: Final = 20
 """Volleys are found by when they are due, in twentieths of an interval."""
@@ -74,6 +79,18 @@ class Sent(NamedTuple):
     """Where they go, one after the other."""
 
 
+_ROWS: Final = (
+    "paths",
+    "places",
+    "sessions",
+    "numbers",
+    "same",
+    "counts",
+    "moments",
+    "ttls",
+    "windows",
+)
+"""What volleys that join have side by side."""
 _LISTS: Final = ("paths", "places", "firsts", "sessions", "same", "counted", "ttls")
 _FLAGS: Final = ("owing", "answered", "counts")
 
@@ -89,6 +106,7 @@ class Volley(Timer):
         "counted",
         "counts",
         "due",
+        "earliest",
         "firsts",
         "heading",
         "home",
@@ -125,6 +143,8 @@ class Volley(Timer):
         self.size: Final = heading.size
         self.timeout: Final = heading.timeout
         self.deadline = self.next = due
+        self.earliest = 0
+        """Before that nobody's interval is over, shortened as it may be."""
         self.is_asked = False
         self.round = 0
         """How often they were asked."""
@@ -173,6 +193,7 @@ class Volley(Timer):
     def take(self, path: Asked, place: bytes, session: StampSession, seen: Seen) -> None:
         """From now on it is asked with the others."""
         path.deadline = self.next
+        self.earliest = max(self.earliest, _earliest(path.due, self.heading.interval))
         self.paths.append(path)
         self.places.append(place)
         self.firsts.append(path.sequence - self.round)
@@ -189,6 +210,26 @@ class Volley(Timer):
         self.is_stale = True
         path.rank = len(self.paths) - 1
         path.volley = self
+
+    def join(self, other: Volley) -> None:
+        """Ask those of another one too, that rest as these do, and as soon."""
+        for path in filter(None, other.paths):
+            other.settle(path)
+        other.close_ranks()
+        before, more = self.round - other.round, len(other.paths)
+        self.firsts += [first - before for first in other.firsts]
+        self.counted += [self.round] * more
+        self.owing += bytes(more)
+        self.answered += b"\1" * more
+        for path in filter(None, other.paths):
+            path.volley = None  # or it would leave
+            path.deadline = self.next
+            path.rank += len(self.paths)
+            path.volley = self
+        for name in _ROWS:
+            getattr(self, name).extend(getattr(other, name))
+        self.version = -1
+        other.paths = []
 
     def left(self, began: int, ended: int) -> None:
         """They were sent from one moment to another, monotonic."""
@@ -285,6 +326,8 @@ class Volleys:
         """Who stands where, by its place."""
         self._open: dict[tuple[Heading, int], list[Volley]] = {}
         """Volleys that have room, by when they are due."""
+        self._numbers: Counter[Heading] = Counter()
+        """How many paths could be of one volley."""
 
     # -- who takes part -----------------------------------------------------------------------
 
@@ -310,19 +353,26 @@ class Volleys:
             self._timers.schedule(volley)
         volley.take(path, place, session, session.seen)
         self._at[place] = volley, path.rank
+        self._numbers[heading] += 1
         return True
 
     def _find(self, heading: Heading, due: int) -> Volley | None:
         """Find one that is due when a path is that was due then."""
-        interval = heading.interval
-        latest = due + interval
-        earliest = max(latest - int(interval * JITTER), self.clock.now + 1)
-        width = max(interval // STEPS, 1)
+        earliest = max(_earliest(due, heading.interval), self.clock.now + 1)
+        most = self._most(heading)
+        between = self._between(heading, earliest, due + heading.interval)
+        return next((volley for volley in between if len(volley.paths) < most), None)
+
+    def _most(self, heading: Heading) -> int:
+        return max(FEW, min(TOGETHER, self._numbers[heading] // SOME))
+
+    def _between(self, heading: Heading, earliest: int, latest: int) -> Iterator[Volley]:
+        """Give those that rest and are due then."""
+        width = _width(heading)
         for step in range(earliest // width, latest // width + 1):
             for volley in self._open.get((heading, step), ()):
-                if earliest <= volley.next <= latest and len(volley.paths) < TOGETHER:
-                    return volley
-        return None
+                if earliest <= volley.next <= latest:
+                    yield volley
 
     def _offer(self, volley: Volley) -> None:
         if len(volley.paths) < TOGETHER:
@@ -346,6 +396,9 @@ class Volleys:
         volley.paths[at] = None
         volley.answered[at] = 1
         del self._at[volley.places[at]]
+        self._numbers[volley.heading] -= 1
+        if not self._numbers[volley.heading]:
+            del self._numbers[volley.heading]
         self._timers.schedule(path)
         if not any(volley.paths):
             self._withdraw(volley)
@@ -360,12 +413,30 @@ class Volleys:
     def due(self, volley: Volley) -> bool:
         """Its moment has come; tell whether there is anybody to ask."""
         self._withdraw(volley)
+        self._gather(volley)
         version = self._station.version
         if volley.version != version:
             self._prepare(volley)
             volley.version, volley.is_stale = version, True
         volley.deadline = None
         return any(volley.paths)
+
+    def _gather(self, volley: Volley) -> None:
+        """Have those join that may be asked as soon: each volley less is a wake-up less."""
+        heading, due = volley.heading, volley.next
+        room = self._most(heading) - len(volley.paths)
+        for other in list(self._between(heading, due, due + int(heading.interval * JITTER))):
+            if other.earliest <= due and len(other.paths) <= room:
+                room -= len(other.paths)
+                self._withdraw(other)
+                other.deadline = None
+                volley.join(other)
+                self._note_ranks(volley)
+
+    def _note_ranks(self, volley: Volley) -> None:
+        for rank, (path, place) in enumerate(zip(volley.paths, volley.places, strict=True)):
+            if path is not None:  # who has left may stand elsewhere
+                self._at[place] = volley, rank
 
     def _prepare(self, volley: Volley) -> None:
         """Our station says something else than before."""
@@ -378,8 +449,7 @@ class Volleys:
         if None not in volley.paths:
             return
         volley.close_ranks()
-        for rank, place in enumerate(volley.places):
-            self._at[place] = volley, rank
+        self._note_ranks(volley)
 
     def compose(self, volley: Volley, real: int, wall: int, step: int) -> Sent:
         """Give the heartbeats, and where they go; `step`: how long each takes to leave."""
@@ -416,6 +486,7 @@ class Volleys:
         volley.due = volley.sent if is_far_behind else volley.next
         spread = int(heading.interval * JITTER * self._dice.random())
         volley.next = volley.due + heading.interval - spread
+        volley.earliest = _earliest(volley.due, heading.interval)
         volley.round = number + 1
         volley.is_asked = True
         volley.answered = bytearray(count)
@@ -535,7 +606,16 @@ def fits(path: Asked, session: StampSession) -> bool:
 
 
 def _step(volley: Volley) -> tuple[Heading, int]:
-    return volley.heading, volley.next // max(volley.heading.interval // STEPS, 1)
+    return volley.heading, volley.next // _width(volley.heading)
+
+
+def _width(heading: Heading) -> int:
+    return max(heading.interval // STEPS, 1)
+
+
+def _earliest(due: int, interval: int) -> int:
+    """Give the end of the shortest interval from then on."""
+    return due + interval - int(interval * JITTER)
 
 
 def _words(layout: str, numbers: list[int]) -> memoryview:

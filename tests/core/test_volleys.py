@@ -19,6 +19,7 @@ from hbd.core.fleet import Ask
 from hbd.core.model import (
     MILLISECOND,
     SECOND,
+    WINDOW,
     Cause,
     Limits,
     ReflectorKind,
@@ -855,13 +856,18 @@ def test_a_volley_that_all_have_left_is_no_more():
 # -- who takes part ----------------------------------------------------------------------------
 
 
-def test_a_volley_has_no_more_than_its_number():
-    """Who finds none with room begins another one."""
+@pytest.mark.parametrize(
+    ("count", "most"), [(150, volleys.FEW), (600, 600 // volleys.SOME), (1500, volleys.TOGETHER)]
+)
+def test_a_volley_has_no_more_than_its_number(count, most):
+    """Who finds none with room begins another one; few may be one, many are some at the least."""
     with exactly():
         world = Net(1, weather=False)
-        world.watch(*(peer(f"10.0.{n >> 8}.{n & 255}", timing=TIMING) for n in range(600)))
-        world.run(5 * SECOND)
-        assert sorted(len(volley.paths) for volley in volleys_of(world)) == [88, 256, 256]
+        world.watch(*(peer(f"10.0.{n >> 8}.{n & 255}", timing=TIMING) for n in range(count)))
+        world.run(9 * SECOND)
+        sizes = [len(volley.paths) for volley in volleys_of(world)]
+        assert 0.9 * most <= max(sizes) <= most
+        assert sum(sizes) == count
 
 
 @pytest.mark.parametrize(
@@ -1108,16 +1114,51 @@ def test_volleys_are_few():
     assert len(volleys_of(world)) < 1.3 * 10_000 / volleys.TOGETHER
 
 
+def test_volleys_that_are_due_at_about_the_same_time_join():
+    """Of some hundred paths few are left, though some leave and come back; each stands once."""
+    world = crowd(1000)
+    chance = dice(7)
+    for _ in range(80):
+        world.run(5 * SECOND)
+        for name in chance.sample(sorted(world.fleet.peers), 3):
+            world.path(name).leave()
+        check_places(world)
+    world.run(20 * SECOND)
+    sizes = [sum(path is not None for path in volley.paths) for volley in volleys_of(world)]
+    assert sum(sizes) == 1000
+    assert len(sizes) <= 2 * volleys.SOME
+    assert max(sizes) <= 1000 // volleys.SOME
+
+
+def check_places(world):
+    """Who stands somewhere stands there with all that is of it."""
+    found = world.fleet._volleys._at
+    for place, (volley, rank) in found.items():
+        path = volley.paths[rank]
+        assert (path.volley, path.rank, place_of(path.target)) == (volley, rank, place)
+    for volley in volleys_of(world):
+        rows = (*volleys._ROWS, "firsts", "counted", "owing", "answered")
+        lengths = {name: len(getattr(volley, name)) for name in rows}
+        assert lengths.pop("windows") == len(volley.paths) * WINDOW
+        assert set(lengths.values()) == {len(volley.paths)}, lengths
+    assert len(found) == sum(path is not None for v in volleys_of(world) for path in v.paths)
+
+
 @pytest.mark.parametrize(
-    "span", [400 * SECOND, pytest.param(3600 * SECOND, marks=pytest.mark.slow)]
+    ("count", "span"),
+    [
+        (40, 400 * SECOND),
+        (300, 200 * SECOND),
+        pytest.param(40, 3600 * SECOND, marks=pytest.mark.slow),
+    ],
 )
-def test_each_is_asked_once_an_interval(span):
+def test_each_is_asked_once_an_interval(count, span):
     """From one heartbeat to the next it is 0.9 to 1 interval, whoever leaves and joins meanwhile.
 
     In each turn some leave, before and after they are to be asked, and join others with the next
     reply.
     """
-    world = crowd(40)
+    world = crowd(count)
     chance, send_all = dice(7), world._send_all
 
     def some_leave(paths):
