@@ -31,14 +31,6 @@ TRY_AGAIN_EVERY: Final = 10
 
 HMAC_TLV_SIZE: Final = len(tlv.pack(tlv.HMAC, bytes(16)))
 
-_HEAD_SIZE: Final = 12
-"""Sequence number and T1, which are others in each heartbeat."""
-# Where a reply has them:
-_ESTIMATE: Final = slice(12, 14)
-_NUMBERS: Final = slice(12, 16)
-_SAME: Final = slice(40, 80)
-_FIXED: Final = 80
-
 _EMPTY_TLV: Final = tlv.pack(tlv.EXTRA_PADDING, b"")
 
 SEEN: Final = {
@@ -130,6 +122,21 @@ class Keys:
     accept: tuple[Key, ...]
 
 
+class Form(NamedTuple):
+    """Where replies of a mode have what says something new, if it is another than before."""
+
+    numbers: slice
+    """Error Estimate and SSID;"""
+    ttl: slice
+    """the TTL that we arrive with, and what has to be zero;"""
+    words: slice
+    """hbd's TLV up to the number of our heartbeats."""
+
+
+OPEN: Final = Form(slice(12, 16), slice(40, 44), slice(44, 80))
+KEYED: Final = Form(slice(24, 28), slice(80, 96), slice(112, 148))
+
+
 class Seen(NamedTuple):
     """What is the same in all replies of an hbd as a rule."""
 
@@ -161,7 +168,7 @@ class StampSession:
         "silent",
         "ssid",
         "station",
-        "tail",
+        "template",
     )
 
     def __init__(self, settings: PeerSettings, station: Station, keys: Keys | None = None) -> None:
@@ -174,9 +181,9 @@ class StampSession:
         """Replies that brought our TLV back as it was, or not at all."""
         self.silent = 0
         """Heartbeats since the last reply."""
-        # Of Volleys: what a heartbeat has after sequence number and T1, for this version of what
+        # Of Volleys: a heartbeat but for sequence number, T1 and HMACs, for this version of what
         # our station says, and the mark in its T1;
-        self.tail = b""
+        self.template = b""
         self.mark = 0
         self.prepared = -1
         # what was in the last reply that is the same in each.
@@ -197,14 +204,14 @@ class StampSession:
         self.seen = None
 
     def prepare(self) -> bool:
-        """Make the tail of heartbeats for a path that is up; False where each may have another."""
+        """Make the template of a path that is up; False where each heartbeat may be another."""
         options, station = self._options, self.station
         is_told = options.tlv is Tlv.ON or (options.tlv is Tlv.AUTO and self._is_hbd is True)
-        if self._keys is not None or station.is_leaving:
+        if station.is_leaving:
             return False
         self.mark = WITH_TLV if is_told else 0
         tlvs = station.tlv(SEEN[State.UP], self._interval) if is_told else b""
-        self.tail = self._write(0, 0, tlvs, options.size or 0)[_HEAD_SIZE:]
+        self.template = self._write(0, 0, tlvs, options.size or 0)
         self.prepared = station.version
         return True
 
@@ -249,6 +256,24 @@ class StampSession:
             return False  # perhaps it is the TLV that does not get through
         return self._is_hbd is not False or sequence % TRY_AGAIN_EVERY == 0
 
+    @property
+    def is_keyed(self) -> bool:
+        return self._keys is not None
+
+    @property
+    def form(self) -> Form:
+        return OPEN if self._keys is None else KEYED
+
+    def seal(self, heartbeat: memoryview) -> None:
+        """Sign what was made from the template."""
+        if self._keys is not None:
+            stamp.seal(heartbeat, self._keys.sign)
+
+    def vouches(self, reply: bytes) -> bool:
+        """Whether a reply is signed, with its TLVs."""
+        keys = () if self._keys is None else self._keys.accept
+        return any(stamp.is_sealed(reply, key) for key in keys)
+
     def claims(self, datagram: bytes) -> bool:
         """Whether its SSID is ours, or it has none."""
         at = 14 if self._keys is None else 26
@@ -272,7 +297,7 @@ class StampSession:
             return _bad(f"replies of another session (SSID {reply.ssid})")
         if reply.sender_timestamp == 0 and reply.sender_estimate == 0:
             return _bad("sends our own heartbeats back: no reflector, but an echo service")
-        self._said, self._length = datagram[:_FIXED], len(datagram)
+        self._said, self._length = datagram[: self.form.words.stop], len(datagram)
         return Answer(
             sequence=reply.sender_sequence,
             token=reply.sender_timestamp if self._options.echo_timestamp else None,
@@ -327,14 +352,15 @@ class StampSession:
         """See by what the next reply is known to say nothing new."""
         said, self._said, self.seen = self._said, b"", None
         is_told = answer.token is not None and answer.incarnation is not None
-        estimate = int.from_bytes(said[_ESTIMATE], "big")
-        if self._keys is not None or not is_told or answer.goodbye is not None:
+        if not is_told or answer.goodbye is not None:
             return
         if answer.uncounted and not self._counts:
             return  # where the next one shows no more of that, it is not known to count
-        if not ntp.is_ptp(estimate):
-            numbers = int.from_bytes(said[_NUMBERS], "big")
-            self.seen = Seen(numbers, said[_SAME], self._length, answer.uncounted is not None)
+        form = self.form
+        numbers = int.from_bytes(said[form.numbers], "big")
+        if not ntp.is_ptp(numbers >> 16):
+            same = said[form.ttl] + said[form.words]
+            self.seen = Seen(numbers, same, self._length, answer.uncounted is not None)
 
 
 def _pad(size: int, length: int) -> bytes:

@@ -47,8 +47,6 @@ SOME: Final = 4
 STEPS: Final = 20
 """Volleys are found by when they are due, in twentieths of an interval."""
 
-HEAD: Final = 12
-"""Octets of sequence number and T1."""
 _NOISE: Final = 0xFFE
 """The random bits of T1; its last one has a meaning of its own."""
 _TIME: Final = 0xFFFFFFFFFFFFF000
@@ -67,6 +65,7 @@ class Heading(NamedTuple):
     """Octets of a heartbeat, and of its reply,"""
     mark: int
     """and the last bit of its T1."""
+    is_keyed: bool
 
 
 class Sent(NamedTuple):
@@ -111,6 +110,7 @@ class Volley(Timer):
         "heading",
         "home",
         "is_asked",
+        "is_keyed",
         "is_stale",
         "joined",
         "lateness",
@@ -142,6 +142,7 @@ class Volley(Timer):
         self.heading: Final = heading
         self.size: Final = heading.size
         self.timeout: Final = heading.timeout
+        self.is_keyed: Final = heading.is_keyed
         self.deadline = self.next = due
         self.earliest = 0
         """Before that nobody's interval is over, shortened as it may be."""
@@ -344,7 +345,13 @@ class Volleys:
         settings, timing = path.peer.settings, path.timing
         outlet = (settings.interface, settings.source, settings.dscp, len(target))
         heading = Heading(
-            outlet, egress, timing.interval, timing.timeout, session.seen.length, session.mark
+            outlet,
+            egress,
+            timing.interval,
+            timing.timeout,
+            session.seen.length,
+            session.mark,
+            session.is_keyed,
         )
         volley = self._find(heading, path.due)
         if volley is None:
@@ -459,8 +466,8 @@ class Volleys:
         if not count:
             return Sent(bytearray(), size, b"")
         if volley.is_stale:
-            tails = (bytes(HEAD) + session.tail for session in volley.sessions)
-            volley.octets = bytearray(b"".join(tails))
+            templates = (session.template for session in volley.sessions)
+            volley.octets = bytearray(b"".join(templates))
             volley.joined = b"".join(volley.places)
             volley.is_stale = False
         first, each = ntp.ntp_from_unix(wall), (step << 32) // ntp.SECOND
@@ -477,7 +484,12 @@ class Volleys:
         every = size // 4
         words[0::every] = _words(f">{count}I", [sequence & _WORD for sequence in sequences])
         halves = _words(f">{count}Q", tokens)
-        words[1::every], words[2::every] = halves[0::2], halves[1::2]
+        moment = 4 if heading.is_keyed else 1
+        words[moment::every], words[moment + 1 :: every] = halves[0::2], halves[1::2]
+        if heading.is_keyed:
+            whole = memoryview(volley.octets)
+            for at, session in enumerate(volley.sessions):
+                session.seal(whole[at * size : (at + 1) * size])
         volley.sent = clock.now + (real - clock.real)
         volley.real, volley.step = real, step
         volley.lateness = clock.lateness
@@ -529,6 +541,8 @@ class Volleys:
                 rest.append(index)
                 continue
             volley, rank = found
+            if volley.is_keyed:
+                one = _keyed(arrivals.octets, index * arrivals.stride)
             counted, t3, numbers, t2, echoed, token, same = one
             moment = real if stamp is None else stamp + offset
             if moment < since or moment > real:
@@ -548,6 +562,7 @@ class Volleys:
                 or not 0 <= dwell <= since_first  # it left then or later: steps are not even
                 or rtt > volley.timeout
                 or (uncounted and not volley.counts[rank])
+                or (volley.is_keyed and not volley.sessions[rank].vouches(arrivals.datagram(index)))
             ):
                 rest.append(index)
                 continue
@@ -601,7 +616,7 @@ def fits(path: Asked, session: StampSession) -> bool:
     seen = session.seen
     if seen is None or not (session.prepared == session.station.version or session.prepare()):
         return False
-    is_of_words = seen.length == HEAD + len(session.tail) and seen.length % 4 == 0
+    is_of_words = seen.length == len(session.template) and seen.length % 4 == 0
     return is_of_words and path.figures.window.is_counted is seen.counts
 
 
@@ -632,3 +647,12 @@ def _layout(stride: int) -> Struct:
     accepted (see stamp.Seen).
     """
     return Struct(f">IQIQIQ4x40s{stride - 80}x")
+
+
+_KEYED: Final = Struct(">I12xQI4xQ8xI12xQ8x16s16x36s")
+
+
+def _keyed(octets: memoryview, at: int) -> tuple[int, int, int, int, int, int, bytes]:
+    """Give the same of a reply in authenticated mode."""
+    *numbers, ttl, words = _KEYED.unpack_from(octets, at)
+    return (*numbers, ttl + words)

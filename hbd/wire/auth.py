@@ -29,7 +29,7 @@ class Key:
         self._inner = sha256(block.translate(_INNER))
         self._outer = sha256(block.translate(_OUTER))
 
-    def sign(self, message: bytes) -> bytes:
+    def sign(self, message: bytes | memoryview) -> bytes:
         """Return the first 16 octets of the message's HMAC."""
         inner = self._inner.copy()
         inner.update(message)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.wire import ntp
+from hbd.wire import ntp, tlv
 from hbd.wire.auth import MAC_SIZE
 from hbd.wire.errors import WireError
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 PORT: Final = 862
 OPEN_SIZE: Final = 44
 AUTH_SIZE: Final = 112
+
+_SEAL: Final = 4 + MAC_SIZE
+"""Octets of an HMAC TLV;"""
+_SEAL_HEAD: Final = tlv.pack(tlv.HMAC, bytes(MAC_SIZE))[1:4]
+"""and its type and length."""
 
 SHORTEST_REPLY: Final = 38
 """TWAMP-Light reflectors may leave out what follows the Session-Sender Error Estimate or TTL."""
@@ -115,6 +120,25 @@ def is_signed(datagram: bytes, key: Key) -> bool:
     # Octets that must be zero are covered as they were received (RFC 8762 4.4).
     signed = AUTH_SIZE - MAC_SIZE
     return key.verifies(datagram[:signed], datagram[signed:AUTH_SIZE])
+
+
+def seal(packet: memoryview, key: Key) -> None:
+    """Write the HMACs of 112 octets, and of TLVs if there are any: an HMAC TLV is the last one."""
+    signed = AUTH_SIZE - MAC_SIZE
+    packet[signed:AUTH_SIZE] = key.sign(packet[:signed])
+    if len(packet) > AUTH_SIZE:
+        packet[-MAC_SIZE:] = key.sign(_told(packet))
+
+
+def is_sealed(packet: bytes, key: Key) -> bool:
+    """Check both HMACs of a packet that ends with an HMAC TLV."""
+    is_last = packet[-_SEAL + 1 : -MAC_SIZE] == _SEAL_HEAD
+    return is_signed(packet, key) and is_last and key.verifies(_told(packet), packet[-MAC_SIZE:])
+
+
+def _told(packet: bytes | memoryview) -> bytes:
+    """What the HMAC TLV at the end covers (RFC 8972 4.8)."""
+    return bytes(packet[:4]) + bytes(packet[AUTH_SIZE:-_SEAL])
 
 
 def pack_reply(
