@@ -541,9 +541,9 @@ class Volleys:
                 rest.append(index)
                 continue
             volley, rank = found
-            if volley.is_keyed:
-                one = _keyed(arrivals.octets, index * arrivals.stride)
-            counted, t3, numbers, t2, echoed, token, same = one
+            counted, t3, numbers, t2, echoed, token, same = (
+                _keyed(arrivals.octets, index * arrivals.stride) if volley.is_keyed else one
+            )
             moment = real if stamp is None else stamp + offset
             if moment < since or moment > real:
                 moment = since if moment < since else real

@@ -30,6 +30,7 @@ from hbd.core.model import (
 )
 from hbd.core.peer import Pause
 from hbd.core.session import Fact
+from hbd.core.stamp import StampSession
 from hbd.core.witnesses import Witnesses
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.hbd_tlv import HbdTlv, Reason
@@ -64,6 +65,8 @@ class Host:
         self.silent = Counter()
         """How many heartbeats are lost, from now on, of each path."""
         self.cut = self.longer = 0
+        self.keys = ()
+        """Of these it answers by the one that the request is signed with; none: open mode."""
 
     def answer(self, request, wall):
         words = HbdTlv(
@@ -71,15 +74,24 @@ class Host:
         ).pack()
         convert = ntp.ptp_from_unix if ntp.is_ptp(self.estimate) else ntp.ntp_from_unix
         sequence = int.from_bytes(request[:4], "big")
-        region = request[stamp.OPEN_SIZE :]
+        answered = (sequence - self.uncounted) % ntp.WORD
+        understood = {hbd_tlv.TYPE: lambda _: words}
+        key = next((key for key in self.keys if stamp.is_signed(request, key)), None)
+        if key is None:
+            region = request[stamp.OPEN_SIZE :]
+            tlvs = tlv.reflect(region, understood) if region else b""
+        else:
+            region = request[stamp.AUTH_SIZE :]
+            tlvs = tlv.reflect_signed(region, understood, key, asked=sequence, answered=answered)
         reply = stamp.pack_reply(
             request,
-            sequence=(sequence - self.uncounted) % ntp.WORD,
+            sequence=answered,
             timestamp=convert(wall + self.dwell),
             estimate=self.estimate,
             receive_timestamp=convert(wall),
             ttl=60,
-            tlvs=tlv.reflect(region, {hbd_tlv.TYPE: lambda _: words}) if region else b"",
+            tlvs=tlvs,
+            key=key,
         )
         return reply[: len(reply) - self.cut] + bytes(self.longer)
 
@@ -87,8 +99,11 @@ class Host:
 class Net(World):
     """What becomes of a heartbeat depends on whose it is and which one; all else on orders."""
 
-    def __init__(self, seed, *, volleys=True, steady=True, weather=True):
+    def __init__(self, seed, *, volleys=True, steady=True, weather=True, keys=None):
+        """`keys` of all paths; None: open mode."""
         super().__init__(seed)
+        if keys is not None:
+            self._asked = lambda settings, _: StampSession(settings, self.station, keys)
         if steady:
             self.fleet._dice = self.fleet._verdicts._dice = self.fleet._volleys._dice = Steady(seed)
         if not volleys:
