@@ -24,8 +24,8 @@ AUTH_SIZE: Final = 112
 
 _SEAL: Final = 4 + MAC_SIZE
 """Octets of an HMAC TLV;"""
-_SEAL_HEAD: Final = tlv.pack(tlv.HMAC, bytes(MAC_SIZE))[1:4]
-"""and its type and length."""
+_SEAL_HEAD: Final = tlv.pack(tlv.HMAC, bytes(MAC_SIZE), flags=0)[:4]
+"""and what it begins with where a reflector has written it."""
 
 SHORTEST_REPLY: Final = 38
 """TWAMP-Light reflectors may leave out what follows the Session-Sender Error Estimate or TTL."""
@@ -130,10 +130,10 @@ def seal(packet: memoryview, key: Key) -> None:
         packet[-MAC_SIZE:] = key.sign(_told(packet))
 
 
-def is_sealed(packet: bytes, key: Key) -> bool:
-    """Check both HMACs of a packet that ends with an HMAC TLV."""
-    is_last = packet[-_SEAL + 1 : -MAC_SIZE] == _SEAL_HEAD
-    return is_signed(packet, key) and is_last and key.verifies(_told(packet), packet[-MAC_SIZE:])
+def is_sealed(reply: bytes, key: Key) -> bool:
+    """Check both HMACs of a reply that ends with an HMAC TLV."""
+    is_last = reply[-_SEAL:-MAC_SIZE] == _SEAL_HEAD
+    return is_signed(reply, key) and is_last and key.verifies(_told(reply), reply[-MAC_SIZE:])
 
 
 def _told(packet: bytes | memoryview) -> bytes:
