@@ -1199,6 +1199,21 @@ def test_each_is_asked_once_an_interval(count, span):
     assert max(world.together) > 5
 
 
+def test_nobody_waits_longer_than_an_interval_to_be_asked_with_others():
+    """Also where its reply comes after those have been asked, and they are due a little later."""
+    with exactly():
+        world, _ = pair()
+        world.links["10.0.0.1"].delay = 10 * MILLISECOND
+        path = world.path("a")
+        path.leave()
+        path.deadline -= 10 * MILLISECOND
+        world.fleet._timers.schedule(path)
+        world.run(3 * SECOND)
+        moments = [at for at, _ in world.carried["a", "10.0.0.1"]]
+        assert max(after - before for before, after in pairwise(moments)) <= SECOND
+        assert world.standing == len(NAMED)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_verdicts_are_the_same_where_intervals_are_shortened(seed):
     """Each world has moments of its own: states, causes and the bound of detection are the same."""
