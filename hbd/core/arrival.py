@@ -34,6 +34,22 @@ class Arrivals(NamedTuple):
         return self.octets[begin : begin + self.lengths[at]].tobytes()
 
 
+class Requests(NamedTuple):
+    """Datagrams to a reflector that were received together, column by column; at least one."""
+
+    octets: memoryview
+    """Each begins a stride after the one before; there is no more of it than that."""
+    stride: int
+    lengths: list[int]
+    places: list[bytes]
+    """Where each came from,"""
+    ways: list[bytes]
+    """and with what a reply goes back from where it was sent to; both in one and the same form."""
+    stamps: Sequence[int | None]
+    """When the kernel received each: wall clock, nanoseconds since 1970."""
+    ttls: Sequence[int | None]
+
+
 def arrived(stamp: int | None, since: int, now: int, wall: int) -> int:
     """Give the monotonic moment of a stamp, between when all was last read and now.
 

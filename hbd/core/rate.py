@@ -11,6 +11,9 @@ from hbd.core.model import SECOND
 TABLE: Final = 65_536
 """Entries of a table: as many as paths may be configured. The one unused longest makes room."""
 
+NEVER: Final = 1 << 62
+"""Nanoseconds: when a bucket that was forgotten is full again."""
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -34,12 +37,11 @@ OVERALL: Final = Rate(per_second=200_000, burst=20_000)
 """More than one core answers; only under `accept: any`, where sources can be invented at will."""
 
 
-def remember(table: OrderedDict[K, V], key: K, value: V) -> None:
-    """Set an entry and make it the newest; beyond TABLE entries the oldest is forgotten."""
+def remember(table: OrderedDict[K, V], key: K, value: V) -> V | None:
+    """Set an entry and make it the newest; beyond TABLE the oldest is forgotten, and given."""
     table[key] = value
     table.move_to_end(key)
-    if len(table) > TABLE:
-        table.popitem(last=False)
+    return table.popitem(last=False)[1] if len(table) > TABLE else None
 
 
 def spend(full_at: int, now: int, rate: Rate) -> int | None:
@@ -51,26 +53,60 @@ def spend(full_at: int, now: int, rate: Rate) -> int | None:
     return full_at if full_at - now <= rate.depth else None
 
 
+class Bucket:
+    """What is left of a key's tokens."""
+
+    __slots__ = ("full_at", "key")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key: Final = key
+        self.full_at = 0
+
+
 class Buckets:
     """A bucket for each key, and one for all of them together."""
 
     def __init__(self, each: Rate = PER_SOURCE, overall: Rate = OVERALL) -> None:
         self._each = each
         self._overall = overall
-        self._full_at: OrderedDict[Hashable, int] = OrderedDict()
+        self._buckets: OrderedDict[Hashable, Bucket] = OrderedDict()
         self._overall_full_at = 0
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def __getitem__(self, key: Hashable) -> Bucket:
+        """Give one from which a token was taken just now."""
+        return self._buckets[key]
 
     def refuses(self, key: Hashable, now: int) -> str | None:
         """Take a token of the key's and one of all; `rate` or `overload` if one is not to be had.
 
         The key's comes first: who is too fast takes nothing from the others.
         """
-        full_at = spend(self._full_at.get(key, 0), now, self._each)
+        bucket = self._buckets.get(key) or Bucket(key)
+        full_at = spend(bucket.full_at, now, self._each)
         if full_at is None:
             return "rate"
-        remember(self._full_at, key, full_at)
+        bucket.full_at = full_at
+        forgotten = remember(self._buckets, key, bucket)
+        if forgotten is not None:
+            forgotten.full_at = NEVER  # who still knows it gets nothing from it
         overall = spend(self._overall_full_at, now, self._overall)
         if overall is None:
             return "overload"
         self._overall_full_at = overall
         return None
+
+    def grants(self, bucket: Bucket, now: int) -> bool:
+        """Take a token of one that is known and one of all, or none."""
+        full_at = spend(bucket.full_at, now, self._each)
+        overall = spend(self._overall_full_at, now, self._overall)
+        if full_at is None or overall is None:
+            return False
+        bucket.full_at, self._overall_full_at = full_at, overall
+        return True
+
+    def renew(self, bucket: Bucket) -> None:
+        """It has granted something: make it the newest."""
+        self._buckets.move_to_end(bucket.key)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from hbd.core import rate
 from hbd.core.address import host_of, is_unicast
 from hbd.core.model import SECOND
 from hbd.core.rate import Buckets, remember
@@ -20,7 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from hbd.core.address import Address
+    from hbd.core.arrival import Requests
+    from hbd.core.rate import Bucket
     from hbd.wire.auth import Key
+
+    Spelling = tuple[bytes, bytes, int]
+    """A session as the kernel has it: where a request is from, with what a reply leaves, SSID."""
 
 LONGEST_IPV4: Final = 1472
 LONGEST_IPV6: Final = 1452
@@ -36,10 +44,25 @@ UNKNOWN_TTL: Final = 255
 """Where the TTL of the request could not be read (RFC 5357 4.2.1)."""
 
 
-@dataclass(slots=True)
+PLAIN: Final = stamp.OPEN_SIZE
+TOLD: Final = PLAIN + len(hbd_tlv.ANSWERED) + hbd_tlv.LENGTH
+"""Octets of a request without TLVs, and of one that has hbd's alone."""
+
+_PLAIN: Final = Struct(">IQHHQ12sH2xB3x")
+_TOLD: Final = Struct(f"{_PLAIN.format}36sI4x")
+"""Replies to them: number, T3, estimate and SSID, T2; number, T1, estimate and TTL of the request;
+hbd's TLV up to the count of those accepted, and that."""
+
+
+@dataclass(slots=True, eq=False)
 class _Session:
+    key: tuple[str, int, int, str]
+    """Host and port that ask, SSID, and our address that is asked."""
+    bucket: Bucket
     accepted: int
     heard: int
+    spelling: Spelling | None = None
+    """By which it is familiar, if it is."""
 
 
 class Reflector:
@@ -47,8 +70,8 @@ class Reflector:
 
     `ports` are those we answer on: nothing from such a port is a request. `own` are the socket
     addresses of reflectors: ours, and those of peers where they are known. `accepts` says of an
-    address whether it is answered. These, `estimate` (16 bits, Z=0: the error of our wall clock)
-    and `announcement` may be replaced at any time and end no session.
+    address whether it is answered. These, `keys`, `is_heeded`, `estimate` (16 bits, Z=0: the error
+    of our wall clock) and `announcement` may be replaced at any time and end no session.
     """
 
     def __init__(
@@ -93,10 +116,16 @@ class Reflector:
             tlv.EXTRA_PADDING: bytes,
             hbd_tlv.TYPE: self._announce,
         }
-        self._accepted = 0
-        """Requests of the session that is answered."""
+        self.is_heeded: Callable[[str], bool] = lambda _: False
+        """Whether a request from an address means more than that it is to be answered."""
         self._buckets = Buckets()
         self._sessions: OrderedDict[tuple[str, int, int, str], _Session] = OrderedDict()
+        self._session: _Session
+        """The one that was answered last."""
+        self._familiar: dict[Spelling, _Session] = {}
+        """Those that are answered without being asked again who they are,"""
+        self._rules: tuple[object, ...] = ()
+        """as long as these rules hold by which that was decided."""
         self._refused: set[str] = set()
         self._newly_refused: list[str] = []
 
@@ -155,7 +184,7 @@ class Reflector:
         self.is_signed, self.goodbye = key is not None, None
         remember(self.requests_from, host, now)
         ssid = stamp.ssid(datagram, authenticated=key is not None)
-        session = self._session((host, source[1], ssid, destination), now)
+        session = self._session = self._count((host, source[1], ssid, destination), now)
         sequence = (session.accepted - 1) % ntp.WORD
         return stamp.pack_reply(
             datagram,
@@ -164,9 +193,94 @@ class Reflector:
             estimate=self.estimate,
             receive_timestamp=ntp.ntp_from_unix(received),
             ttl=UNKNOWN_TTL if ttl is None else ttl,
-            tlvs=self._tlvs(datagram, session, sequence, key),
+            tlvs=self._tlvs(datagram, sequence, key),
             key=key,
         )
+
+    def answer_all(
+        self, requests: Requests, answer_one: Callable[[int], bytes | None], *, now: int, wall: int
+    ) -> list[bytes | None]:
+        """Reply to what came together just as `answer` would, one by one in order.
+
+        `answer_one` calls it for the one at an index, and notes what is to be told of it. It is
+        spared a familiar one: who asks without a key what it asked before in the same session,
+        plain or with hbd's TLV, gets the reply of before but for numbers and times. Whatever such
+        a request says beside them, but a goodbye, is nothing to us.
+        """
+        self._look_at_rules()
+        familiar, grants, requests_from = self._familiar, self._buckets.grants, self.requests_from
+        estimate, t3, is_crowded = self.estimate, ntp.ntp_from_unix(wall), self._is_crowded()
+        words = hbd_tlv.ANSWERED + self._announcement[: hbd_tlv.ACCEPTED]
+        replies: list[bytes | None] = []
+        fields = _layout(requests.stride).iter_unpack(requests.octets)
+        columns = zip(fields, *requests[2:], strict=True)
+        for (asked, error, ssid, mark, flags), length, place, way, stamped, ttl in columns:
+            session = familiar.get((place, way, ssid))
+            if (
+                session is None
+                or length not in (TOLD, PLAIN)
+                or (length == TOLD and (mark != hbd_tlv.ASKED or flags & hbd_tlv.GOODBYE))
+                or not ntp.multiplier(error)
+                or now - session.heard > IDLE
+                or not grants(session.bucket, now)
+            ):
+                reply = answer_one(len(replies))
+                replies.append(reply)
+                if reply is not None:
+                    self._get_to_know((place, way, ssid))
+                continue
+            self.answered += 1
+            number = session.accepted
+            session.accepted = number + 1
+            session.heard = requests_from[session.key[0]] = now
+            if is_crowded:
+                self._renew(session)
+            sequence, accepted = number % ntp.WORD, (number + 1) % ntp.WORD
+            t2 = t3 if stamped is None else ntp.ntp_from_unix(stamped)
+            hops = UNKNOWN_TTL if ttl is None else ttl
+            if length == TOLD:
+                reply = _TOLD.pack(
+                    sequence, t3, estimate, ssid, t2, asked, error, hops, words, accepted
+                )
+            else:
+                reply = _PLAIN.pack(sequence, t3, estimate, ssid, t2, asked, error, hops)
+            replies.append(reply)
+        return replies
+
+    def _look_at_rules(self) -> None:
+        """Let nobody be familiar any more where that may be decided otherwise now."""
+        rules = self.ports, self.own, self.accepts, self.keys, self.is_heeded
+        if rules != self._rules:
+            self._familiar.clear()
+            self._rules = rules
+
+    def _get_to_know(self, spelling: Spelling) -> None:
+        """Take note of how the request was spelt that was answered last, if its like is familiar.
+
+        A goodbye makes all strangers: whatever comes next from that host says that it is back.
+        """
+        session = self._session
+        if self.goodbye is not None:
+            self._familiar.clear()
+        elif not self.is_signed and not self.is_heeded(session.key[0]):
+            self._lose_sight_of(session)
+            session.spelling = spelling
+            self._familiar[spelling] = session
+
+    def _lose_sight_of(self, session: _Session) -> None:
+        if session.spelling is not None:
+            self._familiar.pop(session.spelling, None)
+
+    def _is_crowded(self) -> bool:
+        """Whether it matters by now who is forgotten first: where there is room, nobody is."""
+        most = max(len(self._sessions), len(self._buckets), len(self.requests_from))
+        return most > rate.TABLE // 2
+
+    def _renew(self, session: _Session) -> None:
+        """Make all that is remembered of it the newest."""
+        self._sessions.move_to_end(session.key)
+        self._buckets.renew(session.bucket)
+        remember(self.requests_from, session.key[0], session.heard)
 
     def refused(self) -> list[str]:
         """Drain the source addresses that were refused for the first time."""
@@ -197,20 +311,25 @@ class Reflector:
             self._newly_refused.append(host)
         return "unknown-source"
 
-    def _session(self, key: tuple[str, int, int, str], now: int) -> _Session:
+    def _count(self, key: tuple[str, int, int, str], now: int) -> _Session:
+        """Give the session that has one more request, from which a token was taken."""
+        bucket = self._buckets[key[0], key[3]]
         session = self._sessions.get(key)
-        if session is None or now - session.heard > IDLE:
-            session = _Session(accepted=0, heard=now)
+        if session is None:
+            session = _Session(key, bucket, accepted=0, heard=now)
+        elif now - session.heard > IDLE:
+            session.accepted = 0
         session.accepted += 1
-        session.heard = now
-        remember(self._sessions, key, session)
+        session.heard, session.bucket = now, bucket
+        forgotten = remember(self._sessions, key, session)
+        if forgotten is not None:
+            self._lose_sight_of(forgotten)
         return session
 
-    def _tlvs(self, datagram: bytes, session: _Session, sequence: int, key: Key | None) -> bytes:
+    def _tlvs(self, datagram: bytes, sequence: int, key: Key | None) -> bytes:
         region = datagram[stamp.OPEN_SIZE if key is None else stamp.AUTH_SIZE :]
         if not region:
             return region
-        self._accepted = session.accepted
         if key is None:
             return tlv.reflect(region, self._understood)
         asked = int.from_bytes(datagram[:4], "big")
@@ -222,7 +341,16 @@ class Reflector:
             return None
         if hbd_tlv.says_goodbye(value):
             self.goodbye = hbd_tlv.parse(value)
-        return hbd_tlv.with_accepted(self._announcement, self._accepted)
+        return hbd_tlv.with_accepted(self._announcement, self._session.accepted)
+
+
+@lru_cache(maxsize=8)
+def _layout(stride: int) -> Struct:
+    """Give what is read of requests, each a stride after the one before.
+
+    Number and T1 as they are, estimate and SSID; of hbd's TLV the mark and the flags.
+    """
+    return Struct(f">12sHH29x8sB{stride - 54}x")
 
 
 def _signing(datagram: bytes, keys: Collection[Key]) -> Key | None:

@@ -56,7 +56,12 @@ _FNV_PRIME: Final = 0x100000001B3
 _MARK: Final = MAGIC + bytes([VERSION])
 _VALUE: Final = Struct(">4sBBBBQQIII4x")
 _FLAGS: Final = 5
-_ACCEPTED: Final = 32
+ACCEPTED: Final = 32
+"""Where the number of those accepted is in the value; nothing comes after it."""
+ASKED: Final = bytes([TYPE, 0, LENGTH]) + _MARK
+"""What stands between the flags of a TLV of ours and our own;"""
+ANSWERED: Final = bytes([0, TYPE, 0, LENGTH])
+"""and the header of one that a reflector has understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ def says_goodbye(value: bytes) -> bool:
 
 def with_accepted(value: bytes, accepted: int) -> bytes:
     """Put another count, modulo 2^32, into a packed value: cheaper than to pack all of it again."""
-    return value[:_ACCEPTED] + (accepted % ntp.WORD).to_bytes(4, "big") + value[_ACCEPTED + 4 :]
+    return value[:ACCEPTED] + (accepted % ntp.WORD).to_bytes(4, "big") + value[ACCEPTED + 4 :]
 
 
 def parse(value: bytes) -> HbdTlv:

@@ -41,6 +41,8 @@ LIKELY = {
     "connected.py": ("tests/core/test_connected.py",),
     "awaited.py": ("tests/core/test_awaited.py", *ASKING),
     "inquiry.py": ("tests/core/test_inquiry.py", "tests/core/test_connected.py"),
+    "reflector.py": ("tests/core/test_familiar.py", "tests/core/test_reflector.py"),
+    "rate.py": ("tests/core/test_rate.py", "tests/core/test_familiar.py"),
     "advisor.py": ("tests/core/test_advisor.py",),
     **dict.fromkeys(("bfd.py", "bfd_auth.py", "bfd_timing.py"), BFD),
 }

@@ -303,7 +303,7 @@ def test_strangers_take_no_tokens():
     reflector = reflecting(accepts={PEER}.__contains__)
     for n in range(2_000):
         ask(reflector, source=(f"198.51.{n // 250}.{n % 250}", 50_000))
-    assert len(reflector._buckets._full_at) == 0
+    assert len(reflector._buckets) == 0
 
 
 # Rule 6
@@ -414,7 +414,7 @@ def test_tables_are_bounded(monkeypatch):
     for n in range(9):
         ask(reflector, source=(f"198.51.100.{n}", 50_000), now=n)
     assert reflector.requests_from == {f"198.51.100.{n}": n for n in (6, 7, 8)}
-    assert len(reflector._sessions) == len(reflector._buckets._full_at) == 3
+    assert len(reflector._sessions) == len(reflector._buckets) == 3
 
 
 def test_moment_of_the_last_request_is_kept():
