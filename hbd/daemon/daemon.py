@@ -282,12 +282,17 @@ class Daemon:
         keys = by_host(paths, self._keys)
         self.reflector.keys = lambda host: keys.get(host, ())
         self.reflector.roaming = roaming(paths, self._keys)
+        self.reflector.is_heeded = lambda host: bool(self._told_from(host))
+
+    def _told_from(self, host: str) -> list[Path]:
+        """Give the paths that are told about by requests from an address."""
+        return self.fleet.known_by(("stamp", None, host))
 
     def _hear_request(self, request: Answered) -> None:
         """A heartbeat of another was answered: it may be of a peer that is told about."""
         told = []
         if request.is_of_host:
-            told += self.fleet.known_by(("stamp", None, host_of(request.source)))
+            told += self._told_from(host_of(request.source))
         if request.key is not None:
             for ssid in (request.ssid, None):
                 told += self.fleet.known_by((ANYWHERE, request.key, ssid))

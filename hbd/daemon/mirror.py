@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.config.model import Accept, Listen
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from hbd.core.address import Address
+    from hbd.core.arrival import Requests
     from hbd.core.reflector import Reflector
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
@@ -51,7 +53,7 @@ class Mirror:
         self.reflector: Final = reflector
         self.sockets: dict[Listen, ReflectorSocket] = {}
         self.answered: Callable[[Answered], None] = lambda _: None
-        """Called with each request that was answered."""
+        """Called with each request that was answered, but for familiar ones."""
         self.is_behind = False
         """Requests were left unread in a turn, or lay unread while we did not run."""
         self._emptied: dict[ReflectorSocket, int] = {}
@@ -117,36 +119,49 @@ class Mirror:
 
     def _answer(self, bound: ReflectorSocket) -> None:
         for _ in range(BATCHES):
-            requests = bound.receive(BATCH)
-            now = self._clock.now()
-            self._answer_all(bound, requests, now)
-            if len(requests) < BATCH:
-                self._emptied[bound] = now
+            count = 0
+            for requests, singly in bound.arrivals(BATCH):
+                self._answer_all(bound, requests, singly)
+                count += len(requests.places)
+            if count < BATCH:
+                self._emptied[bound] = self._clock.now()
                 return
         self.is_behind = True
 
-    def _answer_all(self, bound: ReflectorSocket, requests: list[Request], now: int) -> None:
-        reflector, since = self.reflector, self._emptied[bound]
-        replies, replied, told = [], [], []
-        for request in requests:
-            datagram, source, destination, _, ttl, stamped, is_unicast = request
-            if not is_unicast:
-                reflector.dropped["multicast"] += 1
-                continue
-            wall = self._clock.wall()
-            reply = reflector.answer(
-                datagram,
-                source=source,
-                destination=destination,
-                ttl=ttl,
-                received=wall if stamped is None else stamped,
-                now=now,
-                wall=wall,
-            )
-            if reply is None:
-                continue
-            replies.append(reply)
-            replied.append(request)
+    def _answer_all(
+        self, bound: ReflectorSocket, requests: Requests, singly: Callable[[], list[Request]]
+    ) -> None:
+        now, since = self._clock.now(), self._emptied[bound]
+        told: list[Answered] = []
+
+        def answer_one(at: int) -> bytes | None:
+            return self._answer_one(singly()[at], now, since, told)
+
+        found = self.reflector.answer_all(requests, answer_one, now=now, wall=self._clock.wall())
+        replies, places, ways = _answered(found, requests)
+        bound.send_many(replies, places, ways)
+        for answered in told:
+            self.answered(answered)
+
+    def _answer_one(
+        self, request: Request, now: int, since: int, told: list[Answered]
+    ) -> bytes | None:
+        reflector = self.reflector
+        datagram, source, destination, _, ttl, stamped, is_unicast = request
+        if not is_unicast:
+            reflector.dropped["multicast"] += 1
+            return None
+        wall = self._clock.wall()
+        reply = reflector.answer(
+            datagram,
+            source=source,
+            destination=destination,
+            ttl=ttl,
+            received=wall if stamped is None else stamped,
+            now=now,
+            wall=wall,
+        )
+        if reply is not None:
             name = reflector.known_by
             told.append(
                 Answered(
@@ -159,9 +174,19 @@ class Mirror:
                     reflector.goodbye,
                 )
             )
-        bound.send_many(replies, replied)
-        for answered in told:
-            self.answered(answered)
+        return reply
+
+
+def _answered(
+    found: list[bytes | None], requests: Requests
+) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Give the replies, and the places and the ways of those to whom there is one."""
+    replies = [reply for reply in found if reply is not None]
+    if len(replies) == len(found):
+        return replies, requests.places, requests.ways
+    is_answered = [reply is not None for reply in found]
+    places, ways = compress(requests.places, is_answered), compress(requests.ways, is_answered)
+    return replies, list(places), list(ways)
 
 
 def accepts(

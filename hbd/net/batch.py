@@ -212,7 +212,7 @@ class Inbox:
         """Give the control messages of each, whichever they are, as recvmsg of Python does."""
         for slot in range(count):
             length = self._header_words[slot * _WORDS + _CONTROL_LENGTH]
-            yield _messages(self._controls[slot * CONTROL :][:length])
+            yield messages(self._controls[slot * CONTROL :][:length])
 
 
 class Outbox:
@@ -371,7 +371,8 @@ def message(level: int, kind: int, value: bytes) -> bytes:
     return (head + value).ljust(socket.CMSG_SPACE(len(value)), b"\0")
 
 
-def _messages(control: memoryview) -> list[tuple[int, int, bytes]]:
+def messages(control: memoryview) -> list[tuple[int, int, bytes]]:
+    """Read control messages: level, kind and value of each."""
     found = []
     at = 0
     while at + _CMSG.size <= len(control):

@@ -6,11 +6,12 @@ import errno
 import socket
 import struct
 from collections import Counter
-from functools import lru_cache, partial
-from itertools import repeat
+from functools import cache, lru_cache, partial
+from itertools import repeat, starmap
 from operator import eq
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hbd.core.arrival import Requests
 from hbd.net import batch, linux
 from hbd.net.datagrams import (
     Address,
@@ -25,12 +26,19 @@ from hbd.net.resolver import numeric
 from hbd.net.sockaddr import address_of, octets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 # ip(7) struct in_pktinfo: interface, local address to reply from, destination in the header.
 _PKTINFO: Final = struct.Struct("=i4s4s")
 # ipv6(7) struct in6_pktinfo: destination, interface.
 _PKTINFO6: Final = struct.Struct("=16si")
+
+# The addresses alone; and of a control message what comes before them, and after.
+_ADDRESSES: Final = struct.Struct("=4x8s")
+_HEAD: Final = batch.message(socket.IPPROTO_IP, linux.IP_PKTINFO, bytes(_PKTINFO.size))[:20]
+_PADDING: Final = bytes(4)
+
+_LINK_LOCAL: Final = socket.inet_pton(socket.AF_INET6, "fe80::")[:2]
 
 _EXPECTED: Final = {
     socket.AF_INET: batch.Expected(
@@ -112,15 +120,37 @@ class ReflectorSocket:
             if inbox.has(expected, count):
                 requests += _requests(inbox, expected, count)
             else:
-                sources = map(_address_of, inbox.names(count))
-                requests += map(_request, inbox.datagrams(count), inbox.messages(count), sources)
+                requests += _unexpected(inbox, count)
         return requests
+
+    def arrivals(self, limit: int) -> Iterator[tuple[Requests, Callable[[], list[Request]]]]:
+        """Take up to so many datagrams, as many at a time as there are; and each by itself.
+
+        Both are there until the next are received.
+        """
+        inbox = self._inbox
+        if inbox is None:
+            requests = self.receive(limit)
+            if requests:
+                yield _columns(requests), partial(list, requests)
+            return
+        expected = _EXPECTED[self._socket.family]
+        for count in inbox.fill(self.fileno(), limit):
+            if inbox.has(expected, count):
+                columns = _read_columns(inbox, expected, count)
+                yield columns, cache(partial(_requests, inbox, expected, count))
+            else:
+                requests = list(_unexpected(inbox, count))
+                yield _columns(requests), partial(list, requests)
 
     def send(self, datagram: bytes, request: Request) -> bool:
         """Reply from the very address that was asked; False, and counted, when it cannot go out."""
+        control = _reply_from(request.destination, request.interface)
+        return self._send(datagram, control, request.source)
+
+    def _send(self, datagram: bytes, control: tuple[int, int, bytes], to: Address) -> bool:
         try:
-            control = _reply_from(request.destination, request.interface)
-            self._socket.sendmsg([datagram], [control], 0, request.source)
+            self._socket.sendmsg([datagram], [control], 0, to)
         except OSError as error:
             if error.errno not in linux.WEATHER:
                 raise
@@ -128,15 +158,14 @@ class ReflectorSocket:
             return False
         return True
 
-    def send_many(self, replies: list[bytes], requests: list[Request]) -> None:
-        """Reply to each request in order, as `send` does."""
+    def send_many(self, replies: list[bytes], places: list[bytes], ways: list[bytes]) -> None:
+        """Send a reply to each of these places in order, as `send` does."""
         if self._outbox is None:
-            for reply, request in zip(replies, requests, strict=True):
-                self.send(reply, request)
+            for reply, place, way in zip(replies, places, ways, strict=True):
+                [control] = batch.messages(memoryview(way))
+                self._send(reply, control, _address_of(place))
             return
-        names = [_octets_of(request.source) for request in requests]
-        controls = [_control(request.destination, request.interface) for request in requests]
-        refused = self._outbox.send(self.fileno(), replies, names, controls)
+        refused = self._outbox.send(self.fileno(), replies, places, ways)
         for number in refused.values():
             self.unsent[errno.errorcode[number]] += 1
 
@@ -183,7 +212,7 @@ _octets_of: Final = lru_cache(REMEMBERED)(octets_of)
 _host: Final = lru_cache(REMEMBERED)(socket.inet_ntop)
 
 
-def _requests(inbox: batch.Inbox, expected: batch.Expected, count: int) -> Iterator[Request]:
+def _requests(inbox: batch.Inbox, expected: batch.Expected, count: int) -> list[Request]:
     """Read what is in an inbox, where all control messages are as expected."""
     _, pktinfo, ttl = expected.values
     if inbox.family == socket.AF_INET:
@@ -204,7 +233,57 @@ def _requests(inbox: batch.Inbox, expected: batch.Expected, count: int) -> Itera
         is_unicast,
         strict=True,
     )
-    return map(partial(tuple.__new__, Request), columns)
+    return list(map(partial(tuple.__new__, Request), columns))
+
+
+def _unexpected(inbox: batch.Inbox, count: int) -> Iterable[Request]:
+    """Read what is in an inbox, whatever control messages there are."""
+    sources = map(_address_of, inbox.names(count))
+    return map(_request, inbox.datagrams(count), inbox.messages(count), sources)
+
+
+def _read_columns(inbox: batch.Inbox, expected: batch.Expected, count: int) -> Requests:
+    _, pktinfo, ttl = expected.values
+    if inbox.family == socket.AF_INET:
+        found = inbox.fields(_ADDRESSES, pktinfo, count)
+        ways = [_HEAD + addresses + _PADDING for (addresses,) in found]
+    else:
+        ways = list(starmap(_way6, inbox.fields(_PKTINFO6, pktinfo, count)))
+    return Requests(
+        inbox.octets(count),
+        batch.STRIDE,
+        inbox.lengths(count),
+        list(inbox.names(count)),
+        ways,
+        inbox.stamps(count),
+        inbox.integers(ttl, count),
+    )
+
+
+def _columns(requests: list[Request]) -> Requests:
+    datagrams, stride = [request.datagram for request in requests], batch.STRIDE
+    octets = b"".join(datagram[:stride].ljust(stride, b"\0") for datagram in datagrams)
+    return Requests(
+        memoryview(octets),
+        stride,
+        list(map(len, datagrams)),
+        *ways_back(requests),
+        [request.stamp for request in requests],
+        [request.ttl for request in requests],
+    )
+
+
+def ways_back(requests: Iterable[Request]) -> tuple[list[bytes], list[bytes]]:
+    """Give where these came from, and the control messages with which replies to them leave.
+
+    There is none for what was not sent to us alone: nobody replies to that.
+    """
+    places, ways = [], []
+    for request in requests:
+        places.append(_octets_of(request.source))
+        message = _reply_from(request.destination, request.interface)
+        ways.append(batch.message(*message) if request.is_unicast else b"")
+    return places, ways
 
 
 def _request(datagram: bytes, ancillary: list[tuple[int, int, bytes]], source: Address) -> Request:
@@ -233,11 +312,14 @@ def _reply_from(destination: str, interface: int) -> tuple[int, int, bytes]:
     if ":" not in destination:
         asked = socket.inet_pton(socket.AF_INET, destination)
         return socket.IPPROTO_IP, linux.IP_PKTINFO, _PKTINFO.pack(0, asked, asked)
-    asked = socket.inet_pton(socket.AF_INET6, destination)
-    by = interface if destination.startswith("fe80:") else 0
+    return _reply_from6(socket.inet_pton(socket.AF_INET6, destination), interface)
+
+
+def _reply_from6(asked: bytes, interface: int) -> tuple[int, int, bytes]:
+    by = interface if asked.startswith(_LINK_LOCAL) else 0
     return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO6.pack(asked, by)
 
 
 @lru_cache(REMEMBERED)
-def _control(destination: str, interface: int) -> bytes:
-    return batch.message(*_reply_from(destination, interface))
+def _way6(asked: bytes, interface: int) -> bytes:
+    return batch.message(*_reply_from6(asked, interface))

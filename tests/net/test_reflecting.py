@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hbd.net.reflecting import ReflectorSocket, Request
+from hbd.net.reflecting import ReflectorSocket, Request, ways_back
 from hbd.net.sender import SenderSocket
 
 pytestmark = pytest.mark.usefixtures("way")
@@ -56,7 +56,7 @@ def test_many_replies_leave_in_order(gather, family):
         datagrams = [b"%d" % number + bytes(number) for number in range(first, first + 60)]
         assert sender.send_many(datagrams, part) == {}
         requests = gather(reflector.receive, reflector, 60)
-        reflector.send_many([request.datagram for request in requests], requests)
+        reflector.send_many([request.datagram for request in requests], *ways_back(requests))
         replies = gather(sender.receive, sender, 60)
         assert [reply[:2] for reply in replies] == list(zip(datagrams, part, strict=True))
         assert {ttl for *_, ttl in replies} == {255}
@@ -71,13 +71,14 @@ def test_of_many_replies_those_that_cannot_go_out_are_counted(sender, reflector,
     [request] = gather(reflector.receive, reflector, 1)
     forged = request._replace(source=loopback(0))
     replies = [b"1", b"2", bytes(65528), b"3", bytes(70_000), b"4"]
-    reflector.send_many(replies, [request, forged, request, forged, request, request])
+    asked = [request, forged, request, forged, request, request]
+    reflector.send_many(replies, *ways_back(asked))
     assert [datagram for datagram, *_ in gather(sender.receive, sender, 2)] == [b"1", b"4"]
     assert reflector.unsent == {"EINVAL": 2, "EMSGSIZE": 2}
-    reflector.send_many([], [])
+    reflector.send_many([], [], [])
     reflector.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        reflector.send_many([b"1", b"2"], [request, request])
+        reflector.send_many([b"1", b"2"], *ways_back([request, request]))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -114,6 +115,35 @@ def test_both_ways_read_the_same_requests(family, loopback, one_by_one, seed):
             assert all(isinstance(each, Request) for each in ours)
     reflector.close()
     other.close()
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_what_came_together_says_what_each_says(family, sender, typed):
+    """Column by column requests say the same as one by one, also where the kernel says more."""
+    reflector = ReflectorSocket(WILDCARDS[family], 0)
+    option = (socket.IPPROTO_IP, socket.IP_RECVTOS)
+    hosts = [("127.0.0.1",), ("127.0.0.9",)]
+    if family == socket.AF_INET6:
+        option, hosts = (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS), [("::1",)]
+    reflector._socket.setsockopt(*option, int(typed))
+    port = reflector._socket.getsockname()[1]
+    datagrams = [b"%d" % number * number for number in (44, 44, 88, 3, 900)]
+    for number, datagram in enumerate(datagrams):
+        sender.send(datagram, (*hosts[number % len(hosts)], port))
+    count = 0
+    for requests, singly in reflector.arrivals(100):
+        each = singly()
+        assert (requests.places, requests.ways) == ways_back(each)
+        assert requests.lengths == [len(one.datagram) for one in each]
+        assert [*requests.ttls] == [one.ttl for one in each]
+        assert [*requests.stamps] == [one.stamp for one in each]
+        for at, one in enumerate(each):
+            assert one.datagram == datagrams[count]
+            begin, kept = at * requests.stride, one.datagram[: requests.stride]
+            assert requests.octets[begin:][: len(kept)] == kept
+            count += 1
+    reflector.close()
+    assert count == len(datagrams)
 
 
 def test_both_families_share_a_port(free_port, family):

@@ -10,7 +10,7 @@ import socket
 import pytest
 from namespaces import gather
 
-from hbd.net.reflecting import ReflectorSocket
+from hbd.net.reflecting import ReflectorSocket, ways_back
 from hbd.net.sender import SenderSocket
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("way")]
@@ -136,7 +136,7 @@ def test_link_local_addresses_keep_their_scope(lab):
     requests = gather(lab.reflector.receive, lab.reflector, 10)
     assert [request.destination for request in requests] == [host, "fd01::2"] * 5
     assert [request.source[3] for request in requests] == [lab.peer_scope, 0] * 5
-    lab.reflector.send_many(datagrams, requests)
+    lab.reflector.send_many(datagrams, *ways_back(requests))
     replies = gather(lab.sender.receive, lab.sender, 10)
     assert [reply[:2] for reply in replies] == list(zip(datagrams, addresses, strict=True))
 
@@ -147,7 +147,8 @@ def test_blocked_replies_are_counted(lab, family):
     requests = gather(lab.reflector.receive, lab.reflector, 3)
     blocked = [each._replace(source=(each.source[0], 9, *each.source[2:])) for each in requests]
     lab.peer.block("output", "udp dport 9 drop")
-    lab.reflector.send_many([b"%d" % at for at in range(6)], requests + blocked)
+    replies = [b"%d" % at for at in range(6)]
+    lab.reflector.send_many(replies, *ways_back(requests + blocked))
     assert [datagram for datagram, *_ in gather(lab.sender.receive, lab.sender, 3)] == [
         b"0",
         b"1",
