@@ -354,19 +354,31 @@ class Daemon:
         self.poller.call(ready, first=True)
         self._drain(now, wall)
         self.monitor.carry_out(self.teller.tell)
-        if ready or now >= self._duties_due or self.teller.has_news or self.monitor.has_unexamined:
-            self._do_duties(ready, now, wall)
+        self._tell_refused(wall)
+        if self._has_duties(ready, now):
+            self._do_duties(ready, now)
 
-    def _do_duties(self, ready: list[int], now: int, wall: int) -> None:
+    def _tell_refused(self, wall: int) -> None:
+        for address in self.reflector.refused():
+            self.teller.say(messages.refused_source(new_id(), wall, address))
+        for protocol, address in self.monitor.ears.refused():
+            self.teller.say(messages.refused_source(new_id(), wall, address, protocol))
+
+    def _has_duties(self, ready: list[int], now: int) -> bool:
+        """Whether there is anything to do but heartbeats."""
+        return (
+            now >= self._duties_due
+            or self.teller.has_news
+            or self.monitor.has_unexamined
+            or self.poller.has(ready, first=False)
+        )
+
+    def _do_duties(self, ready: list[int], now: int) -> None:
         """Do all that is not heartbeats: most turns have nothing of it."""
         self.poller.call(ready, first=False)
         self.reloading.work(now)
         self.names.ask(now)
         self.monitor.carry_out(self.teller.tell)
-        for address in self.reflector.refused():
-            self.teller.say(messages.refused_source(new_id(), wall, address))
-        for protocol, address in self.monitor.ears.refused():
-            self.teller.say(messages.refused_source(new_id(), wall, address, protocol))
         self.monitor.examine_some()
         self.desk.work(now)
         self.teller.work(now)

@@ -274,7 +274,7 @@ class Monitor:
         self._listens = listens
         for sender in self._senders.values():
             if listens:
-                self._poller.watch(sender.fileno(), _nothing)
+                self._poller.watch(sender.fileno(), _nothing, first=True)
             else:
                 self._poller.unwatch(sender.fileno())
 
@@ -370,7 +370,7 @@ class Monitor:
             )
             self._senders[outlet] = sender
             if self._listens:
-                self._poller.watch(sender.fileno(), _nothing)
+                self._poller.watch(sender.fileno(), _nothing, first=True)
         return sender
 
     def _close(self, outlet: Outlet) -> None:

@@ -56,6 +56,10 @@ class Poller:
             return []
         return [fd for fd, _ in self._epoll.poll(0, max(len(self._callbacks), 1))]
 
+    def has(self, ready: list[int], *, first: bool) -> bool:
+        """Whether there are any of one kind."""
+        return any((fd in self._first) is first for fd in ready)
+
     def call(self, ready: list[int], *, first: bool) -> None:
         """Call back for each of one kind, but for those that were closed by a callback before."""
         for fd in ready:

@@ -86,6 +86,7 @@ class Teller:
         self._events: deque[Event] = deque()
         self._kept: dict[str, Peer] = {}
         """Peers to be stored as they are, once what happened to them is stored."""
+        self._has_said = False
         self._complaint = ""
         self._status_due: int | None = None
         self._status_sent = -STATUS_SPACING
@@ -124,6 +125,7 @@ class Teller:
 
     def say(self, entry: Entry) -> None:
         """Tell what befell hbd itself."""
+        self._has_said = True
         self._store.record(None, entry, self._clock.now())
 
     def warn(self, text: str) -> None:
@@ -188,10 +190,11 @@ class Teller:
     @property
     def has_news(self) -> bool:
         """Whether something happened that `work` has not seen yet."""
-        return bool(self._events)
+        return bool(self._events) or self._has_said
 
     def work(self, now: int) -> None:
         """Send and write what goes, as much as one turn may take."""
+        self._has_said = False
         self._tell_some(EVENTS)
         for entry in self._store.stored(now):
             self._put(entry)

@@ -718,7 +718,7 @@ MUTATIONS = [
     ("volleys.py", "seen.length == len(session.template) and seen", "seen"),
     ("volleys.py", " and seen.length % 4 == 0", ""),
     ("volleys.py", " and path.figures.window.is_counted is seen.counts", ""),
-    ("volleys.py", "f\">{count}Q\"", "f\"<{count}Q\""),
+    ("volleys.py", 'f">{count}Q"', 'f"<{count}Q"'),
     ("volleys.py", "self.earliest = max(self.earliest, _earliest(path.due, self.heading.interval))", "pass"),
     ("volleys.py", "        volley.earliest = _earliest(volley.due, heading.interval)\n", ""),
     ("volleys.py", "[first - before for first in other.firsts]", "other.firsts"),
