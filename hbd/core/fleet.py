@@ -169,10 +169,10 @@ class Fleet:
         `renewed`: names of keys whose octets are others now. `replaced`: names of peers whose
         sessions cannot go on, and so begin anew.
         """
-        before, now = set(self.peers.values()), self.clock.now
+        before, now = self.peers, self.clock.now
         change = self._roster.apply(settings, renewed, replaced)
-        for peer in before.difference(self.peers.values()):
-            self._news.forget(peer)
+        for name in change.removed:
+            self._news.forget(before[name])
         for name in change.changed:
             peer = self.peers[name]
             for path in peer.paths:

@@ -61,26 +61,24 @@ class Roster:
         `renewed`: names of keys whose octets are others now; `replaced`: of peers whose paths are
         others now.
         """
-        wanted = {one.name: one for one in settings}
+        wanted, before = {one.name: one for one in settings}, self.peers
         for path in self.going(wanted, replaced):
             path.peer.paths.remove(path)
             self._drop(path)
-        removed = [name for name in self.peers if name not in wanted]
-        added = [name for name in wanted if name not in self.peers]
+        added = [name for name in wanted if name not in before]
+        removed = [name for name in before if name not in wanted]
         changed = [
             name
-            for name, peer in self.peers.items()
-            if name in wanted
-            and (wanted[name] != peer.settings or wanted[name].key in renewed or name in replaced)
+            for name, peer in before.items()
+            if (one := wanted.get(name)) is not None
+            and (_differ(one, peer.settings) or one.key in renewed or name in replaced)
         ]
         for name in removed:
-            self.peers.pop(name).deadline = None
+            before[name].deadline = None
         for name in changed:
-            self._change(self.peers[name], wanted[name], renewed)
-        for name in added:
-            peer = self.peers[name] = Peer(wanted[name], self._clock.wall, self._clock.real)
-            self._give_paths(peer)
-        self.peers = {name: self.peers[name] for name in wanted}  # in the order of the file
+            self._change(before[name], wanted[name], renewed)
+        # In the order of the file.
+        self.peers = {name: before.get(name) or self._enter(one) for name, one in wanted.items()}
         self._relate()
         return Change(added, removed, changed)
 
@@ -89,6 +87,7 @@ class Roster:
         return [
             path
             for name, peer in self.peers.items()
+            if name in replaced or _differ(wanted.get(name), peer.settings)
             for path in peer.paths
             if name in replaced or not _is_path_of(path, wanted.get(name))
         ]
@@ -96,10 +95,16 @@ class Roster:
     def _drop(self, path: Path) -> None:
         path.deadline = None
         path.leave()
+        path.forget_why()
         self._forget(path)
         path.targets = ()
         if path.egress is not None:
             path.egress.drop(path)
+
+    def _enter(self, settings: PeerSettings) -> Peer:
+        peer = Peer(settings, self._clock.wall, self._clock.real)
+        self._give_paths(peer)
+        return peer
 
     def _change(self, peer: Peer, settings: PeerSettings, renewed: Collection[str]) -> None:
         before, peer.settings = peer.settings, settings
@@ -159,6 +164,11 @@ class Roster:
             there.remove(path)
             if not there:
                 del self._known_by[key]
+
+
+def _differ(one: PeerSettings | None, other: PeerSettings) -> bool:
+    """Whether settings are others; of thousands all but a few are the very same object."""
+    return one is not other and one != other
 
 
 def _places(settings: PeerSettings) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Reload, restart, pause: what a peer keeps, and what it is told about."""
 
+import gc
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -10,6 +11,7 @@ import pytest
 from hbd.core.events import StateChanged
 from hbd.core.fleet import Restored
 from hbd.core.model import MILLISECOND, SECOND, Cause, Limits, StampOptions, State, Timing, Tlv
+from hbd.core.path import Path
 from hbd.core.peer import Pause
 from hbd.core.session import Fact
 from hbd.core.stamp import Keys, StampSession, Station
@@ -44,6 +46,48 @@ def test_reload_says_what_changed():
     change = world.apply(peer(B, timing=QUICK), peer("10.0.0.3"))
     assert change == (["10.0.0.3"], [A], [B])
     assert list(world.fleet.peers) == [B, "10.0.0.3"]
+
+
+def test_order_is_that_of_the_new_settings():
+    """New peers stand where the configuration has them, and so do those that have moved in it."""
+    world = world_of(peer(A), peer(B))
+    world.apply(peer("10.0.0.3"), peer(B), peer("10.0.0.4"), peer(A))
+    assert list(world.fleet.peers) == ["10.0.0.3", B, "10.0.0.4", A]
+
+
+def test_a_reload_leaves_those_it_does_not_change_alone():
+    """Of a hundred peers one changes and one goes: no path, deadline or state of others does."""
+    settings = [peer(f"10.0.0.{number}") for number in range(1, 101)]
+    world = world_of(*settings)
+    world.run(30 * SECOND)
+    others = [world.fleet.peers[one.name] for one in settings[2:]]
+
+    def facts():
+        return [(one, one.settings, path, path.deadline) for one in others for path in one.paths]
+
+    before = facts()
+    change = world.apply(peer(A, timing=QUICK), *(replace(one) for one in settings[2:]))
+    assert change == ([], [B], [A])
+    assert facts() == before
+    assert list(world.fleet.peers.values())[1:] == others
+
+
+def test_what_a_reload_removes_goes_without_the_collector():
+    """No cycle of references holds it: the daemon never looks for one in what has lived long."""
+    world = world_of(peer(A, via=B), peer(B), peer(A2))
+    kill(world, A2)
+    world.run(30 * SECOND)
+    gc.collect()
+    gc.disable()
+    try:
+        world.apply(peer(B))
+        world.run(30 * SECOND)
+        world.last_sent.clear()
+        world.probes.clear()
+        left = [one.address for one in gc.get_objects() if isinstance(one, Path)]
+    finally:
+        gc.enable()
+    assert left == [B]
 
 
 def test_reload_without_change_misses_no_heartbeat():
