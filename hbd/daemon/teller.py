@@ -6,11 +6,13 @@ import os
 import select
 import sys
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.events import Stalled, StateChanged
 from hbd.core.model import MILLISECOND, SECOND
+from hbd.core.roster import Change
 from hbd.daemon import status
 from hbd.report import messages
 from hbd.report.records import PeerRecord
@@ -83,7 +85,8 @@ class Teller:
         self._store: Final = store
         self._files: Final = files
         self._notifier: Final = notifier
-        self._events: deque[Event] = deque()
+        self._events: deque[Event | Iterator[Entry]] = deque()
+        """What is to be told; of many entries that belong together, those that are yet to come."""
         self._kept: dict[str, Peer] = {}
         """Peers to be stored as they are, once what happened to them is stored."""
         self._has_said = False
@@ -143,20 +146,25 @@ class Teller:
         self._kept[peer.name] = peer
 
     def snapshot(self, occasion: str) -> None:
-        """Tell every peer's state at once, for reports."""
-        records = [record(peer) for peer in self._fleet.peers.values()]
-        for entry in snapshot(new_id, self._clock.wall(), records, occasion):
-            self.say(entry)
+        """Tell every peer's state as it is now, for reports, before what happens after."""
+        peers = self._fleet.peers.items()
+        rows = [(name, peer.state, peer.cause, peer.since) for name, peer in peers]
+        self._events.append(snapshot(new_id, self._clock.wall(), rows, occasion))
 
-    def take_peers(self, removed: list[str]) -> None:
-        """The peers are others now, at the start or by a reload."""
+    def begin(self) -> None:
+        """Show the peers there are at the start, and nobody else."""
+        self._files.keep_only(self._fleet.peers)
+        self.take_over(Change([*self._fleet.peers], [], []))
+
+    def take_over(self, change: Change) -> None:
+        """The peers are others now; what others see of those that go on is as before."""
         peers = self._fleet.peers
-        for name in removed:
+        for name in change.removed:
             self._kept.pop(name, None)
             self._store.forget(name)
-        self._files.keep_only(peers)
-        for peer in peers.values():
-            self._files.show(peer.name, peer.state, peer.cause)
+            self._files.remove(name)
+        for name in change.added:
+            self._files.show(name, peers[name].state, peers[name].cause)
         self._sink.queue.limit = max(QUEUE_LIMIT, 4 * len(peers))
         self._complaint = ""
         self.refresh_status()
@@ -211,12 +219,30 @@ class Teller:
             self.warn(f"{failure}: a restart may repeat or forget changes; make room there")
 
     def _tell_some(self, most: int) -> None:
-        for _ in range(min(len(self._events), most)):
-            self._tell(self._events.popleft())
+        while self._events and most > 0:
+            most -= self._tell_first()
         if not self._events:
             for peer in self._kept.values():
                 self._store.record(record(peer), None, self._clock.now())
             self._kept.clear()
+
+    def _tell_first(self) -> int:
+        """Tell what has waited longest; give how many events it was, or took as long as."""
+        first = self._events[0]
+        if not isinstance(first, Iterator):
+            self._events.popleft()
+            self._tell(first)
+            return 1
+        entry = next(first, None)
+        if entry is None:
+            self._events.popleft()
+            return 0
+        self.say(entry)
+        return EVENTS
+
+    def tell_all(self) -> None:
+        """Tell at once all that waits: no heartbeat is held up any more."""
+        self._tell_some(sys.maxsize)
 
     def _put(self, entry: Entry) -> None:
         if not self._sink.put(entry):
@@ -247,7 +273,7 @@ class Teller:
         Nothing is given up: what has not gone by then, the next process sends.
         """
         self._sink.queue.limit = sys.maxsize
-        self._tell_some(len(self._events))
+        self.tell_all()
         while (now := self._clock.now()) < until:
             self.work(now)
             is_stored = self._store.next_deadline() is None

@@ -11,7 +11,7 @@ from hbd.core.model import SECOND, Cause, State
 from hbd.report import places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from pathlib import Path
 
 SLICE: Final = 30
@@ -55,12 +55,15 @@ class StateFiles:
         """A peer is in that state; of several changes only the last is written."""
         self._want(name, _Shown(state, cause or ""))
 
-    def keep_only(self, names: Iterable[str]) -> None:
-        """The files of all other peers go: at the start and after a reload."""
-        kept = set(names)
+    def remove(self, name: str) -> None:
+        """A peer is watched no more."""
+        self._want(name, None)
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """The files of all other peers go, which an earlier process left."""
         for name in self._shown.keys() | self._wanted.keys() | self._failed.keys():
-            if name not in kept:
-                self._want(name, None)
+            if name not in names:
+                self.remove(name)
 
     @property
     def has_work(self) -> bool:

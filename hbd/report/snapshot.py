@@ -13,21 +13,24 @@ from hbd.report.tally import in_words, tally
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from hbd.report.records import PeerRecord
+    from hbd.core.model import Cause, State
+
+    Row = tuple[str, State, Cause | None, int]
 
 SNAPSHOT_LIMIT: Final = 48_000
 """Readers of the journal cut a field at 64 KiB unless told otherwise."""
 
 
 def snapshot(
-    new_id: Callable[[], str], since: int, peers: Sequence[PeerRecord], occasion: str
+    new_id: Callable[[], str], since: int, peers: Sequence[Row], occasion: str
 ) -> Iterator[Entry]:
     """Every peer's state in entries of bounded size; `occasion` is start, reload, stop or daily.
 
+    A peer is its name, state, cause and since when, on the wall clock.
     HBD_SNAPSHOT holds JSON: a list of [name, state, cause or null, since in microseconds].
     """
     when = "daily snapshot" if occasion == "daily" else f"snapshot at {occasion}"
-    message = f"{when}: {in_words(tally(peer.state for peer in peers))}"
+    message = f"{when}: {in_words(tally(state for _, state, _, _ in peers))}"
     for part, rows in enumerate(_parts(peers), 1):
         fields: Fields = (
             ("HBD_OCCASION", occasion),
@@ -40,12 +43,12 @@ def snapshot(
         )
 
 
-def _parts(peers: Sequence[PeerRecord]) -> Iterator[list[str]]:
+def _parts(peers: Sequence[Row]) -> Iterator[list[str]]:
     """JSON rows, as many together as one entry may hold; one empty part where there is no peer."""
     rows: list[str] = []
     size = 0
-    for peer in peers:
-        told = (peer.name, peer.state, peer.cause, peer.since // 1000)
+    for name, state, cause, since in peers:
+        told = (name, state, cause, since // 1000)
         row = json.dumps(told, separators=(",", ":"))
         if size + len(row) > SNAPSHOT_LIMIT:
             yield rows

@@ -51,7 +51,7 @@ def teller(fleet, tmp_path):
     sink = Journal(lambda _: None, str(tmp_path / "nobody"))
     files, notifier = StateFiles(tmp_path / "run"), Notifier({})
     teller = Teller(fleet, Clock(), poller, sink=sink, store=store, files=files, notifier=notifier)
-    teller.take_peers([])
+    teller.begin()
     yield teller
     store.close()
     sink.close()
@@ -121,6 +121,50 @@ def test_no_state_is_stored_before_its_entry(teller, fleet, tmp_path):
     states, told = left_behind(tmp_path)
     assert states.keys() == told
     assert len(told) == EVENTS
+
+
+def test_a_reload_writes_the_files_of_those_it_touches(teller, fleet, tmp_path):
+    """What others see of an unchanged peer is left alone; a removed one's file goes."""
+    now = Clock().now()
+    while teller._files.has_work:
+        teller.work(now)
+    files = tmp_path / "run/peers/unknown"
+    (files / "p1").write_text("untouched")
+    stays = [fleet.peers[f"p{n}"].settings for n in range(1, MANY)]
+    teller.take_over(fleet.apply([*stays, PeerSettings("new", ("127.2.0.1",))]))
+    teller.work(now)
+    assert not teller._files.has_work
+    assert not (files / "p0").exists()
+    assert (files / "new").read_text() == ""
+    assert (files / "p1").read_text() == "untouched"
+
+
+def test_a_snapshot_is_told_between_what_was_before_and_after(teller, fleet, tmp_path):
+    """It holds what was true when it was taken, however much happens before it is told."""
+    teller.tell(change("p0"))
+    teller.snapshot("reload")
+    fleet.peers["p1"].state = State.DOWN
+    teller.tell(change("p1"))
+    teller.finish(Clock().now() + SECOND // 10)
+    store = Store(tmp_path / "lib")
+    told = [entry.value("HBD_PEER") or entry for entry in store.load().pending]
+    store.close()
+    first, snapshot, last = told
+    assert (first, last) == ("p0", "p1")
+    states = {name: state for name, state, *_ in json.loads(snapshot.value("HBD_SNAPSHOT"))}
+    assert states == dict.fromkeys(fleet.peers, "unknown")
+
+
+def test_a_big_snapshot_takes_some_turns(teller, monkeypatch):
+    """One of its entries a turn, and nothing that happened after it before it is whole."""
+    monkeypatch.setattr("hbd.report.snapshot.SNAPSHOT_LIMIT", 4_000)
+    said = []
+    monkeypatch.setattr(teller, "say", said.append)
+    teller.snapshot("daily")
+    teller.tell(change("p0"))
+    for turn in range(1, 5):
+        teller.work(Clock().now())
+        assert (len(said), teller.counts()["journal"]["waiting"]) == (turn, 2)
 
 
 def test_a_better_known_cause_does_not_begin_a_state_anew():

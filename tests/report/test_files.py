@@ -76,6 +76,18 @@ def test_restart_takes_over_what_is_there(run):
     assert (run / "peers/down/db1").stat().st_ino == inode
 
 
+def test_removed_peer_has_no_file(run):
+    """Who is watched no more has no file, even where that was not written yet."""
+    files = StateFiles(run)
+    files.show("db1", State.UP, None)
+    files.work(0)
+    files.show("gw", State.UP, None)
+    for name in ("db1", "gw"):
+        files.remove(name)
+    files.work(0)
+    assert (files_of(run), files.errors) == ({}, 0)
+
+
 def test_name_in_two_directories_is_in_one_after_a_start(run):
     """A file that somebody else made does not stay beside the right one."""
     for state in ("up", "down"):

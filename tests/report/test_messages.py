@@ -8,7 +8,6 @@ from hbd.core.model import SECOND, Cause, PeerSettings, State
 from hbd.report import messages, verdicts
 from hbd.report.causes import CAUSES, STATES
 from hbd.report.kinds import KINDS, Kind
-from hbd.report.records import PeerRecord
 from hbd.report.snapshot import SNAPSHOT_LIMIT, snapshot
 from hbd.report.tally import in_words, tally
 from hbd.report.verdicts import entry_of, state_changed
@@ -319,10 +318,10 @@ def test_start_stop_and_lost_entries():
 
 def test_snapshot_holds_every_peer_once_in_bounded_entries():
     """The entries of a snapshot hold every peer once and none is larger than readers take."""
-    peers = [PeerRecord(f"peer-{n}", State.UP, None, TEN) for n in range(3000)]
+    peers = [(f"peer-{n}", State.UP, None, TEN) for n in range(3000)]
     entries = list(snapshot(lambda: ID, TEN, peers, "start"))
     rows = [row for entry in entries for row in json.loads(entry.value("HBD_SNAPSHOT"))]
-    assert [row[0] for row in rows] == [peer.name for peer in peers]
+    assert [row[0] for row in rows] == [name for name, *_ in peers]
     assert rows[0] == ["peer-0", "up", None, TEN // 1000]
     assert len(entries) > 1
     assert all(len(entry.value("HBD_SNAPSHOT")) <= SNAPSHOT_LIMIT + 200 for entry in entries)
