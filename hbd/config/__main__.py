@@ -1,7 +1,8 @@
 """Loads a configuration in a process of its own: `python3 -m hbd.config FILE`, for `hbd run`.
 
 A big file takes longer to read than a heartbeat may be late, and a daemon that never reads YAML
-itself is smaller by three megabytes. What comes out is a pickle of Loaded or of the problems.
+itself is smaller by three megabytes. What comes out are pickles, each small enough to be taken in
+between two heartbeats.
 """
 
 from __future__ import annotations
@@ -9,21 +10,42 @@ from __future__ import annotations
 import pickle
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from hbd import __version__
 from hbd.config.files import load
-from hbd.config.model import ConfigError, Loaded, Problem
+from hbd.config.model import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hbd.config.model import Loaded, Problem
+    from hbd.core.model import PeerSettings
+
+SLICE: Final = 200
+"""Peers in one piece: it takes the daemon two or three milliseconds."""
 
 
-def outcome(file: str) -> Loaded | list[Problem]:
-    """Load the file, or give all that is wrong with it."""
+def pieces(file: str) -> Iterator[list[Problem] | Loaded | tuple[PeerSettings, ...]]:
+    """Give all that is wrong with the file; or what it says without its peers, then these.
+
+    So many at a time, and none at last.
+    """
     try:
-        return replace(load(file), timing_places={})  # for people, not for the daemon
+        loaded = load(file)
     except ConfigError as error:
-        return error.problems
+        yield error.problems
+        return
+    configuration, peers = loaded.configuration, loaded.configuration.peers
+    # Places are for people, not for the daemon.
+    yield replace(loaded, configuration=replace(configuration, peers=()), timing_places={})
+    for start in range(0, len(peers), SLICE):
+        yield peers[start : start + SLICE]
+    yield ()
 
 
 if __name__ == "__main__":
     # The version first: after an upgrade the daemon that asks may be older than this code.
     sys.stdout.buffer.write(__version__.encode() + b"\n")
-    pickle.dump(outcome(sys.argv[1]), sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)
+    for piece in pieces(sys.argv[1]):
+        pickle.dump(piece, sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)

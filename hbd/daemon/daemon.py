@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -156,7 +155,7 @@ class Daemon:
                 self.fleet.restore(name, restored)
             else:
                 self._store.forget(name)
-        self.teller.take_peers([])
+        self.teller.begin()
         self.teller.watch()
         self.teller.again(stored.pending)
         self._say_start(stored.last_moment)
@@ -170,7 +169,6 @@ class Daemon:
         self.take_paths()
         self.poller.watch(self._resolver.fileno(), self._hear_names)
         self._hear_signals()
-        _settle()
         self.fleet.clock.skip(*self.clock.both())
         self.notifier.ready()
 
@@ -207,7 +205,10 @@ class Daemon:
         )
 
     def take_over(self, configuration: Configuration) -> Change:
-        """Use another configuration from now on; BindError or ConfigError, and nothing changed."""
+        """Use another configuration from now on; BindError or ConfigError, and nothing changed.
+
+        `take_paths` has to follow, in the next turn: both at once would hold up heartbeats.
+        """
         read = read_keys(configuration, self._environ)
         passwords = read_passwords(configuration, self._environ)
         self._listen(configuration)
@@ -217,9 +218,7 @@ class Daemon:
         replaced = self._sessions.renew(passwords)
         self.monitor.farewell(self.fleet.going(configuration.peers, replaced))
         change = self.fleet.apply(configuration.peers, renew(self._keys, read), replaced)
-        self.teller.take_peers(change.removed)
-        self.take_paths()
-        _settle()
+        self.teller.take_over(change)
         return change
 
     def _listen(self, configuration: Configuration) -> None:
@@ -326,6 +325,7 @@ class Daemon:
         self.reloading.cancel()
         wall = self.clock.wall()
         self.teller.snapshot("stop")
+        self.teller.tell_all()
         ran = self.clock.now() - self._started_real
         self.teller.say(messages.stopped(new_id(), wall, node=self.node, ran=ran))
         self.teller.finish(self.clock.now() + LAST_WORDS)
@@ -444,13 +444,6 @@ class Daemon:
         if now >= self._next_beat and now - began <= self._beat:
             self._next_beat = now + self._beat
             self.notifier.watchdog()
-
-
-def _settle() -> None:
-    """What is here now stays: no later collection has to look at it."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 def stored_name(listen: Listen) -> str:

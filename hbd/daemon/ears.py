@@ -276,7 +276,7 @@ def wanted(peers: Iterable[PeerSettings]) -> set[Ear]:
     ports = {
         (peer.protocol, peer.port)
         for peer in peers
-        if peer.way is Way.AGREED or (peer.way is Way.TOLD and peer.protocol == "plain")
+        if peer.protocol == "bfd" or (peer.protocol == "plain" and peer.way is Way.TOLD)
     }
     return {Ear(protocol, Listen(host, port)) for protocol, port in ports for host in WILDCARDS}
 

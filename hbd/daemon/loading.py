@@ -6,6 +6,8 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,9 +15,13 @@ import hbd
 from hbd.config.model import ConfigError, Loaded, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from hbd.core.model import PeerSettings
     from hbd.daemon.poller import Poller
+
+    InUse = Callable[[str], PeerSettings | None]
+    """Gives the settings of a peer as they are until now."""
 
 CHUNK: Final = 1 << 16
 
@@ -25,23 +31,26 @@ Outcome = Loaded | list[Problem]
 def load_now(file: str) -> Loaded:
     """Read a configuration before there is a loop to hold up; ConfigError with every mistake."""
     done = subprocess.run(_command(file), stdout=subprocess.PIPE, env=_environment(), check=False)  # noqa: S603 - our own interpreter and module
-    outcome = _outcome(file, done.returncode, done.stdout)
+    steps = taken_in(file, done.returncode, done.stdout, lambda _: None)
+    outcome = [one for one in steps if one is not None][-1]
     if not isinstance(outcome, Loaded):
         raise ConfigError(outcome)
     return outcome
 
 
 class Loading:
-    """One reading of the configuration; `done` is called with what came of it.
+    """One reading of the configuration, whose outcome is taken in step by step.
 
     Construction raises OSError where no process can be had.
     """
 
-    def __init__(self, file: str, poller: Poller, done: Callable[[Outcome], None]) -> None:
+    def __init__(self, file: str, poller: Poller, in_use: InUse) -> None:
         self._file: Final = file
         self._poller: Final = poller
-        self._done: Final = done
+        self._in_use: Final = in_use
         self._chunks: list[bytes] = []
+        self._steps: Iterator[Outcome | None] | None = None
+        """There are some once the process has ended."""
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             _command(file),
             stdin=subprocess.DEVNULL,
@@ -68,7 +77,16 @@ class Loading:
         self._pipe.close()
         self._pipe = None
         status = self._process.wait()
-        self._done(_outcome(self._file, status, b"".join(self._chunks)))
+        self._steps = taken_in(self._file, status, b"".join(self._chunks), self._in_use)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step can be taken at once."""
+        return self._steps is not None
+
+    def step(self) -> Outcome | None:
+        """Take in some of what came; give the outcome when that was all."""
+        return None if self._steps is None else next(self._steps)
 
     def cancel(self) -> None:
         """End it without an outcome."""
@@ -90,15 +108,32 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
-def _outcome(file: str, status: int, output: bytes) -> Outcome:
+def taken_in(file: str, status: int, output: bytes, in_use: InUse) -> Iterator[Outcome | None]:
+    """Take in a piece a step, and at last give the outcome."""
     if status != 0:
         words = f"the process that reads it ended early (status {status}); try again"
-        return [Problem(file, 1, 1, words)]
-    version, _, pickled = output.partition(b"\n")
+        yield [Problem(file, 1, 1, words)]
+        return
+    stream = BytesIO(output)
     try:
-        if version == hbd.__version__.encode():
-            outcome: Outcome = pickle.loads(pickled)  # noqa: S301 - our own child's
-            return outcome
+        if stream.readline() == hbd.__version__.encode() + b"\n":
+            yield from _unpickled(stream, in_use)
+            return
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, TypeError):
         pass  # other code under the same version
-    return [Problem(file, 1, 1, "hbd was upgraded since it was started: systemctl restart hbd")]
+    yield [Problem(file, 1, 1, "hbd was upgraded since it was started: systemctl restart hbd")]
+
+
+def _unpickled(stream: BytesIO, in_use: InUse) -> Iterator[Outcome | None]:
+    """Read what our child wrote; a peer whose settings are the same keeps the very object."""
+    head: Outcome = pickle.load(stream)  # noqa: S301 - our own child's
+    if not isinstance(head, Loaded):
+        yield head
+        return
+    peers: list[PeerSettings] = []
+    while piece := pickle.load(stream):  # noqa: S301 - as before
+        for one in piece:
+            before = in_use(one.name)
+            peers.append(before if before is not None and before == one else one)
+        yield None
+    yield replace(head, configuration=replace(head.configuration, peers=tuple(peers)))

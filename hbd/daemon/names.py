@@ -9,7 +9,7 @@ from hbd.core.told import ANYWHERE
 from hbd.net.resolver import Resolver, numeric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from hbd.core.fleet import Fleet
     from hbd.core.path import Path
@@ -39,25 +39,25 @@ class Names:
 
     def take(self, paths: Iterable[Path], now: int) -> None:
         """Take over the paths there are now; those with numeric addresses are resolved at once."""
+        asked = {path for same in self._paths.values() for path in same}
         before, self._paths = self._paths, {}
         for path in paths:
-            if path.address == ANYWHERE:
-                continue
-            name = path.address, path.peer.settings.port
-            if name not in before:
-                if path.targets:
-                    continue  # numeric, and known
-                target = numeric(*name)
-                if target is not None:
-                    self._fleet.resolved(path, (target,))
-                    continue
-            self._paths.setdefault(name, []).append(path)
+            if path in asked or not (path.targets or path.address == ANYWHERE):
+                self._take(path, before)
         self._due = {
             name: self._due.get(name, now) if all(path.targets for path in same) else now
             for name, same in self._paths.items()
         }
         self._retry = {name: span for name, span in self._retry.items() if name in self._paths}
         self._next = min(self._due.values(), default=None)
+
+    def _take(self, path: Path, before: Collection[Name]) -> None:
+        name = path.address, path.peer.settings.port
+        target = None if name in before else numeric(*name)
+        if target is not None:
+            self._fleet.resolved(path, (target,))
+        else:
+            self._paths.setdefault(name, []).append(path)
 
     def next_deadline(self) -> int | None:
         return self._next

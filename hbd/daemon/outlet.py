@@ -25,7 +25,7 @@ class Outlet(NamedTuple):
 
 def ways_used(settings: Iterable[PeerSettings]) -> set[tuple[Any, ...]]:
     """Give all that outlets for these peers may have beside their family."""
-    return {outlet_of(one, ("", 0))[1:] for one in settings}
+    return {(one.interface, one.source, one.dscp, one.protocol == "bfd") for one in settings}
 
 
 def outlet_of(settings: PeerSettings, target: Address) -> Outlet:

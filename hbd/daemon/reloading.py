@@ -14,6 +14,7 @@ from hbd.report import messages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hbd.core.model import PeerSettings
     from hbd.core.roster import Change
     from hbd.daemon.daemon import Daemon
 
@@ -30,6 +31,8 @@ class Reloading:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon: Final = daemon
         self._loading: Loading | None = None
+        self._taken: tuple[Change, list[str]] | None = None
+        """What is in use already, and whose paths are to follow."""
         self._deadline = 0
         self._wanted = False
         self._waiting: list[Callable[[Done], None]] = []
@@ -43,14 +46,24 @@ class Reloading:
 
     def work(self, now: int) -> None:
         """Begin what was asked for; give up what takes too long."""
-        if self._loading is not None:
-            if now >= self._deadline:
-                self._loading.cancel()
-                words = f"reading it took longer than {PATIENCE // SECOND} s; try again"
-                self._finish([Problem(self._daemon.configuration.file, 1, 1, words)])
-            return
-        if not self._wanted:
-            return
+        if self._taken is not None:
+            self._complete(*self._taken)
+        elif self._loading is not None:
+            self._go_on(self._loading, now)
+        elif self._wanted:
+            self._begin(now)
+
+    def _go_on(self, loading: Loading, now: int) -> None:
+        outcome = loading.step()
+        if outcome is None and now >= self._deadline:
+            loading.cancel()
+            words = f"reading it took longer than {PATIENCE // SECOND} s; try again"
+            outcome = [Problem(self._daemon.configuration.file, 1, 1, words)]
+        if outcome is not None:
+            self._loading = None
+            self._take_over(outcome)
+
+    def _begin(self, now: int) -> None:
         self._wanted = False
         self._served, self._waiting = self._waiting, []
         daemon = self._daemon
@@ -58,48 +71,54 @@ class Reloading:
         self._deadline = now + PATIENCE
         file = daemon.configuration.file
         try:
-            self._loading = Loading(file, daemon.poller, self._finish)
+            self._loading = Loading(file, daemon.poller, self._in_use)
         except OSError as error:
             words = f"no process to read it with: {error.strerror}; try again"
-            self._finish([Problem(file, 1, 1, words)])
+            self._refuse([Problem(file, 1, 1, words)])
+
+    def _in_use(self, peer: str) -> PeerSettings | None:
+        known = self._daemon.fleet.peers.get(peer)
+        return None if known is None else known.settings
 
     def next_deadline(self) -> int | None:
-        return None if self._loading is None else self._deadline
+        if self._loading is None:
+            return 0 if self._taken is not None or self._wanted else None
+        return 0 if self._loading.has_work else self._deadline
 
     def cancel(self) -> None:
         """The daemon stops: nothing is taken over any more."""
         if self._loading is not None:
             self._loading.cancel()
 
-    def _finish(self, outcome: Outcome) -> None:
-        self._loading = None
-        done = self._outcome(outcome)
+    def _take_over(self, outcome: Outcome) -> None:
+        if not isinstance(outcome, Loaded):
+            self._refuse(outcome)
+            return
+        try:
+            change = self._daemon.take_over(outcome.configuration)
+        except ConfigError as error:
+            self._refuse(error.problems)
+        except BindError as error:
+            self._refuse([Problem(outcome.configuration.file, 1, 1, str(error))])
+        else:
+            self._taken = change, [str(warning) for warning in outcome.warnings]
+
+    def _refuse(self, problems: list[Problem]) -> None:
+        errors = [str(problem) for problem in problems]
+        self._daemon.refuse(errors)
+        self._answer(errors)
+
+    def _complete(self, change: Change, warnings: list[str]) -> None:
+        self._taken = None
         daemon = self._daemon
-        if isinstance(done, list):
-            daemon.refuse(done)
-        daemon.notifier.ready()
+        daemon.take_paths()
+        entry = messages.reloaded(new_id(), daemon.clock.wall(), **change._asdict())
+        daemon.teller.say(entry)
+        daemon.teller.snapshot("reload")
+        self._answer((change, warnings))
+
+    def _answer(self, done: Done) -> None:
+        self._daemon.notifier.ready()
         for served in self._served:
             served(done)
         self._served = []
-
-    def _outcome(self, outcome: Outcome) -> Done:
-        if not isinstance(outcome, Loaded):
-            return [str(problem) for problem in outcome]
-        daemon = self._daemon
-        try:
-            change = daemon.take_over(outcome.configuration)
-        except ConfigError as error:
-            return [str(problem) for problem in error.problems]
-        except BindError as error:
-            return [f"{outcome.configuration.file}:1:1: {error}"]
-        daemon.teller.say(
-            messages.reloaded(
-                new_id(),
-                daemon.clock.wall(),
-                added=change.added,
-                removed=change.removed,
-                changed=change.changed,
-            )
-        )
-        daemon.teller.snapshot("reload")
-        return change, [str(warning) for warning in outcome.warnings]

@@ -1,11 +1,12 @@
 """Good files, and what is read from them."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from hbd.config.__main__ import outcome
+from hbd.config.__main__ import SLICE, pieces
 from hbd.config.files import load
 from hbd.config.model import Accept, ConfigError, KeySource, Listen, Place
 from hbd.core.model import (
@@ -216,4 +217,16 @@ def test_places_of_retries_are_for_people(tmp_path):
         "a": Place(file, 2, 3),
         "b": Place(file, 5, 12),
     }
-    assert outcome(file).timing_places == {}
+    assert next(pieces(file)).timing_places == {}
+
+
+@pytest.mark.parametrize("count", [0, 1, SLICE, SLICE + 1])
+def test_a_daemon_gets_the_peers_a_few_at_a_time(count, tmp_path):
+    """First all else, then each peer once, in order, no more at a time than fit; at last none."""
+    text = "".join(f"- {{name: p{n}, address: 192.0.2.1}}\n" for n in range(count)) or "peers: []"
+    whole = read(text, tmp_path).configuration
+    head, *parts = pieces(str(tmp_path / "hbd.yaml"))
+    assert head.configuration == replace(whole, peers=())
+    assert [one.name for part in parts for one in part] == [f"p{n}" for n in range(count)]
+    assert all(0 < len(part) <= SLICE for part in parts[:-1])
+    assert parts[-1] == ()

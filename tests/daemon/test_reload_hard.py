@@ -10,9 +10,12 @@ from running import PORT, peer, until
 
 import hbd
 from hbd.config.model import Configuration, Loaded
-from hbd.daemon.loading import _outcome
+from hbd.core.model import PeerSettings
+from hbd.daemon.loading import taken_in
 
 pytestmark = pytest.mark.slow
+
+VERSION = hbd.__version__.encode() + b"\n"
 
 
 def test_one_address_follows_the_wildcard_on_its_port(daemon, net):
@@ -58,23 +61,55 @@ def test_no_process_for_a_reload_refuses_it_and_nothing_more(daemon, net):
     assert one.hbd("reload").returncode == 0
 
 
+ADDRESS = "192.0.2.1"
+
+
+def outcome_of(output, in_use=lambda _: None):
+    """What all steps of taking it in come to."""
+    *steps, outcome = taken_in("hbd.yaml", 0, output, in_use)
+    assert steps == [None] * len(steps)
+    return outcome
+
+
+def said(*pieces):
+    """What the process that reads a configuration writes: the peers are in these pieces."""
+    head = Loaded(Configuration("hbd.yaml"))
+    return b"".join([VERSION, *(pickle.dumps(one) for one in (head, *map(tuple, pieces)))])
+
+
 @pytest.mark.parametrize(
     "output",
     [
         b"99.0\n" + pickle.dumps([]),
-        hbd.__version__.encode() + b"\ncos\nno_such_thing\n.",
-        hbd.__version__.encode() + b"\n",
+        VERSION + b"cos\nno_such_thing\n.",
+        VERSION,
         b"",
     ],
 )
 def test_what_another_version_says_is_no_configuration(output):
     """After an upgrade under a running daemon a reload says to restart it."""
-    (problem,) = _outcome("hbd.yaml", 0, output)
+    (problem,) = outcome_of(output)
     assert "restart" in problem.text
 
 
 def test_what_this_version_says_is():
-    """The same version's outcome is taken as it is."""
-    loaded = Loaded(Configuration("hbd.yaml"))
-    output = hbd.__version__.encode() + b"\n" + pickle.dumps(loaded)
-    assert _outcome("hbd.yaml", 0, output) == loaded
+    """The same version's outcome is taken as it is, its peers in their order."""
+    peers = [PeerSettings(name, (ADDRESS,)) for name in ("a", "b", "c")]
+    loaded = Loaded(Configuration("hbd.yaml", peers=tuple(peers)))
+    assert outcome_of(said(peers[:2], peers[2:], [])) == loaded
+
+
+def test_what_is_cut_off_is_no_configuration():
+    """A peer that may be missing at the end is not taken for a removed one."""
+    peers = [PeerSettings(name, (ADDRESS,)) for name in ("a", "b")]
+    (problem,) = outcome_of(said(peers))
+    assert "restart" in problem.text
+
+
+def test_a_peer_with_the_same_settings_keeps_the_very_ones():
+    """So a reload of thousands sees at a glance whose are others."""
+    before = {name: PeerSettings(name, (ADDRESS,)) for name in ("a", "b")}
+    read = [PeerSettings("a", (ADDRESS,)), PeerSettings("b", (ADDRESS,), port=863)]
+    first, second = outcome_of(said(read, []), before.get).configuration.peers
+    assert first is before["a"]
+    assert second == read[1]
