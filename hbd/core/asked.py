@@ -8,7 +8,7 @@ from hbd.core.address import host_of
 from hbd.core.awaited import Awaited, Heartbeat
 from hbd.core.inquiry import Method
 from hbd.core.model import JITTER, Cause, State
-from hbd.core.path import Path, Reception, Step
+from hbd.core.path import Path, Reception, Seen, Step
 from hbd.core.rounds import Rounds
 from hbd.core.session import Answer, Fact
 from hbd.core.spans import shown, timeout_for
@@ -532,6 +532,15 @@ class Asked(_Round):
 
     def loss(self, now: int) -> float | None:
         return self.figures.loss(self._in_time(now))
+
+    def seen(self, now: int) -> Seen:
+        volley = self.volley
+        if volley is not None:
+            volley.settle(self)
+            self.volley = None  # or it would be asked again for each fact
+        seen = self._seen(self._in_time(now), self.rounds)
+        self.volley = volley
+        return seen
 
     def directions(self, now: int) -> Directions | None:
         return self.figures.directions(self._in_time(now))

@@ -38,8 +38,12 @@ class Figures:
 
     def directions(self, waiting: int) -> Directions | None:
         """Tell loss on the way there from loss on the way back; None where that is not known."""
+        return self.split(self.window.unanswered() - waiting)
+
+    def split(self, lost: int) -> Directions | None:
+        """Do so where it is known that so many were lost."""
         fates = self.window.fates()
-        return None if fates is None else split(fates, self.window.unanswered() - waiting)
+        return None if fates is None else split(fates, lost)
 
     @property
     def p99_rtt(self) -> int | None:

@@ -9,7 +9,7 @@ name says otherwise. Facts are kept here; verdicts over them are computed.
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.figures import Figures
 from hbd.core.inquiry import hops_away
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hbd.core.inquiry import Inquiry
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
+    from hbd.core.rounds import Rounds
 
 
 class Step(Enum):
@@ -64,6 +65,25 @@ class Reception(Enum):
     """No life: it answers a heartbeat without the padding that it is asked to bear."""
     SAID = "said"
     """The peer itself says that it is not up."""
+
+
+class Seen(NamedTuple):
+    """What has become of a path's heartbeats, all of one moment."""
+
+    figures: Figures
+    rtts: list[int]
+    """Of the last 100 heartbeats, in microseconds, the shortest first."""
+    lost: int
+    loss: float | None
+    last_reply_real: int | None
+    reply_ttl: int | None
+    rounds: Rounds | None
+    """None of one that is not asked."""
+
+    @property
+    def directions(self) -> Directions | None:
+        """Where they were lost."""
+        return self.figures.split(self.lost)
 
 
 class Path(Timer):
@@ -402,6 +422,17 @@ class Path(Timer):
         `witnessed`: somebody has answered by now.
         """
         return witnessed and not self.witnessed and not self.repeated
+
+    def seen(self, _now: int) -> Seen:
+        """Give what has become of its heartbeats, for less than it costs fact by fact."""
+        return self._seen(0, None)
+
+    def _seen(self, waiting: int, rounds: Rounds | None) -> Seen:
+        figures = self.figures
+        rtts, unanswered, measured = figures.window.sample()
+        lost, decided = unanswered - waiting, measured - waiting
+        loss = lost / decided if decided > 0 else None
+        return Seen(figures, rtts, lost, loss, self.last_reply_real, self.reply_ttl, rounds)
 
     def loss(self, _now: int) -> float | None:
         """The lost of the last 100 heartbeats, a fraction; None where that is not known."""

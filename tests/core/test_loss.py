@@ -1,5 +1,9 @@
 """Loss, RTT, and what they make of a peer that answers."""
 
+from random import Random
+
+import pytest
+
 from hbd.core.model import MILLISECOND, SECOND, Cause, Limits, State, Timing
 from hbd.core.session import Fact
 from hbd.core.window import Window
@@ -54,6 +58,27 @@ def test_window_takes_no_reply_to_what_has_left_it():
     assert window.unanswered() == 100
     window.answered(50, 5_000)
     assert window.unanswered() == 99
+
+
+@pytest.mark.parametrize("count", [0, 1, 60, 100, 101, 250])
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_sample_is_what_is_told_piece_by_piece(count, counts):
+    """RTTs by length, and how many are unanswered or show something, of a window of any age."""
+    dice, window = Random(count), Window()  # noqa: S311 - the same in each run
+    for sequence in range(count):
+        window.sent(sequence)
+        match dice.randrange(4):
+            case 0:
+                window.annulled(sequence)
+            case 1 | 2:
+                uncounted = dice.randrange(300) if counts else None
+                window.answered(sequence, dice.randrange(10**9), uncounted)
+    rtts = window.rtts()
+    sample = [rtt // 1000 for rtt in sorted(rtts)], window.unanswered(), window.measured()
+    assert window.sample() == sample
+    assert window.last_rtt() == (rtts[-1] if rtts else None)
+    window.restart(count)
+    assert (window.sample(), window.last_rtt()) == (([], 0, 0), None)
 
 
 def test_window_never_takes_an_answer_for_none():

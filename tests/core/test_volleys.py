@@ -413,7 +413,23 @@ def facts_of(world, path):
     facts["rounds"] = path.rounds.ended, path.rounds.has_failed, path.rounds.overdue
     facts["answer"] = path.egress and (path.egress.key, path.egress.last_answer)
     facts["silent"] = path.session.silent
+    facts["seen"] = as_seen(path, now)
     return facts
+
+
+def as_seen(path, now):
+    """What is seen at once, which must be as it is fact by fact, and change nothing."""
+    volley = path.volley
+    figures, rtts, lost, loss, *rest, rounds = path.seen(now)
+    assert path.volley is volley
+    assert (figures, rounds, rest) == (
+        path.figures,
+        path.rounds,
+        [path.last_reply_real, path.reply_ttl],
+    )
+    assert [rtt * 1000 for rtt in rtts] == sorted(figures.window.rtts())
+    assert (loss, figures.split(lost)) == (path.loss(now), path.directions(now))
+    return rtts, lost
 
 
 def told(world):
