@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
@@ -53,8 +54,14 @@ def client() -> Client:
 
 def ask(method: str, **parameters: object) -> dict[str, Any]:
     """Ask the daemon once; AskError where it cannot be asked, or refuses."""
+    answer: dict[str, Any] = json.loads(ask_octets(method, **parameters))
+    return answer
+
+
+def ask_octets(method: str, **parameters: object) -> bytes:
+    """Do the same for the JSON text, as the daemon wrote it."""
     try:
-        return client().call(method, **parameters)
+        return client().octets(method, **parameters)
     except FAILURES as error:
         raise in_words(error) from error
 

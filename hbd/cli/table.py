@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from hbd.report.tally import in_words
-from hbd.report.words import duration
+from hbd.report.words import duration, in_words
 
 WORST_FIRST: Final = ("down", "unreachable", "degraded", "unknown", "left", "paused", "up")
 COLOURS: Final = {

@@ -13,7 +13,7 @@ from hbd.core.model import SECOND
 from hbd.core.peer import Pause
 from hbd.daemon import status
 from hbd.daemon.teller import began
-from hbd.report import places
+from hbd.report import places, varlink
 from hbd.report.call import Answer, Call, Follow, Later, Stream
 from hbd.report.control import ControlServer, SocketTakenError
 from hbd.report.varlink import RefusedError
@@ -108,11 +108,11 @@ class Desk:
 
     def _status_pieces(self, peers: list[Peer]) -> Iterator[bytes]:
         """Give the JSON in pieces, so that ten thousand peers do not hold up a heartbeat."""
-        yield json.dumps(self._head())[:-1].encode() + b', "peers": ['
+        yield json.dumps(self._head())[:-1].encode() + varlink.PEERS + b"\n"
         for number, peer in enumerate(peers):
             text = json.dumps(status.view(self._daemon.fleet, peer))
-            yield (", " * (number > 0) + text).encode()
-        yield b"]}"
+            yield (",\n" * (number > 0) + text).encode()
+        yield b"\n]}"
 
     def _head(self) -> dict[str, Any]:
         """Give what concerns the daemon itself."""

@@ -44,8 +44,3 @@ def compose(
 def usec(nanoseconds: int | None) -> int | None:
     """Microseconds, as the fields have them."""
     return None if nanoseconds is None else nanoseconds // 1000
-
-
-def peers_in_words(count: int) -> str:
-    """`1 peer`, `12 peers`."""
-    return f"{count} peer{'s' * (count != 1)}"

@@ -8,7 +8,6 @@ import socket
 import stat
 from collections import Counter
 from contextlib import suppress
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from hbd import __version__
@@ -187,8 +186,7 @@ class ControlServer:
                 first = (varlink.reply(one, continues=True) for one in answer.first)
                 connection.stream(first, final=False)
             case Stream():
-                whole = chain((b'{"parameters":',), answer.pieces, (b"}" + varlink.END,))
-                connection.stream(whole, final=True)
+                connection.stream(varlink.whole(answer.pieces), final=True)
             case _:
                 connection.answer(varlink.reply(answer), final=True)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hbd.report.compose import Fields, compose, peers_in_words, usec
+from hbd.report.compose import Fields, compose, usec
 from hbd.report.entry import Entry, Priority
 from hbd.report.kinds import Kind
-from hbd.report.words import duration, listed
+from hbd.report.words import duration, listed, peers_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

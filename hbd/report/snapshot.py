@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from hbd.report.compose import Fields, compose
 from hbd.report.entry import Entry, Priority
 from hbd.report.kinds import Kind
-from hbd.report.tally import in_words, tally
+from hbd.report.tally import tally
+from hbd.report.words import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

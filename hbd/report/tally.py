@@ -6,10 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import State
-from hbd.report.compose import peers_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 ORDER: Final = (
     State.UP,
@@ -26,10 +25,3 @@ def tally(states: Iterable[State]) -> dict[str, int]:
     """Count each state there is, those that do not occur too."""
     count = Counter(states)
     return {state.value: count[state] for state in ORDER}
-
-
-def in_words(counts: Mapping[str, int]) -> str:
-    """`12 peers: 10 up, 1 degraded, 1 down`: only the states that occur."""
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    total = peers_in_words(sum(counts.values()))
-    return f"{total}: {told}" if told else total

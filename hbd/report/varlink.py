@@ -6,13 +6,17 @@ https://varlink.org/Method-Call
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 INTERFACE: Final = "io.hbd"
 SERVICE: Final = "org.varlink.service"
 END: Final = b"\0"
+BEGIN: Final = b'{"parameters":'
+"""An answer that is no error."""
+PEERS: Final = b', "peers": ['
+"""Of an answer to Status: what stands before is of the daemon, what follows of a peer a line."""
 
 JsonObject = Mapping[str, object]
 
@@ -177,9 +181,8 @@ class RefusedError(Exception):
         super().__init__(self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One call."""
+class Request(NamedTuple):
+    """One call; no dataclass, which would take `hbd status` longer to make than all it does."""
 
     method: str
     parameters: dict[str, Any]
@@ -212,8 +215,13 @@ def request(method: str, parameters: JsonObject, *, more: bool = False) -> bytes
 
 def reply(parameters: JsonObject, *, continues: bool = False) -> bytes:
     """An answer, ready to be sent."""
-    told: dict[str, object] = {"parameters": parameters}
+    told: dict[str, object] = {"parameters": parameters}  # first, see BEGIN
     return _message(told | ({"continues": True} if continues else {}))
+
+
+def whole(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """An answer whose parameters come in pieces of JSON text."""
+    return chain((BEGIN,), pieces, (b"}" + END,))
 
 
 def refusal(error: RefusedError) -> bytes:

@@ -17,11 +17,11 @@ from hbd.core.events import (
 )
 from hbd.core.model import Cause, State, Way
 from hbd.report.causes import explanation, told
-from hbd.report.compose import Fields, compose, peers_in_words, usec
+from hbd.report.compose import Fields, compose, usec
 from hbd.report.entry import Entry, Priority
 from hbd.report.explanation import commands
 from hbd.report.kinds import Kind
-from hbd.report.words import duration
+from hbd.report.words import duration, peers_in_words
 
 if TYPE_CHECKING:
     from hbd.core.model import PeerSettings

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,6 +51,18 @@ def one_line(text: str, limit: int) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def peers_in_words(count: int) -> str:
+    """`1 peer`, `12 peers`."""
+    return f"{count} peer{'s' * (count != 1)}"
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """`12 peers: 10 up, 1 degraded, 1 down`: only the states that occur."""
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    total = peers_in_words(sum(counts.values()))
+    return f"{total}: {told}" if told else total
 
 
 def listed(names: list[str], most: int) -> str:

@@ -213,6 +213,16 @@ def is_moment(value):
     return datetime.fromisoformat(value).tzinfo == UTC and value.endswith("+00:00")
 
 
+def test_json_has_a_peer_a_line(fleet):
+    """What `hbd status --json` prints can be searched line by line."""
+    first, *lines, last = fleet.hbd("status", "--json").stdout.splitlines()
+    assert first.endswith('"peers": [')
+    names = [json.loads(line.removesuffix(","))["name"] for line in lines]
+    assert names == [peer["name"] for peer in fleet.status()["peers"]]
+    assert last == "]}"
+    assert len(fleet.hbd("status", "--json", "good").stdout.splitlines()) == 3
+
+
 def test_json_has_the_promised_keys_and_types(fleet):
     """`hbd status --json` has every key of the contract, with its type."""
     done = fleet.hbd("status", "--json")

@@ -198,6 +198,15 @@ def test_parameter_of_a_wrong_type_is_named(daemon, path, parameters):
     assert caught.value.parameters == {"parameter": next(iter(parameters))}
 
 
+def test_command_gets_a_big_answer_as_it_was_written(daemon, path):
+    """The JSON text comes through as the daemon has it, octet for octet."""
+    with daemon:
+        octets = Client(path).octets("Big")
+        with pytest.raises(RemoteError, match=r"^NoSuchPeer: name=nobody$"):
+            Client(path).octets("Status", peers=["nobody"])
+    assert octets == b"".join(big())
+
+
 def test_missing_daemon_is_said(path):
     """No socket, or one that nobody serves, is one clear error."""
     with pytest.raises(NoDaemonError):
@@ -231,6 +240,7 @@ def test_big_answer_is_made_in_slices(daemon, path):
         assert len(octets) <= 2 * connection.WRITE_SLICE
         found += octets
     first, second, _ = found.split(b"\0")
+    assert first.startswith(varlink.BEGIN)
     assert json.loads(first)["parameters"]["peers"] == list(range(100_000))
     assert json.loads(second)["parameters"]["pid"] == os.getpid()
     assert turns >= len(found) // (2 * connection.WRITE_SLICE)

@@ -9,9 +9,9 @@ from hbd.report import messages, verdicts
 from hbd.report.causes import CAUSES, STATES
 from hbd.report.kinds import KINDS, Kind
 from hbd.report.snapshot import SNAPSHOT_LIMIT, snapshot
-from hbd.report.tally import in_words, tally
+from hbd.report.tally import tally
 from hbd.report.verdicts import entry_of, state_changed
-from hbd.report.words import duration, moment, one_line
+from hbd.report.words import duration, in_words, moment, one_line
 
 ID = "0123456789abcdef0123456789abcdef"
 TEN = 1795341900 * SECOND  # 2026-11-22T10:05:00Z
