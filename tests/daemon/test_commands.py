@@ -361,7 +361,8 @@ def test_a_closed_pipe_is_no_error(fleet):
         text=True,
         check=False,
     )
-    assert (done.stdout, done.stderr) == ("{\n", "")
+    assert done.stdout.endswith(', "peers": [\n')
+    assert done.stderr == ""
 
 
 # -- wait --------------------------------------------------------------------------------------

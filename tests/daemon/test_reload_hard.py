@@ -9,6 +9,7 @@ import pytest
 from running import PORT, peer, until
 
 import hbd
+from hbd.config.__main__ import SLICE
 from hbd.config.model import Configuration, Loaded
 from hbd.core.model import PeerSettings
 from hbd.daemon.loading import taken_in
@@ -59,6 +60,25 @@ def test_no_process_for_a_reload_refuses_it_and_nothing_more(daemon, net):
     assert "try again" in one.entry("reload-refused")["MESSAGE"]
     resource.prlimit(one.process.pid, resource.RLIMIT_NOFILE, limits)
     assert one.hbd("reload").returncode == 0
+
+
+def test_a_reload_of_many_is_whole(daemon, net):
+    """More peers than are taken in at a time: in order, one removed, no other's file touched."""
+    count = 2 * SLICE + 1
+    peers = [peer(f"p{n}", net(1), port=20_000 + n) for n in range(count)]
+    one = daemon(peers=peers).start()
+    until(lambda: one.status()["summary"]["down"] == count, 30)
+    directory = one.directory / "run/peers/down"
+    until(lambda: sum(file.stat().st_size > 0 for file in directory.glob("*")) == count)
+    written = {file.name: file.stat().st_mtime_ns for file in directory.iterdir()}
+    kept = [*reversed(peers[2:]), peer("p0", net(1), port=20_000, labels={"x": "y"})]
+    one.configure(peers=kept)
+    change = one.reload()
+    assert [change[what] for what in ("added", "removed", "changed")] == [[], ["p1"], ["p0"]]
+    assert [view["name"] for view in one.status()["peers"]] == [each["name"] for each in kept]
+    until(lambda: not (directory / "p1").exists())
+    del written["p1"]
+    assert {file.name: file.stat().st_mtime_ns for file in directory.iterdir()} == written
 
 
 ADDRESS = "192.0.2.1"
