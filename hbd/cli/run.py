@@ -55,8 +55,8 @@ def run(arguments: Namespace) -> int:
     """Load, start, turn until stopped."""
     # systemd's watchdog ends us with SIGABRT: then the journal shows where we hung.
     faulthandler.enable()
-    # What has lived long goes by no cycle: to look for one in all of it would hold up heartbeats.
-    gc.set_threshold(*gc.get_threshold()[:2], NEVER)
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*thresholds[:2], NEVER)  # all that is made at the start stays
     notifier = Notifier(os.environ)
     try:
         daemon = _begin(load_now(arguments.config), arguments.log)
@@ -66,6 +66,8 @@ def run(arguments: Namespace) -> int:
         notifier.status(f"cannot start: {error}")
         sys.stderr.write(f"hbd: cannot start: {error}\n")
         return os.EX_OSERR
+    gc.freeze()
+    gc.set_threshold(*thresholds)
     daemon.run()
     return os.EX_OK
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Final
 
 from hbd.config.model import ConfigError, Loaded, Problem
@@ -115,6 +116,7 @@ class Reloading:
         entry = messages.reloaded(new_id(), daemon.clock.wall(), **change._asdict())
         daemon.teller.say(entry)
         daemon.teller.snapshot("reload")
+        gc.freeze()  # to look for cycles in what stays would hold up heartbeats
         self._answer((change, warnings))
 
     def _answer(self, done: Done) -> None:

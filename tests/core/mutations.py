@@ -184,7 +184,7 @@ MUTATIONS = [
     ("directions.py", "(fate - before) % MODULUS", "fate - before"),
     ("directions.py", "before, lost, annulled = fate, 0, 0", "before, lost = fate, 0"),
     ("directions.py", "before, lost, annulled = fate, 0, 0", "before, annulled = fate, 0"),
-    ("figures.py", "self.window.unanswered() - waiting)\n\n    @property", "self.window.unanswered())\n\n    @property"),
+    ("figures.py", "return self.split(self.window.unanswered() - waiting)", "return self.split(self.window.unanswered())"),
     ("stamp.py", "if kind is ReflectorKind.STATELESS:", "if False:"),
     ("stamp.py", "return uncounted if uncounted or self._counts else None", "return uncounted if self._counts else None"),
     ("stamp.py", "self._counts = says_so or kind is ReflectorKind.STATEFUL", "self._counts = kind is ReflectorKind.STATEFUL"),
