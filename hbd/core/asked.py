@@ -416,6 +416,7 @@ class Asked(_Round):
             return self._refuse(Fact(Cause.BAD_REPLY, words))
         del self.unanswered[sequence]
         self._accepted(answer, heartbeat)
+        answer = self._dated(answer, heartbeat)
         if heartbeat.probe is not None:
             return self._take_probe(heartbeat, sequence, now, real), answer
         rtt = real - heartbeat.sent_real
@@ -452,6 +453,10 @@ class Asked(_Round):
 
     def _accepted(self, answer: Answer, heartbeat: Heartbeat) -> None:
         self.session.accepted(answer, heartbeat.token)
+
+    def _dated(self, answer: Answer, heartbeat: Heartbeat) -> Answer:
+        # Only whoever wonders whether a peer has returned wants to know.
+        return answer if self.goodbye is None else answer._replace(asked=heartbeat.sent)
 
     def _note_late(self, late: Late) -> None:
         self.figures.late += 1

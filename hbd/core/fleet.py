@@ -529,7 +529,7 @@ class Fleet:
         incarnation = None if answer is None else answer.incarnation
         if incarnation is not None and path.is_another(incarnation):
             self._news.restarted(path, incarnation)
-        if path.goodbye is not None:
+        if path.goodbye is not None and not path.goodbye.is_newer(answer):
             self.returned(path)
         if answer is not None and answer.goodbye is not None:
             self.goodbye(path, answer.goodbye)

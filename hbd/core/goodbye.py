@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.model import SECOND, Cause
 from hbd.core.session import Fact
 from hbd.wire.hbd_tlv import HbdTlv, Reason
+
+if TYPE_CHECKING:
+    from hbd.core.session import Answer
 
 RETURN: Final = 5 * SECOND
 """A signal does not tell a restart from a stop: for so long nothing is said of a peer that goes."""
@@ -24,6 +27,10 @@ class Goodbye(NamedTuple):
     at: int
     until: int
     reason: str
+
+    def is_newer(self, answer: Answer | None) -> bool:
+        """Whether it was said after somebody asked for this answer, which is no return then."""
+        return answer is not None and answer.asked is not None and answer.asked < self.at
 
     @property
     def fact(self) -> Fact:

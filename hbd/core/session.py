@@ -27,6 +27,8 @@ class Answer(NamedTuple):
     """What the heartbeat carried and the reply must bring back; None where that is not asked."""
     dwell: int
     """How long the reflector held it, nanoseconds; 0 where it does not say."""
+    asked: int | None = None
+    """When that heartbeat was sent, our own time; where somebody is to know."""
     incarnation: int | None = None
     goodbye: HbdTlv | None = None
     """What the peer says who stops, where that is to be believed."""

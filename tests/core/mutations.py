@@ -786,4 +786,6 @@ MUTATIONS = [
     ("rate.py", "if full_at is None or overall is None:", "if full_at is None:"),
     ("rate.py", "        bucket.full_at, self._overall_full_at = full_at, overall\n", "        bucket.full_at = full_at\n"),
     ("rate.py", "        bucket.full_at, self._overall_full_at = full_at, overall\n", "        self._overall_full_at = overall\n"),
+    ("goodbye.py", "answer.asked < self.at", "False"),
+    ("asked.py", "        answer = self._dated(answer, heartbeat)\n", ""),
 ]  # fmt: skip

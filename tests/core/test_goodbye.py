@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hbd.core.goodbye import LONGEST, RETURN
-from hbd.core.model import SECOND, Cause, State
+from hbd.core.model import MILLISECOND, SECOND, Cause, State
 from hbd.wire.hbd_tlv import GOODBYE, HbdTlv, Reason
 from tests.simulation.world import World, peer
 
@@ -66,6 +66,24 @@ def test_a_quick_restart_is_nothing(back):
     world.run(60 * SECOND)
     assert world.states_of(A) == [State.UP]
     assert path_of(world).goodbye is None
+
+
+def test_a_reply_that_was_under_way_is_no_return():
+    """What the peer answered before it said goodbye may be read after it."""
+    world = World(5)
+    world.watch(peer(A), peer(B))
+    world.links[A].delay = 200 * MILLISECOND
+    world.run(10 * SECOND)
+    path = path_of(world)
+    path.incarnation = NOW
+    while path.asked is None:
+        world.run(MILLISECOND)
+    received = path.figures.received
+    stop(world, A)
+    world.run(SECOND)
+    assert path.figures.received == received + 1
+    world.run(10 * SECOND)
+    assert world.states_of(A) == [State.UP, State.LEFT]
 
 
 def test_a_heartbeat_of_its_own_is_a_return():
