@@ -30,7 +30,7 @@ class Goodbye(NamedTuple):
 
     def is_newer(self, answer: Answer | None) -> bool:
         """Whether it was said after somebody asked for this answer, which is no return then."""
-        return answer is not None and answer.asked is not None and answer.asked < self.at
+        return answer is not None and answer.asked is not None and answer.asked <= self.at
 
     @property
     def fact(self) -> Fact:

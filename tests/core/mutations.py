@@ -575,7 +575,7 @@ MUTATIONS = [
     ("goodbye.py", "min(said.hold_s * SECOND, LONGEST)", "said.hold_s * SECOND"),
     ("fleet.py", "isinstance(path, Asked) and path.incarnation != said.incarnation", "False"),
     ("fleet.py", "        for each in path.peer.paths:\n            each.leave()\n            each.goodbye = goodbye.read", "        for each in [path]:\n            each.leave()\n            each.goodbye = goodbye.read"),
-    ("fleet.py", "        if path.goodbye is not None:\n            self.returned(path)\n", ""),
+    ("fleet.py", "        if path.goodbye is not None and not path.goodbye.is_newer(answer):\n            self.returned(path)\n", ""),
     ("asked.py", "return is_quick and self.goodbye is None", "return is_quick"),
     ("path.py", "        if self.goodbye is not None:\n            return self.goodbye.fact\n", ""),
     ("peer.py", "if path.lonely and path.goodbye is None:", "if path.lonely:"),
@@ -786,6 +786,6 @@ MUTATIONS = [
     ("rate.py", "if full_at is None or overall is None:", "if full_at is None:"),
     ("rate.py", "        bucket.full_at, self._overall_full_at = full_at, overall\n", "        bucket.full_at = full_at\n"),
     ("rate.py", "        bucket.full_at, self._overall_full_at = full_at, overall\n", "        self._overall_full_at = overall\n"),
-    ("goodbye.py", "answer.asked < self.at", "False"),
+    ("goodbye.py", "answer.asked <= self.at", "False"),
     ("asked.py", "        answer = self._dated(answer, heartbeat)\n", ""),
 ]  # fmt: skip
