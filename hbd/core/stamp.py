@@ -122,6 +122,15 @@ class Keys:
     accept: tuple[Key, ...]
 
 
+class Template(NamedTuple):
+    """A heartbeat of a path that is up, as long as our station says the same."""
+
+    octets: bytes
+    """All of it but sequence number, T1 and HMACs,"""
+    mark: int
+    """and the last bit of T1."""
+
+
 class Form(NamedTuple):
     """Where replies of a mode have what says something new, if it is another than before."""
 
@@ -162,13 +171,10 @@ class StampSession:
         "_random_ssid",
         "_said",
         "_without",
-        "mark",
-        "prepared",
         "seen",
         "silent",
         "ssid",
         "station",
-        "template",
     )
 
     def __init__(self, settings: PeerSettings, station: Station, keys: Keys | None = None) -> None:
@@ -181,13 +187,8 @@ class StampSession:
         """Replies that brought our TLV back as it was, or not at all."""
         self.silent = 0
         """Heartbeats since the last reply."""
-        # Of Volleys: a heartbeat but for sequence number, T1 and HMACs, for this version of what
-        # our station says, and the mark in its T1;
-        self.template = b""
-        self.mark = 0
-        self.prepared = -1
-        # what was in the last reply that is the same in each.
         self.seen: Seen | None = None
+        """What was in the last reply that is the same in each; of Volleys."""
         self._said = b""
         self._counts = False
         """Whether the reflector is known to count, whatever its number is."""
@@ -200,20 +201,17 @@ class StampSession:
         self._options = options
         self.ssid = self._random_ssid if options.ssid is None else options.ssid
         self._interval = settings.timing.interval
-        self.prepared = -1
         self.seen = None
 
-    def prepare(self) -> bool:
-        """Make the template of a path that is up; False where each heartbeat may be another."""
+    def template(self) -> Template | None:
+        """Give that of a path that is up; None where each heartbeat may be another."""
         options, station = self._options, self.station
         is_told = options.tlv is Tlv.ON or (options.tlv is Tlv.AUTO and self._is_hbd is True)
         if station.is_leaving:
-            return False
-        self.mark = WITH_TLV if is_told else 0
+            return None
         tlvs = station.tlv(SEEN[State.UP], self._interval) if is_told else b""
-        self.template = self._write(0, 0, tlvs, options.size or 0)
-        self.prepared = station.version
-        return True
+        octets = self._write(0, 0, tlvs, options.size or 0)
+        return Template(octets, WITH_TLV if is_told else 0)
 
     def compose(
         self, sequence: int, wall: int, state: State, *, padded: bool = True

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hbd.core.clock import Clock
     from hbd.core.egress import Egress
     from hbd.core.model import Dice
-    from hbd.core.stamp import Seen, Station
+    from hbd.core.stamp import Seen, Station, Template
     from hbd.core.timers import Timers
 
 TOGETHER: Final = 256
@@ -47,6 +47,9 @@ SOME: Final = 4
 STEPS: Final = 20
 """Volleys are found by when they are due, in twentieths of an interval."""
 
+SSID: Final = 7
+KEYED_SSID: Final = 13
+"""Pairs of octets before it, without keys and with them."""
 _NOISE: Final = 0xFFE
 """The random bits of T1; its last one has a meaning of its own."""
 _TIME: Final = 0xFFFFFFFFFFFFF000
@@ -72,7 +75,6 @@ class Sent(NamedTuple):
     """Heartbeats to be sent now, of one length."""
 
     octets: bytearray
-    """They are there until the next are written."""
     size: int
     places: bytes
     """Where they go, one after the other."""
@@ -82,6 +84,7 @@ _ROWS: Final = (
     "paths",
     "places",
     "sessions",
+    "ssids",
     "numbers",
     "same",
     "counts",
@@ -90,8 +93,9 @@ _ROWS: Final = (
     "windows",
 )
 """What volleys that join have side by side."""
-_LISTS: Final = ("paths", "places", "firsts", "sessions", "same", "counted", "ttls")
+_LISTS: Final = ("paths", "places", "sessions", "same", "counted", "ttls", "windows")
 _FLAGS: Final = ("owing", "answered", "counts")
+_NUMBERS: Final = ("firsts", "ssids", "numbers", "moments")
 
 
 class Volley(Timer):
@@ -111,13 +115,10 @@ class Volley(Timer):
         "home",
         "is_asked",
         "is_keyed",
-        "is_stale",
-        "joined",
         "lateness",
         "moments",
         "next",
         "numbers",
-        "octets",
         "owing",
         "paths",
         "places",
@@ -125,10 +126,11 @@ class Volley(Timer):
         "round",
         "same",
         "sent",
-        "sequences",
         "sessions",
         "size",
+        "ssids",
         "step",
+        "template",
         "timeout",
         "tokens",
         "ttls",
@@ -149,25 +151,22 @@ class Volley(Timer):
         self.is_asked = False
         self.round = 0
         """How often they were asked."""
-        self.is_stale = True
-        """Whether others take part than when `octets` was written,"""
+        self.template = b""
+        """What each is sent, but for sequence number, T1 and SSID;"""
         self.version = -1
-        """and what our station said then."""
-        self.octets = bytearray()
-        """What is sent, but for sequence numbers and T1;"""
-        self.joined = b""
-        """and where to."""
+        """and which words of our station stand there."""
         # The last time that they were asked:
         self.due = self.sent = self.real = self.step = self.lateness = 0
-        self.sequences: list[int] = []
-        self.tokens: list[int] = []
+        self.tokens = array("Q")
         # Of each path, or of one that has left and is None:
         self.paths: list[Asked | None] = []
         self.places: list[bytes] = []
         """where it is asked, and its replies come from;"""
-        self.firsts: list[int] = []
+        self.firsts = array("q")
         """its sequence number in round 0;"""
         self.sessions: list[StampSession] = []
+        self.ssids = array("H")
+        """its SSID as it is sent;"""
         self.numbers = array("I")
         """Error Estimate and SSID of all its replies,"""
         self.same: list[bytes] = []
@@ -184,8 +183,8 @@ class Volley(Timer):
         """when an answer came last, monotonic,"""
         self.ttls: list[int | None] = []
         """what was left of its TTL;"""
-        self.windows = array("I")
-        """its last heartbeats, as in Window."""
+        self.windows: list[array[int]] = []
+        """its last heartbeats, as they stand in its Window."""
 
     @property
     def owed_from(self) -> int | None:
@@ -207,8 +206,9 @@ class Volley(Timer):
         self.answered.append(1)
         self.moments.append(path.last_reply_real or 0)
         self.ttls.append(path.reply_ttl)
-        self.windows.extend(path.figures.window.slots)
-        self.is_stale = True
+        self.windows.append(path.figures.window.slots)
+        self.ssids.frombytes(session.ssid.to_bytes(2, "big"))
+        session.seen = None  # the next reply outside shows it anew
         path.rank = len(self.paths) - 1
         path.volley = self
 
@@ -218,7 +218,7 @@ class Volley(Timer):
             other.settle(path)
         other.close_ranks()
         before, more = self.round - other.round, len(other.paths)
-        self.firsts += [first - before for first in other.firsts]
+        self.firsts.extend(first - before for first in other.firsts)
         self.counted += [self.round] * more
         self.owing += bytes(more)
         self.answered += b"\1" * more
@@ -229,7 +229,6 @@ class Volley(Timer):
             path.volley = self
         for name in _ROWS:
             getattr(self, name).extend(getattr(other, name))
-        self.version = -1
         other.paths = []
 
     def left(self, began: int, ended: int) -> None:
@@ -245,16 +244,12 @@ class Volley(Timer):
         for name in _FLAGS:
             row = getattr(self, name)
             setattr(self, name, bytearray(row[at] for at in kept))
-        self.numbers = array("I", [self.numbers[at] for at in kept])
-        self.moments = array("q", [self.moments[at] for at in kept])
-        windows = array("I")
-        for at in kept:
-            windows += self.windows[at * WINDOW : (at + 1) * WINDOW]
-        self.windows = windows
+        for name in _NUMBERS:
+            row = getattr(self, name)
+            setattr(self, name, array(row.typecode, [row[at] for at in kept]))
         for rank, path in enumerate(self.paths):
             if path is not None:
                 path.rank = rank
-        self.is_stale = True
 
     def leave(self, path: Asked) -> None:
         """From now on it is asked by itself."""
@@ -276,10 +271,9 @@ class Volley(Timer):
         figures = path.figures
         figures.sent += rounds
         figures.received += answers
-        slots = self.windows[at * WINDOW : (at + 1) * WINDOW]
         if awaits:
-            slots[(sequence - 1) % WINDOW] = 0
-        figures.window.put(slots, sequence)
+            figures.window.slots[(sequence - 1) % WINDOW] = 0
+        figures.window.go_on(sequence)
         unanswered = path.unanswered
         if path.asked is not None:
             unanswered.pop(path.asked, None)
@@ -323,8 +317,8 @@ class Volleys:
         self._dice: Final = dice
         self._station: Final = station
         self._place_of: Final = place_of
-        self._at: dict[bytes, tuple[Volley, int]] = {}
-        """Who stands where, by its place."""
+        self._at: dict[bytes, Asked] = {}
+        """Who takes part, by its place."""
         self._open: dict[tuple[Heading, int], list[Volley]] = {}
         """Volleys that have room, by when they are due."""
         self._numbers: Counter[Heading] = Counter()
@@ -337,11 +331,14 @@ class Volleys:
         deadline, target, egress, session = path.deadline, path.target, path.egress, path.session
         if not isinstance(session, StampSession) or session.seen is None or egress is None:
             return False
-        if deadline is None or target is None or not (is_well(path) and fits(path, session)):
+        if deadline is None or target is None or not is_well(path):
             return False
         place = self._place_of(target)
         if place in self._at:
             return False  # others are asked there, too
+        seen, template = session.seen, session.template()
+        if template is None or not fits(path, seen, template):
+            return False
         settings, timing = path.peer.settings, path.timing
         outlet = (settings.interface, settings.source, settings.dscp, len(target))
         heading = Heading(
@@ -349,8 +346,8 @@ class Volleys:
             egress,
             timing.interval,
             timing.timeout,
-            session.seen.length,
-            session.mark,
+            seen.length,
+            template.mark,
             session.is_keyed,
         )
         volley = self._find(heading, path.due)
@@ -358,8 +355,8 @@ class Volleys:
             volley = Volley(self, heading, deadline)
             self._offer(volley)
             self._timers.schedule(volley)
-        volley.take(path, place, session, session.seen)
-        self._at[place] = volley, path.rank
+        volley.take(path, place, session, seen)
+        self._at[place] = path
         self._numbers[heading] += 1
         return True
 
@@ -424,7 +421,7 @@ class Volleys:
         version = self._station.version
         if volley.version != version:
             self._prepare(volley)
-            volley.version, volley.is_stale = version, True
+            volley.version = version
         volley.deadline = None
         return any(volley.paths)
 
@@ -438,58 +435,37 @@ class Volleys:
                 self._withdraw(other)
                 other.deadline = None
                 volley.join(other)
-                self._note_ranks(volley)
-
-    def _note_ranks(self, volley: Volley) -> None:
-        for rank, (path, place) in enumerate(zip(volley.paths, volley.places, strict=True)):
-            if path is not None:  # who has left may stand elsewhere
-                self._at[place] = volley, rank
 
     def _prepare(self, volley: Volley) -> None:
         """Our station says something else than before."""
         for path, session in zip(volley.paths, volley.sessions, strict=True):
-            is_alike = session.prepare() and session.mark == volley.heading.mark
-            if path is not None and not is_alike:
-                self.leave(path)
-
-    def _close_ranks(self, volley: Volley) -> None:
-        if None not in volley.paths:
-            return
-        volley.close_ranks()
-        self._note_ranks(volley)
+            if path is None:
+                continue
+            template = session.template()
+            if template is not None:
+                volley.template = template.octets
+                return
+            self.leave(path)
 
     def compose(self, volley: Volley, real: int, wall: int, step: int) -> Sent:
         """Give the heartbeats, and where they go; `step`: how long each takes to leave."""
-        self._close_ranks(volley)
+        if None in volley.paths:
+            volley.close_ranks()
         clock, heading = self.clock, volley.heading
         count, size = len(volley.paths), heading.size
         if not count:
             return Sent(bytearray(), size, b"")
-        if volley.is_stale:
-            templates = (session.template for session in volley.sessions)
-            volley.octets = bytearray(b"".join(templates))
-            volley.joined = b"".join(volley.places)
-            volley.is_stale = False
         first, each = ntp.ntp_from_unix(wall), (step << 32) // ntp.SECOND
         bits = self._dice.getrandbits(16 * count)
         noise = memoryview(bits.to_bytes(2 * count, "little")).cast("H")
-        mark, number = heading.mark, volley.round
+        mark = heading.mark
         times = range(first, first + count * max(each, 1), max(each, 1))
-        tokens = volley.tokens = [
+        tokens = [
             time & _TIME | random & _NOISE | mark
             for time, random in zip(times, noise, strict=False)
         ]
-        sequences = volley.sequences = [first + number for first in volley.firsts]
-        words = memoryview(volley.octets).cast("I")
-        every = size // 4
-        words[0::every] = _words(f">{count}I", [sequence & _WORD for sequence in sequences])
-        halves = _words(f">{count}Q", tokens)
-        moment = 4 if heading.is_keyed else 1
-        words[moment::every], words[moment + 1 :: every] = halves[0::2], halves[1::2]
-        if heading.is_keyed:
-            whole = memoryview(volley.octets)
-            for at, session in enumerate(volley.sessions):
-                session.seal(whole[at * size : (at + 1) * size])
+        volley.tokens = array("Q", tokens)
+        octets = _write(volley, tokens)
         volley.sent = clock.now + (real - clock.real)
         volley.real, volley.step = real, step
         volley.lateness = clock.lateness
@@ -499,12 +475,12 @@ class Volleys:
         spread = int(heading.interval * JITTER * self._dice.random())
         volley.next = volley.due + heading.interval - spread
         volley.earliest = _earliest(volley.due, heading.interval)
-        volley.round = number + 1
+        volley.round += 1
         volley.is_asked = True
         volley.answered = bytearray(count)
         volley.deadline = volley.sent + heading.timeout
         self._timers.schedule(volley)
-        return Sent(volley.octets, size, volley.joined)
+        return Sent(octets, size, b"".join(volley.places))
 
     def time_out(self, volley: Volley) -> None:
         """Its timeout is over: who has not answered is overdue, by itself."""
@@ -536,11 +512,12 @@ class Volleys:
         for index, (one, place, length, stamp, ttl) in enumerate(
             zip(fields, *columns, strict=True)
         ):
-            found = at_place.get(place)
-            if found is None:
+            path = at_place.get(place)
+            if path is None or (volley := path.volley) is None:
                 rest.append(index)
                 continue
-            volley, rank = found
+            rank = path.rank
+            sequence = volley.firsts[rank] + volley.round - 1
             counted, t3, numbers, t2, echoed, token, same = (
                 _keyed(arrivals.octets, index * arrivals.stride) if volley.is_keyed else one
             )
@@ -555,7 +532,7 @@ class Volleys:
                 volley.answered[rank]
                 or length != volley.size
                 or token != volley.tokens[rank]
-                or echoed != volley.sequences[rank] & _WORD
+                or echoed != sequence & _WORD
                 or same != volley.same[rank]
                 or numbers != volley.numbers[rank]
                 or ttl != volley.ttls[rank]
@@ -569,8 +546,7 @@ class Volleys:
             short = (rtt - dwell) // MICROSECOND
             if short > LONGEST or short < 1:
                 short = LONGEST if short > LONGEST else 1
-            slot = rank * WINDOW + volley.sequences[rank] % WINDOW
-            volley.windows[slot] = (uncounted & 0xFF) << 24 | short
+            volley.windows[rank][sequence % WINDOW] = (uncounted & 0xFF) << 24 | short
             volley.answered[rank] = 1
             volley.moments[rank] = moment
             heard[volley] = None
@@ -611,12 +587,9 @@ def is_well(path: Asked) -> bool:
     )
 
 
-def fits(path: Asked, session: StampSession) -> bool:
+def fits(path: Asked, seen: Seen, template: Template) -> bool:
     """Whether its next heartbeat and reply are as the last ones were, but for numbers and times."""
-    seen = session.seen
-    if seen is None or not (session.prepared == session.station.version or session.prepare()):
-        return False
-    is_of_words = seen.length == len(session.template) and seen.length % 4 == 0
+    is_of_words = seen.length == len(template.octets) and seen.length % 4 == 0
     return is_of_words and path.figures.window.is_counted is seen.counts
 
 
@@ -631,6 +604,24 @@ def _width(heading: Heading) -> int:
 def _earliest(due: int, interval: int) -> int:
     """Give the end of the shortest interval from then on."""
     return due + interval - int(interval * JITTER)
+
+
+def _write(volley: Volley, tokens: list[int]) -> bytearray:
+    """Give what is sent in this round with these T1."""
+    count, size, is_keyed = len(tokens), volley.size, volley.is_keyed
+    octets = bytearray(volley.template * count)
+    whole, every = memoryview(octets), size // 4
+    pairs, words = whole.cast("H"), whole.cast("I")
+    sequences = [first + volley.round & _WORD for first in volley.firsts]
+    words[0::every] = _words(f">{count}I", sequences)
+    moment = 4 if is_keyed else 1
+    halves = _words(f">{count}Q", tokens)
+    words[moment::every], words[moment + 1 :: every] = halves[0::2], halves[1::2]
+    pairs[KEYED_SSID if is_keyed else SSID :: size // 2] = memoryview(volley.ssids)
+    if is_keyed:
+        for at, session in enumerate(volley.sessions):
+            session.seal(whole[at * size : (at + 1) * size])
+    return octets
 
 
 def _words(layout: str, numbers: list[int]) -> memoryview:

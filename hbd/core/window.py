@@ -40,7 +40,7 @@ class Window:
     __slots__ = ("_first", "_next", "is_counted", "slots")
 
     def __init__(self) -> None:
-        self.slots = _EMPTY[:]
+        self.slots: Final = _EMPTY[:]
         self.is_counted = False
         """Whether the reflector is known to count."""
         self._first = 0
@@ -65,9 +65,8 @@ class Window:
         self.is_counted = uncounted is not None  # if all others had 0, it was not known before
         self.slots[sequence % WINDOW] = (uncounted or 0) % MODULUS << _COUNT | short
 
-    def put(self, slots: array[int], following: int) -> None:
-        """Take over the last heartbeats as they are; the next one has this sequence number."""
-        self.slots[:] = slots
+    def go_on(self, following: int) -> None:
+        """The slots have been written up to the heartbeat before this one."""
         self._next = following
 
     def annulled(self, sequence: int) -> None:

@@ -19,7 +19,6 @@ from hbd.core.fleet import Ask
 from hbd.core.model import (
     MILLISECOND,
     SECOND,
-    WINDOW,
     Cause,
     Limits,
     ReflectorKind,
@@ -697,6 +696,21 @@ def test_what_a_reflector_counts_is_known_of_each_heartbeat(flags):
             agree(*worlds)
 
 
+def test_a_reply_brings_back_the_number_of_its_heartbeat():
+    """With another one it is judged by itself, also where the reflector counts."""
+    with exactly():
+        worlds = pair()
+        for world in worlds:
+            world.hosts_at["10.0.0.1"].flags = COUNTS
+            world.run(3 * SECOND)
+        assert stands(worlds[0])
+        each(worlds, lambda world: world.twists.update({A: instead(flipped(24))}))
+        for span in (REST + TIMING.timeout - 1, SECOND, 5 * SECOND):
+            each(worlds, lambda world, span=span: world.run(span))
+            agree(*worlds)
+        assert told(worlds[0]) == told(worlds[1])
+
+
 @pytest.mark.parametrize(
     "kind", [ReflectorKind.STATEFUL, ReflectorKind.STATELESS, ReflectorKind.AUTO]
 )
@@ -1100,6 +1114,11 @@ def test_who_reads_a_fact_gets_what_is_so_now_and_the_path_stays():
             assert worlds[0].standing == len(NAMED)
 
 
+def said_last(world):
+    """Give what was said in each last heartbeat, all but T1."""
+    return {name: octets[:4] + octets[12:] for name, (_, octets) in world.last.items()}
+
+
 def test_a_call_or_another_estimate_is_said_in_the_next_heartbeat():
     """What our station says of itself is the same in all, and new when it changes."""
     with exactly():
@@ -1111,19 +1130,35 @@ def test_a_call_or_another_estimate_is_said_in_the_next_heartbeat():
         ):
             each(worlds, change)
             each(worlds, lambda world: world.run(SECOND))
-            said = [
-                [(octets[:4] + octets[12:]) for _, _, octets in world.sent[-4:]] for world in worlds
-            ]
-            assert said[0] == said[1] or sorted(said[0]) == sorted(said[1])
+            together, alone = map(said_last, worlds)
+            assert together == alone
             agree(*worlds)
         assert worlds[0].standing == 0  # each says goodbye by itself
+
+
+def test_what_is_said_is_said_as_those_do_who_have_not_left():
+    """One leaves as it is to be padded, then our clock is another: the others are not padded."""
+    with exactly():
+        worlds = pair()
+        (volley,) = volleys_of(worlds[0])
+        first, second, *_ = (path.peer.name for path in volley.paths)
+        for world in worlds:
+            settings = {name: peer.settings for name, peer in world.fleet.peers.items()}
+            settings[first] = replace(settings[first], stamp=StampOptions(size=200))
+            world.fleet.apply(settings.values())
+            world.station.estimate = 0x8005
+            world.run(SECOND)
+        together, alone = map(said_last, worlds)
+        assert together == alone
+        assert len(together[first]) > len(together[second])
+        agree(*worlds)
 
 
 # -- many --------------------------------------------------------------------------------------
 
 
 def volleys_of(world):
-    return {volley for volley, _ in world.fleet._volleys._at.values()}
+    return {path.volley for path in world.fleet._volleys._at.values() if path.volley}
 
 
 def crowd(count, interval=10 * SECOND, **options):
@@ -1164,13 +1199,15 @@ def test_volleys_that_are_due_at_about_the_same_time_join():
 def check_places(world):
     """Who stands somewhere stands there with all that is of it."""
     found = world.fleet._volleys._at
-    for place, (volley, rank) in found.items():
-        path = volley.paths[rank]
-        assert (path.volley, path.rank, place_of(path.target)) == (volley, rank, place)
+    for place, path in found.items():
+        volley, rank = path.volley, path.rank
+        assert volley.paths[rank] is path
+        assert volley.places[rank] == place_of(path.target) == place
+        assert volley.sessions[rank] is path.session
+        assert volley.windows[rank] is path.figures.window.slots
     for volley in volleys_of(world):
         rows = (*volleys._ROWS, "firsts", "counted", "owing", "answered")
         lengths = {name: len(getattr(volley, name)) for name in rows}
-        assert lengths.pop("windows") == len(volley.paths) * WINDOW
         assert set(lengths.values()) == {len(volley.paths)}, lengths
     assert len(found) == sum(path is not None for v in volleys_of(world) for path in v.paths)
 
