@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.model import WINDOW
 
@@ -73,3 +73,7 @@ class Awaited(dict[int, Heartbeat]):
             for sequence, heartbeat in self.items()
             if session.recognises(payload, sequence, heartbeat.token)
         )
+
+
+NOTHING: Final = Awaited()
+"""What paths of which all is answered may have together, as long as nobody adds to it."""

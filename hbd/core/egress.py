@@ -6,7 +6,6 @@ the fault may be ours.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -51,7 +50,7 @@ class Egress:
         self.last_asked: int | None = None
         self.fault: Fact | None = None
         """Set while nothing behind it can be judged."""
-        self._up: OrderedDict[Path, None] = OrderedDict()
+        self._up: dict[Path, None] = {}
         """Those that were up: of ten thousand that are down none need be looked at."""
 
     def take(self, path: Path) -> None:
@@ -98,7 +97,7 @@ class Egress:
         chosen, kept = (good + doubtful)[:WITNESSES], set(good[WITNESSES:])
         for path in looked_at:
             if path not in kept:
-                self._up.move_to_end(path)
+                self._up[path] = self._up.pop(path)
         return chosen
 
 

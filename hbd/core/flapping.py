@@ -34,12 +34,12 @@ class Flapping(Timer):
         "peer",
     )
 
-    def __init__(self, peer: Peer, now: int) -> None:
+    def __init__(self, peer: Peer, before: State, now: int) -> None:
         super().__init__()
         self.peer: Final = peer
-        self._last: State = peer.state
+        self._last = before
         """At the last sample."""
-        self._now: State = peer.state
+        self._now = before
         self._sampled = now
         self._differs = 0
         """One bit a sample: whether it differed from the one before."""

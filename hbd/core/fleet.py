@@ -152,7 +152,7 @@ class Fleet:
     def start_grace(self, span: int) -> None:
         self._verdicts.start_grace = span
 
-    def known_by(self, key: Hashable) -> list[Path]:
+    def known_by(self, key: Hashable) -> tuple[Path, ...]:
         """Give the paths whose heartbeats go to a socket address, or that are known by a key."""
         return self._roster.at(key)
 
@@ -416,13 +416,13 @@ class Fleet:
             self._look_whose(datagram, source)
             return
         if len(paths) > 1:
-            paths = [path for path in paths if path.claims(datagram)] or paths
+            paths = tuple(path for path in paths if path.claims(datagram)) or paths
         now = self.clock.at(real)
         for path in paths:
             reception, answer = path.receive(datagram, now, real, ttl)
             if answer is not None:
                 break
-        if reception is Reception.LIFE and source in path.targets:
+        if reception is Reception.LIFE and path.target != source and source in path.targets:
             path.target = source
         self._received(path, reception, answer, now)
 

@@ -39,6 +39,7 @@ class News:
         `in_storm`: part of a storm that has been told already (True: quietly); None: not known.
         """
         event = self._event(peer, verdict)
+        before = peer.state
         peer.state, peer.cause, peer.evidence = verdict.state, verdict.cause, verdict.evidence
         peer.restored = peer.first_verdict = False
         if event.is_refinement:
@@ -51,7 +52,8 @@ class News:
         if in_storm is None:
             is_first_up = event.first and peer.answers
             in_storm = not is_first_up and self._watch_storm(peer)
-        flaps = self._watch_flapping(peer, in_storm=in_storm)
+        # With its first verdict it does not change: it was in no state before.
+        flaps = not event.first and self._watch_flapping(peer, before, in_storm=in_storm)
         self._tell(replace(event, quiet=True) if flaps or in_storm else event)
 
     def _event(self, peer: Peer, verdict: Verdict) -> StateChanged:
@@ -135,14 +137,12 @@ class News:
         if flapping is not None:
             flapping.deadline = None
 
-    def _watch_flapping(self, peer: Peer, *, in_storm: bool) -> bool:
+    def _watch_flapping(self, peer: Peer, before: State, *, in_storm: bool) -> bool:
         """Note a change; tell whether it is one of many that an entry has told about."""
         now = self._clock.now
         flapping = self._flapping.get(peer)
         if flapping is None:
-            flapping = Flapping(peer, now)
-            self._flapping[peer] = flapping
-            return False
+            flapping = self._flapping[peer] = Flapping(peer, before, now)
         was_flapping = flapping.is_flapping
         if flapping.change(now):
             self._tell_flapping(flapping, quiet=in_storm)

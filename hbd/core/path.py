@@ -108,7 +108,6 @@ class Path(Timer):
         "last_rtt",
         "lateness",
         "leads_to",
-        "limits",
         "lonely",
         "missed",
         "peer",
@@ -139,7 +138,6 @@ class Path(Timer):
         self.address: Final = address
         self.peer: Final = peer
         self.timing: Timing = peer.settings.timing
-        self.limits: Limits = peer.settings.limits
         self.figures = Figures()
         self.state = State.UNKNOWN
         self.judged = False
@@ -183,6 +181,10 @@ class Path(Timer):
         self.last_rtt: int | None = None
         self.reply_ttl: int | None = None
         """What was left of the TTL of the last reply."""
+
+    @property
+    def limits(self) -> Limits:
+        return self.peer.settings.limits
 
     # -- how it is watched --------------------------------------------------------------------
 
@@ -250,7 +252,6 @@ class Path(Timer):
     def adopt(self, settings: PeerSettings, _now: int) -> None:
         """Take over new settings; they apply from the next heartbeat."""
         self.timing = settings.timing
-        self.limits = settings.limits
         self.figures.adopt(settings.limits, settings.timing.timeout)
 
     def is_overdue(self, now: int) -> bool:

@@ -10,6 +10,8 @@ from hbd.core.spans import shown, timeout_for
 from hbd.core.timers import Timer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hbd.core.directions import Directions
     from hbd.core.path import Path
 
@@ -64,8 +66,8 @@ class Peer(Timer):
     def __init__(self, settings: PeerSettings, since: int, since_real: int) -> None:
         super().__init__()
         self.settings = settings
-        self.paths: list[Path] = []
-        self.children: list[Peer] = []
+        self.paths: tuple[Path, ...] = ()
+        self.children: tuple[Peer, ...] = ()
         """The peers whose `via` this one is."""
         self.state = State.UNKNOWN
         self.cause: Cause | None = None
@@ -102,8 +104,8 @@ class Peer(Timer):
         return self._most_lossy(now).directions(now)
 
     def _most_lossy(self, now: int) -> Path:
-        paths = [path for path in self.paths if path.state is State.UP] or self.paths
-        return max(paths, key=lambda path: -1.0 if (loss := path.loss(now)) is None else loss)
+        up = [path for path in self.paths if path.state is State.UP]
+        return max(up or self.paths, key=lambda path: _known(path.loss(now)))
 
     @property
     def answers(self) -> bool:
@@ -137,6 +139,10 @@ class Peer(Timer):
         whole = all(path.judged or path.unresolved is not None for path in self.paths)
         answers = verdict.state in (State.UP, State.DEGRADED) and not self.answers
         return whole or answers or verdict.state is State.PAUSED
+
+
+def _known(loss: float | None) -> float:
+    return -1.0 if loss is None else loss
 
 
 def measure(peer: Peer, now: int) -> Verdict:
@@ -218,7 +224,7 @@ def _above(path: Path, limit: int | None, name: str) -> str:
     return f"RTT median {shown(median)}, {side} {name} {shown(limit)}"
 
 
-def _unknown(paths: list[Path]) -> Verdict:
+def _unknown(paths: Iterable[Path]) -> Verdict:
     reasons = []
     for path in paths:
         if path.fault is not None and path.state is State.UNKNOWN:

@@ -39,12 +39,13 @@ class Roster:
         self.peers: dict[str, Peer] = {}
         self._clock: Final = clock
         self._session: Final = session
-        self._known_by: dict[Hashable, list[Path]] = {}
+        self._known_by: dict[Hashable, tuple[Path, ...]] = {}
         self._known_as: dict[Path, tuple[Hashable, ...]] = {}
+        """By what a path is known beside its targets, where there is such a thing."""
 
-    def at(self, key: Hashable) -> list[Path]:
+    def at(self, key: Hashable) -> tuple[Path, ...]:
         """Give the paths whose heartbeats go to this address, or that are known by this key."""
-        return self._known_by.get(key, [])
+        return self._known_by.get(key, ())
 
     def parent(self, peer: Peer) -> Peer | None:
         """Give what lies between us and the peer."""
@@ -63,7 +64,7 @@ class Roster:
         """
         wanted, before = {one.name: one for one in settings}, self.peers
         for path in self.going(wanted, replaced):
-            path.peer.paths.remove(path)
+            path.peer.paths = _without(path, path.peer.paths)
             self._drop(path)
         added = [name for name in wanted if name not in before]
         removed = [name for name in before if name not in wanted]
@@ -120,9 +121,9 @@ class Roster:
 
     def _give_paths(self, peer: Peer) -> None:
         paths = {path.address: path for path in peer.paths}
-        peer.paths = [
+        peer.paths = tuple(
             paths.get(address) or self._watch(address, peer) for address in _places(peer.settings)
-        ]
+        )
 
     def _watch(self, address: str, peer: Peer) -> Path:
         path = self._new(address, peer)
@@ -142,33 +143,41 @@ class Roster:
         return Asked(address, peer, session)
 
     def _relate(self) -> None:
+        children: dict[Peer, list[Peer]] = {}
         for peer in self.peers.values():
-            peer.children.clear()
+            peer.children = ()
         for peer in self.peers.values():
             parent = self.parent(peer)
             if parent is not None:
-                parent.children.append(peer)
+                children.setdefault(parent, []).append(peer)
+        for parent, behind in children.items():
+            parent.children = tuple(behind)
 
     def aim(self, path: Path, targets: tuple[Address, ...]) -> None:
         """Set where a path's heartbeats go, and by what is known that something is for it."""
         self._forget(path)
         path.leave()
         path.targets = targets
-        self._known_as[path] = keys = (*targets, *path.keys())
-        for key in keys:
-            self._known_by.setdefault(key, []).append(path)
+        keys = path.keys()
+        if keys:
+            self._known_as[path] = keys
+        for key in (*targets, *keys):
+            self._known_by[key] = (*self.at(key), path)
 
     def _forget(self, path: Path) -> None:
-        for key in self._known_as.pop(path, ()):
-            there = self._known_by[key]
-            there.remove(path)
-            if not there:
+        for key in (*path.targets, *self._known_as.pop(path, ())):
+            others = self._known_by[key] = _without(path, self._known_by[key])
+            if not others:
                 del self._known_by[key]
 
 
 def _differ(one: PeerSettings | None, other: PeerSettings) -> bool:
     """Whether settings are others; of thousands all but a few are the very same object."""
     return one is not other and one != other
+
+
+def _without(path: Path, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(other for other in paths if other is not path)
 
 
 def _places(settings: PeerSettings) -> tuple[str, ...]:

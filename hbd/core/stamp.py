@@ -14,7 +14,7 @@ from hbd.wire.hbd_tlv import HbdTlv, Reason
 from hbd.wire.hbd_tlv import Seen as Said
 
 if TYPE_CHECKING:
-    from hbd.core.model import Dice, PeerSettings
+    from hbd.core.model import Dice, PeerSettings, StampOptions
     from hbd.wire.auth import Key
     from hbd.wire.stamp import Reply
 
@@ -163,17 +163,14 @@ class StampSession:
 
     __slots__ = (
         "_counts",
-        "_interval",
         "_is_hbd",
         "_keys",
-        "_length",
-        "_options",
         "_random_ssid",
         "_said",
+        "_settings",
         "_without",
         "seen",
         "silent",
-        "ssid",
         "station",
     )
 
@@ -190,18 +187,25 @@ class StampSession:
         self.seen: Seen | None = None
         """What was in the last reply that is the same in each; of Volleys."""
         self._said = b""
+        """The reply that was read last, until it is known whether it is one."""
         self._counts = False
         """Whether the reflector is known to count, whatever its number is."""
-        self._length = 0
-        self.adopt(settings)
+        self._settings = settings
 
     def adopt(self, settings: PeerSettings) -> None:
         """Take over new settings; what was learnt of the reflector stays."""
-        options = settings.stamp
-        self._options = options
-        self.ssid = self._random_ssid if options.ssid is None else options.ssid
-        self._interval = settings.timing.interval
+        self._settings = settings
         self.seen = None
+
+    @property
+    def _options(self) -> StampOptions:
+        return self._settings.stamp
+
+    @property
+    def ssid(self) -> int:
+        """By what replies are known to be of this session; 0: it has none on the wire."""
+        told = self._options.ssid
+        return self._random_ssid if told is None else told
 
     def template(self) -> Template | None:
         """Give that of a path that is up; None where each heartbeat may be another."""
@@ -209,7 +213,7 @@ class StampSession:
         is_told = options.tlv is Tlv.ON or (options.tlv is Tlv.AUTO and self._is_hbd is True)
         if station.is_leaving:
             return None
-        tlvs = station.tlv(SEEN[State.UP], self._interval) if is_told else b""
+        tlvs = station.tlv(SEEN[State.UP], self._settings.timing.interval) if is_told else b""
         octets = self._write(0, 0, tlvs, options.size or 0)
         return Template(octets, WITH_TLV if is_told else 0)
 
@@ -223,7 +227,7 @@ class StampSession:
         tlvs = b""
         if self._carries_tlv(sequence):
             timestamp |= WITH_TLV
-            tlvs = station.tlv(SEEN[state], self._interval)
+            tlvs = station.tlv(SEEN[state], self._settings.timing.interval)
         self.silent += 1
         size = (self._options.size or 0) if padded else 0
         return self._write(sequence & 0xFFFFFFFF, timestamp, tlvs, size), timestamp
@@ -295,7 +299,7 @@ class StampSession:
             return _bad(f"replies of another session (SSID {reply.ssid})")
         if reply.sender_timestamp == 0 and reply.sender_estimate == 0:
             return _bad("sends our own heartbeats back: no reflector, but an echo service")
-        self._said, self._length = datagram[: self.form.words.stop], len(datagram)
+        self._said = datagram
         return Answer(
             sequence=reply.sender_sequence,
             token=reply.sender_timestamp if self._options.echo_timestamp else None,
@@ -358,7 +362,7 @@ class StampSession:
         numbers = int.from_bytes(said[form.numbers], "big")
         if not ntp.is_ptp(numbers >> 16):
             same = said[form.ttl] + said[form.words]
-            self.seen = Seen(numbers, same, self._length, answer.uncounted is not None)
+            self.seen = Seen(numbers, same, len(said), answer.uncounted is not None)
 
 
 def _pad(size: int, length: int) -> bytes:

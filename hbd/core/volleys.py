@@ -18,7 +18,7 @@ from functools import lru_cache
 from struct import Struct, pack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.awaited import Heartbeat
+from hbd.core.awaited import NOTHING, Awaited, Heartbeat
 from hbd.core.model import JITTER, MICROSECOND, WINDOW, State
 from hbd.core.stamp import StampSession
 from hbd.core.timers import Timer
@@ -193,6 +193,7 @@ class Volley(Timer):
     def take(self, path: Asked, place: bytes, session: StampSession, seen: Seen) -> None:
         """From now on it is asked with the others."""
         path.deadline = self.next
+        path.unanswered = path.unanswered or NOTHING
         self.earliest = max(self.earliest, _earliest(path.due, self.heading.interval))
         self.paths.append(path)
         self.places.append(place)
@@ -274,12 +275,12 @@ class Volley(Timer):
         if awaits:
             figures.window.slots[(sequence - 1) % WINDOW] = 0
         figures.window.go_on(sequence)
-        unanswered = path.unanswered
+        unanswered = path.unanswered or Awaited()
         if path.asked is not None:
             unanswered.pop(path.asked, None)
         unanswered.forget(sequence - 1, None)
         if answers:
-            path.rounds.ended[0] += answers
+            path.rounds.clean += answers
             last = path.last_answered = sequence - 1 - awaits
             path.last_reply_real = self.moments[at]
             path.last_life = self.home.clock.at(self.moments[at])
@@ -297,6 +298,7 @@ class Volley(Timer):
             path.asked = None
             path.deadline = self.next
             self.sessions[at].silent = 0
+        path.unanswered = unanswered or NOTHING
         path.volley = self
 
 
@@ -397,6 +399,7 @@ class Volleys:
             return
         volley.settle(path)
         at, path.volley = path.rank, None
+        path.unanswered = path.unanswered or Awaited()
         volley.paths[at] = None
         volley.answered[at] = 1
         del self._at[volley.places[at]]

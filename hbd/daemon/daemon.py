@@ -277,19 +277,19 @@ class Daemon:
         self._goodbyes.take(paths)
         targets = [target for path in paths for target in path.targets]
         self.reflector.accepts = accepts(self.configuration.accept, targets)
-        self.reflector.own = {target[:2] for target in targets}
+        self.reflector.own = dict.fromkeys(target[:2] for target in targets)
         keys = by_host(paths, self._keys)
         self.reflector.keys = lambda host: keys.get(host, ())
         self.reflector.roaming = roaming(paths, self._keys)
         self.reflector.is_heeded = lambda host: bool(self._told_from(host))
 
-    def _told_from(self, host: str) -> list[Path]:
+    def _told_from(self, host: str) -> tuple[Path, ...]:
         """Give the paths that are told about by requests from an address."""
         return self.fleet.known_by(("stamp", None, host))
 
     def _hear_request(self, request: Answered) -> None:
         """A heartbeat of another was answered: it may be of a peer that is told about."""
-        told = []
+        told: list[Path] = []
         if request.is_of_host:
             told += self._told_from(host_of(request.source))
         if request.key is not None:

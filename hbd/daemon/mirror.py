@@ -196,7 +196,7 @@ def accepts(
     if accept is Accept.ANY:
         return lambda _: True
     if accept is Accept.PEERS:
-        return {host_of(target) for target in targets}.__contains__
+        return dict.fromkeys(map(host_of, targets)).__contains__  # half as large as a set
     prefixes = tuple(accept)
 
     @lru_cache(maxsize=4096)

@@ -153,7 +153,7 @@ def _path_view(path: Path, seen: Seen, real: int) -> dict[str, Any]:
         "hops": hops_away(seen.reply_ttl),
         "last_reply_s_ago": None if last is None else round((real - last) / SECOND, 3),
         "missed": path.missed,
-        "rounds": None if rounds is None else list(rounds.ended),
+        "rounds": None if rounds is None else rounds.ended,
         "overdue": None if rounds is None else rounds.overdue,
         "loss_percent": _percent(seen.loss),
     }

@@ -34,7 +34,8 @@ def numeric(address: str, port: int) -> Address | None:
         )
     except (socket.gaierror, UnicodeError):
         return None
-    return cast("Address", found[0][4])
+    host, _, *scope = found[0][4]
+    return cast("Address", (address if host == address else host, port, *scope))
 
 
 def resolve(name: str, port: int) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import SECOND, Cause, State
@@ -26,6 +27,12 @@ class _Shown:
 
     state: State
     cause: str | None
+
+
+@cache
+def _shown(state: State, cause: str) -> _Shown:
+    """Give that of all that are so: they are few."""
+    return _Shown(state, cause)
 
 
 class StateFiles:
@@ -53,7 +60,7 @@ class StateFiles:
 
     def show(self, name: str, state: State, cause: Cause | None) -> None:
         """A peer is in that state; of several changes only the last is written."""
-        self._want(name, _Shown(state, cause or ""))
+        self._want(name, _shown(state, cause or ""))
 
     def remove(self, name: str) -> None:
         """A peer is watched no more."""
@@ -85,6 +92,8 @@ class StateFiles:
                 self.error = str(error)
                 self._failed[name] = wish
                 self._retry = now + RETRY
+        if not self._wanted:
+            self._wanted = {}  # the old one keeps the room of all that were in it
 
     def next_deadline(self) -> int | None:
         """When what failed is due again; None where nothing failed."""

@@ -19,7 +19,7 @@ def kill(world, *names, span=10**18):
 def flapper():
     one = Peer(peer(A, timing=TIMING), 0, 0)
     one.state = State.UP
-    return one, Flapping(one, 0)
+    return one, Flapping(one, one.state, 0)
 
 
 def flap(one, flapping, times, begin=0):
@@ -96,6 +96,19 @@ def test_flapping_in_a_fleet():
     assert (first.flapping, last.flapping) == (True, False)
     assert last.changes == changes.count(True)
     assert world.fleet.is_flapping(world.fleet.peers[A]) is False
+
+
+def test_the_first_verdict_is_no_change():
+    """Who comes up at the start has changed from nothing; who falls then has changed once."""
+    world = World(1)
+    world.watch(peer(A, timing=TIMING), peer(B))
+    world.run(60 * SECOND)
+    assert not world.fleet._news._flapping
+    kill(world, A)
+    world.run(60 * SECOND)
+    (flapping,) = world.fleet._news._flapping.values()
+    flapping.sample(world.now)
+    assert flapping._differs.bit_count() == 1
 
 
 def test_flapping_shows_also_where_detection_is_quick():
