@@ -414,7 +414,7 @@ class Asked(_Round):
                 "replies do not bring back our timestamp; `echo_timestamp: off` would accept them"
             )
             return self._refuse(Fact(Cause.BAD_REPLY, words))
-        del self.unanswered[sequence]
+        self.unanswered.answered(sequence)
         self._accepted(answer, heartbeat)
         answer = self._dated(answer, heartbeat)
         if heartbeat.probe is not None:

@@ -35,6 +35,12 @@ class Awaited(dict[int, Heartbeat]):
 
     __slots__ = ()
 
+    def answered(self, sequence: int) -> None:
+        """No reply to this one is awaited any more."""
+        del self[sequence]
+        if not self:
+            self.clear()  # or it would keep the room of those that were in it
+
     def miss(self, sequence: int | None) -> None:
         """The timeout of this one is over."""
         if sequence is not None and sequence in self:

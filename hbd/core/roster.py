@@ -161,8 +161,10 @@ class Roster:
         keys = path.keys()
         if keys:
             self._known_as[path] = keys
+        alone = path.peer.paths if path.peer.paths == (path,) else (path,)
         for key in (*targets, *keys):
-            self._known_by[key] = (*self.at(key), path)
+            there = self.at(key)
+            self._known_by[key] = (*there, path) if there else alone
 
     def _forget(self, path: Path) -> None:
         for key in (*path.targets, *self._known_as.pop(path, ())):

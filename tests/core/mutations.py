@@ -85,7 +85,7 @@ MUTATIONS = [
     ("verdicts.py", "        path.leads_to = path.target\n", ""),
     ("fleet.py", "path.deadline = now + self._verdicts.delay(path)  # many", "pass  # many"),
     ("flapping.py", "max(self.peer.settings.timing.detection, PROBE_SPACING)", "self.peer.settings.timing.detection"),
-    ("stamp.py", '    def adopt(self, settings: PeerSettings) -> None:\n        """Take over new settings; what was learnt of the reflector stays."""\n        self._settings = settings\n', "    def adopt(self, settings: PeerSettings) -> None:\n"),
+    ("stamp.py", "        self._settings = settings\n        self.seen = None\n\n    @property", "        self.seen = None\n\n    @property"),
     ("asked.py", "answer.token is not None and answer.token != heartbeat.token", "False"),
     ("asked.py", "& 0xFFFFFFFF)\n        heartbeat", ")\n        heartbeat"),
     ("asked.py", "rtt -= answer.dwell", "pass"),
