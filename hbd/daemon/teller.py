@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 STATUS_SPACING: Final = 250 * MILLISECOND
 """STATUS= is sent no more often."""
 
-EVENTS: Final = 128
-"""So many are told in one turn, about 5 ms: a storm must not hold up heartbeats."""
+EVENTS: Final = 100
+"""So many are told in one turn, about 5 ms: a storm must not hold up heartbeats.
+
+No more than a sink takes in one: what is not told yet is smaller than an entry that waits.
+"""
 
 DAY: Final = 86_400 * SECOND
 
