@@ -44,9 +44,11 @@ if TYPE_CHECKING:
 
 SEEK_SPACING: Final = 200 * MILLISECOND
 SEEK_AGAIN: Final = 20 * MILLISECOND
+SEEK_BURST: Final = 200 * MILLISECOND
 SOUGHT: Final = 100
 """How often it is looked whom a reply from elsewhere is to: anybody may send us something. How
-often after one that was to somebody: it may come over and over. And among how many that miss."""
+often after one that was to somebody: it may come over and over. How much of that may be at once:
+many fall at once, and are asked at once ever after. And among how many that miss."""
 
 
 class Ask(NamedTuple):
@@ -445,9 +447,12 @@ class Fleet:
             if is_stamp and path.target is not None and path.would_be_answered(datagram):
                 path.bad = elsewhere(source, path.target)
                 self._received(path, Reception.REFUSED, None, now)
-                self._seek_from = now + SEEK_AGAIN
+                self._sought(SEEK_AGAIN)
                 return
-        self._seek_from = now + SEEK_SPACING
+        self._sought(SEEK_SPACING)
+
+    def _sought(self, cost: int) -> None:
+        self._seek_from = max(self._seek_from, self.clock.now - SEEK_BURST) + cost
 
     def heard(
         self,
