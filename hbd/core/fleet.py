@@ -215,6 +215,8 @@ class Fleet:
 
     def resolved(self, path: Path, targets: tuple[Address, ...], error: str | None = None) -> None:
         """Say what a path's address stands for now; without any target, the resolver's words."""
+        if not path.is_watched:
+            return
         if not targets:
             # The last good address is kept: a resolver that fails says nothing of the peer.
             path.unresolved = error if not path.targets else None
@@ -377,6 +379,8 @@ class Fleet:
         That is no sooner for it: a server that ends each connection would keep us busy.
         `witness`: whoever broke it is beyond our own side.
         """
+        if not path.is_watched:
+            return
         path.bad = fact
         if witness:
             self._verdicts.witnessed(path, self.clock.now)
@@ -466,6 +470,8 @@ class Fleet:
 
         By that its egress is known, and so whom its silence can be held against.
         """
+        if not path.is_watched:
+            return
         now = self.clock.at(real)
         if source is not None and not path.targets:
             path.target = source
@@ -474,6 +480,8 @@ class Fleet:
 
     def answered(self, path: Asked, answer: Answer, real: int) -> None:
         """Take an answer that came over a connection, at this moment."""
+        if not path.is_watched:
+            return
         now = self.clock.at(real)
         reception, known = path.take(answer, now, real)
         self._received(path, reception, known, now)

@@ -400,6 +400,11 @@ class Path(Timer):
         return None if self.inquiry is None else self.inquiry.fact()
 
     @property
+    def is_watched(self) -> bool:
+        """Whether no reload has removed it: what comes of it then is of nobody."""
+        return self in self.peer.paths
+
+    @property
     def silence(self) -> str:
         """What is said where nothing at all is heard."""
         return "no reply, no ICMP error: host off, cut off or a firewall's DROP"

@@ -216,8 +216,12 @@ class Daemon:
         self._take_name(configuration.node)
         self.fleet.start_grace = configuration.start_grace
         replaced = self._sessions.renew(passwords)
-        self.monitor.farewell(self.fleet.going(configuration.peers, replaced))
+        going = self.fleet.going(configuration.peers, replaced)
+        self.monitor.farewell(going)
         change = self.fleet.apply(configuration.peers, renew(self._keys, read), replaced)
+        # From here on nothing is heard of them: what came of it would be of nobody.
+        self.monitor.keep_only(configuration.peers)
+        self.names.drop(going)
         self.teller.take_over(change)
         return change
 
@@ -264,7 +268,6 @@ class Daemon:
     def take_paths(self) -> None:
         """The paths are others now: resolve them, and answer whom the configuration says."""
         self.monitor.forbidden_ports = {stamp.PORT, *self.reflector.ports}
-        self.monitor.keep_only(self.configuration.peers)
         self.names.take(self._paths(), self.clock.now())
         self._know_others()
 
@@ -370,6 +373,7 @@ class Daemon:
             now >= self._duties_due
             or self.teller.has_news
             or self.monitor.has_unexamined
+            or self.desk.is_explaining
             or self.poller.has(ready, first=False)
         )
 
@@ -378,8 +382,8 @@ class Daemon:
         self.poller.call(ready, first=False)
         self.reloading.work(now)
         self.names.ask(now)
-        self.monitor.carry_out(self.teller.tell)
         self.monitor.examine_some()
+        self.monitor.carry_out(self.teller.tell)
         self.desk.work(now)
         self.teller.work(now)
         self._look_at_clock(now)

@@ -94,6 +94,11 @@ class Desk:
             self._explain_some(now)
             self._server.turn(now)
 
+    @property
+    def is_explaining(self) -> bool:
+        """Whether somebody waits for evidence, which may have become complete in any turn."""
+        return bool(self._explaining)
+
     def next_deadline(self) -> int | None:
         if self._server is None:
             return None

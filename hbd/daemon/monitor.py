@@ -314,9 +314,8 @@ class Monitor:
         try:
             sender = self._sender(outlet)
         except OSError:
-            for path in ask.volley.paths:
-                if path is not None:
-                    self.send(path)  # which knows what that means
+            for each in filter(None, list(ask.volley.paths)):
+                each.leave()  # who is asked by itself is told what that means
             return
         clock, pen = self._clock, self._pen
         began, wall = clock.both()

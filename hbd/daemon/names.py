@@ -51,6 +51,17 @@ class Names:
         self._retry = {name: span for name, span in self._retry.items() if name in self._paths}
         self._next = min(self._due.values(), default=None)
 
+    def drop(self, paths: Collection[Path]) -> None:
+        """These are watched no more: answers for their names say nothing of them."""
+        if not paths:
+            return
+        gone = set(paths)
+        left = {
+            name: [path for path in same if path not in gone] for name, same in self._paths.items()
+        }
+        self._paths = {name: same for name, same in left.items() if same}
+        self._due = {name: due for name, due in self._due.items() if name in self._paths}
+
     def _take(self, path: Path, before: Collection[Name]) -> None:
         name = path.address, path.peer.settings.port
         target = None if name in before else numeric(*name)

@@ -90,6 +90,8 @@ class Reloading:
         """The daemon stops: nothing is taken over any more."""
         if self._loading is not None:
             self._loading.cancel()
+        if self._taken is not None:
+            self._complete(*self._taken)
 
     def _take_over(self, outcome: Outcome) -> None:
         if not isinstance(outcome, Loaded):

@@ -793,4 +793,8 @@ MUTATIONS = [
     ("rate.py", "        bucket.full_at, self._overall_full_at = full_at, overall\n", "        self._overall_full_at = overall\n"),
     ("goodbye.py", "answer.asked <= self.at", "False"),
     ("asked.py", "        answer = self._dated(answer, heartbeat)\n", ""),
+    ("fleet.py", "        if not path.is_watched:\n            return\n        if not targets:", "        if not targets:"),
+    ("fleet.py", "        if not path.is_watched:\n            return\n        path.bad = fact\n        if witness", "        path.bad = fact\n        if witness"),
+    ("fleet.py", "        if not path.is_watched:\n            return\n        now = self.clock.at(real)\n        if source", "        now = self.clock.at(real)\n        if source"),
+    ("fleet.py", "        if not path.is_watched:\n            return\n        now = self.clock.at(real)\n        reception, known", "        now = self.clock.at(real)\n        reception, known"),
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from hbd.core.fleet import Restored
 from hbd.core.model import MILLISECOND, SECOND, Cause, Limits, StampOptions, State, Timing, Tlv
 from hbd.core.path import Path
 from hbd.core.peer import Pause
-from hbd.core.session import Fact
+from hbd.core.session import Answer, Fact
 from hbd.core.stamp import Keys, StampSession, Station
 from hbd.wire import hbd_tlv, stamp, tlv
 from hbd.wire.auth import Key
@@ -88,6 +88,40 @@ def test_what_a_reload_removes_goes_without_the_collector():
     finally:
         gc.enable()
     assert left == [B]
+
+
+LATE = {
+    "an answer": lambda fleet, path, now: fleet.answered(
+        path, Answer(path.sequence - 1, None, 0), now
+    ),
+    "a datagram of its own": lambda fleet, path, now: fleet.heard(path, b"", now),
+    "the end of a connection": lambda fleet, path, _: fleet.broken(
+        path, Fact(Cause.RESET, "reset"), witness=True
+    ),
+    "its addresses": lambda fleet, path, _: fleet.resolved(path, ((A, 862),)),
+}
+
+
+@pytest.mark.parametrize("state", [State.UP, State.DOWN])
+@pytest.mark.parametrize("late", LATE.values(), ids=LATE)
+@pytest.mark.parametrize("stays", [True, False])
+def test_what_comes_of_a_path_that_was_removed_is_of_nobody(late, state, stays):
+    """It is asked no more and judged no more, whether its peer is still there or not."""
+    world = world_of(peer(A), peer(B))
+    if state is State.DOWN:
+        kill(world, A)
+        world.run(30 * SECOND)
+    path = world.path(A)
+    while path.asked is None:
+        world.run(MILLISECOND)
+    world.apply(peer(B), *([peer(A, A2)] if stays else []))
+    world.sent.clear()
+    since = len(world.changes_of(A))
+    late(world.fleet, path, world.now)
+    world.run(30 * SECOND)
+    assert world.sent_to(A) == []
+    assert path.deadline is None
+    assert all(change.state is not State.DOWN for change in world.changes_of(A)[since:])
 
 
 def test_reload_without_change_misses_no_heartbeat():

@@ -200,3 +200,40 @@ def test_service_that_answers_too_late_is_not_hung(daemon, server):
     delay = 0.9
     view = monitor.wait("late", "down", "too-tight", seconds=15)
     assert "would do" in view["evidence"][0]
+
+
+def test_of_connections_that_a_reload_removes_nothing_is_heard_any_more(daemon, server):
+    """What comes of them in that very moment keeps nobody, and stops nothing."""
+    ends = []
+
+    def serve(accepted):
+        ends.append(accepted)
+        while octets := accepted.recv(4096):
+            accepted.sendall(octets.replace(b"PING", b"PONG"))
+
+    where = server(serve)
+    each = {"interval": "200ms", "timeout": "100ms", "retries": 1, "rise": 1}
+    asked = {"protocol": "tcp", "send": "PING\\n", "expect_reply": "PONG", **each, **where}
+    names = [f"t{number}" for number in range(60)]
+    running = daemon()
+    running.configure(peers=[{"name": name, **asked} for name in names])
+    running.start()
+    for round_ in range(6):
+        for name in names:
+            running.wait(name, "up")
+        kept = names[round_ : round_ + 1]
+        running.configure(peers=[{"name": name, **asked} for name in kept])
+        running.reload()
+        running.wait(kept[0], "up")
+        time.sleep(0.5)  # whoever was forgotten would be asked again by then
+        assert len(ends) - sum(end.fileno() < 0 or is_over(end) for end in ends) <= 1
+        running.configure(peers=[{"name": name, **asked} for name in names])
+        running.reload()
+    assert running.process.poll() is None
+
+
+def is_over(connection):
+    """Whether the other end has closed it."""
+    with contextlib.suppress(OSError):
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    return False
