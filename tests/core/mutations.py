@@ -755,7 +755,6 @@ MUTATIONS = [
     ("volleys.py", "                or (volley.is_keyed and not volley.sessions[rank].vouches(arrivals.datagram(index)))\n", ""),
     ("volleys.py", "            unanswered.pop(path.asked, None)\n", "            pass\n"),
     ("volleys.py", "        unanswered.forget(sequence - 1, None)\n", ""),
-    ("volleys.py", "        and path.unanswered.are_all_missed\n", ""),
     ("awaited.py", "all(heartbeat.missed for heartbeat in self.values())", "True"),
     ("stamp.py", "return any(stamp.is_sealed(reply, key) for key in keys)", "return True"),
     ("stamp.py", "return any(stamp.is_sealed(reply, key) for key in keys)", "return stamp.is_sealed(reply, keys[0])"),
