@@ -374,7 +374,7 @@ class Daemon:
             or self.teller.has_news
             or self.monitor.has_unexamined
             or self.desk.is_explaining
-            or self.poller.has(ready, first=False)
+            or self.poller.has_later(ready)
         )
 
     def _do_duties(self, ready: list[int], now: int) -> None:
@@ -396,8 +396,8 @@ class Daemon:
         deadlines += [self.desk.next_deadline(), self.reloading.next_deadline()]
         if self._beat is not None:
             deadlines.append(self._next_beat)
-        due = [deadline for deadline in deadlines if deadline is not None]
-        return min(self._clock_checked + CLOCK_CHECK, *due)
+        deadlines.append(self._clock_checked + CLOCK_CHECK)
+        return min(deadline for deadline in deadlines if deadline is not None)
 
     def _drain(self, now: int, wall: int) -> None:
         """Read before we judge; but a flood that never ends must not silence our heartbeats."""

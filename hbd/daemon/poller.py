@@ -56,9 +56,9 @@ class Poller:
             return []
         return [fd for fd, _ in self._epoll.poll(0, max(len(self._callbacks), 1))]
 
-    def has(self, ready: list[int], *, first: bool) -> bool:
-        """Whether there are any of one kind."""
-        return any((fd in self._first) is first for fd in ready)
+    def has_later(self, ready: list[int]) -> bool:
+        """Whether there are any that need not be read first."""
+        return not self._first.issuperset(ready)
 
     def call(self, ready: list[int], *, first: bool) -> None:
         """Call back for each of one kind, but for those that were closed by a callback before."""
