@@ -500,9 +500,15 @@ class Fleet:
         return True
 
     def returned(self, path: Path) -> None:
-        """The peer is heard after its goodbye: it was but a restart."""
+        """The peer is heard after its goodbye: it was but a restart.
+
+        What it missed meanwhile is held against nobody.
+        """
         for each in path.peer.paths:
-            each.goodbye = None
+            if each.goodbye is not None:
+                each.goodbye = None
+                if each.state is not State.DOWN:
+                    self._verdicts.start_over(each)
 
     def _received(self, path: Path, reception: Reception, answer: Answer | None, now: int) -> None:
         match reception:

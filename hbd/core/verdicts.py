@@ -65,9 +65,10 @@ class Verdicts:
     def begin_anew(self, path: Path) -> None:
         """Its session begins anew, by a word of ours."""
         path.give(State.UNKNOWN)
-        self._begin_anew(path, 0)
+        self.start_over(path)
 
-    def _begin_anew(self, path: Path, delay: int) -> None:
+    def start_over(self, path: Path, delay: int = 0) -> None:
+        """Watch a path that no silence of until now is held against."""
         now = self._clock.now
         path.forget_why()  # it was known of our own fault, or the parent's
         self._begin(path, delay, max(self._grace_until, now + path.patience))
@@ -111,7 +112,7 @@ class Verdicts:
             self._behind_fault(path, path.egress, path.egress.fault)
         elif _was_our_fault(path):
             # Our side is sound again: the peer gets its verdict one detection time from now.
-            self._begin_anew(path, 0)
+            self.start_over(path)
         elif path.goodbye is not None:
             self._take_leave(path, path.goodbye)
         elif self._clock.now < path.judge_from:
@@ -255,7 +256,7 @@ class Verdicts:
         fault, egress.fault = egress.fault, None
         for path in egress.paths:
             if path is not except_for and path.fault == fault:
-                self._begin_anew(path, self.delay(path))
+                self.start_over(path, self.delay(path))
 
     # -- peers --------------------------------------------------------------------------------
 
@@ -302,7 +303,7 @@ class Verdicts:
         for path in child.paths:
             if path.state is State.DOWN:
                 path.give(State.UNKNOWN)
-                self._begin_anew(path, self.delay(path))
+                self.start_over(path, self.delay(path))
 
 
 def is_witnessed(path: Path) -> bool:

@@ -49,7 +49,7 @@ def test_who_says_goodbye_has_left_when_it_does_not_return():
     assert stop(world, A) == [True]
     world.run(began + RETURN - 1 - world.now)
     assert world.state(A) is State.UP
-    world.run(SECOND)
+    world.run(10 * MILLISECOND)
     assert world.states_of(A) == [State.UP, State.LEFT]
     last = world.fleet.peers[A]
     assert (last.cause, last.evidence) == (
@@ -94,6 +94,19 @@ def test_a_heartbeat_of_its_own_is_a_return():
     world.fleet.returned(path_of(world))
     world.run(10 * SECOND)
     assert (world.state(A), world.fleet.peers[A].cause) == (State.DOWN, Cause.SILENT)
+
+
+@pytest.mark.parametrize("early", [20, 100, 200, 299])
+def test_a_return_at_the_last_moment_is_one(early):
+    """Whoever asks us again, though it does not answer yet, is not judged by what came before."""
+    world = world_of(peer(A), peer(B))
+    timing = path_of(world).timing
+    away = RETURN - early * MILLISECOND
+    stop(world, A, back=away + timing.timeout)
+    world.run(away)
+    world.fleet.returned(path_of(world))
+    world.run(10 * SECOND)
+    assert world.states_of(A) == [State.UP]
 
 
 def test_a_goodbye_holds_as_long_as_it_says():
@@ -141,6 +154,14 @@ def test_all_may_leave_at_once():
     assert stop(world, A, B) == [True, True]
     world.run(10 * SECOND)
     assert {world.state(name) for name in (A, B)} == {State.LEFT}
+
+
+def test_of_who_has_left_there_is_no_doubt():
+    """Where no other peer is up its own word is enough."""
+    world = world_of(peer(A))
+    stop(world, A)
+    world.run(10 * SECOND)
+    assert world.fleet.peers[A].evidence == (f"{A}: it said goodbye (reason: stop)",)
 
 
 def test_who_leaves_is_no_witness():

@@ -83,7 +83,7 @@ def test_a_crash_says_no_goodbye(pair):
 def test_a_quick_restart_is_nothing(pair):
     """Who is back within five seconds was never gone to its peers, but has a new incarnation."""
     a, b = pair(key=KEY)
-    for pause in (0.0, 2.5):
+    for pause in (0.0, 1.5):
         a.stop()
         time.sleep(pause)
         a.start()
