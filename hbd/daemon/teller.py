@@ -175,8 +175,9 @@ class Teller:
     def counts(self) -> dict[str, dict[str, int]]:
         """Give how much waits, and what went wrong since the start."""
         queue, store = self._sink.queue, self._store
+        waiting = len(self._events) + store.waiting + len(queue)
         return {
-            "journal": {"waiting": len(self._events) + len(queue), "lost": queue.lost_total},
+            "journal": {"waiting": waiting, "lost": queue.lost_total},
             "store": {"not_stored": store.released, "damaged_lines": store.damaged},
             "files": {"failed": self._files.errors},
         }

@@ -109,6 +109,11 @@ class Store:
         return stored
 
     @property
+    def waiting(self) -> int:
+        """Entries that are not stored yet."""
+        return len(self._unstored)
+
+    @property
     def damaged(self) -> int:
         """Lines that could not be read at the start."""
         return self._ledger.damaged
@@ -189,8 +194,9 @@ class Store:
             os.eventfd_read(self._wake)
         except BlockingIOError:
             return {}
-        ids = [self._written.popleft() for _ in range(len(self._written))]
-        return {id_: self._unstored[id_][1] for id_ in ids if id_ in self._unstored}
+        # By peer they were written; in the order in which they came they are told.
+        ids = {self._written.popleft() for _ in range(len(self._written))}
+        return {id_: entry for id_, (_, entry) in self._unstored.items() if id_ in ids}
 
     def _overdue(self, now: int) -> list[Entry]:
         first = next(iter(self._unstored.values()), None)

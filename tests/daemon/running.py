@@ -219,13 +219,9 @@ class Daemon:
         return until(lambda: self.entries(event, **fields), seconds)[-1]
 
     def states(self, name):
-        """Give the states told of a peer, in order, once the log has caught up with its state."""
-
-        def told():
-            told = [entry["HBD_STATE"] for entry in self.entries("state", peer=name)]
-            return told if told and told[-1] == self.peer(name)["state"] else None
-
-        return until(told)
+        """Give the states told of a peer, in order, once the log has all that has happened."""
+        until(lambda: not self.status()["journal"]["waiting"])
+        return [entry["HBD_STATE"] for entry in self.entries("state", peer=name)]
 
     def tail(self):
         """Give the end of the log, for failures."""

@@ -75,6 +75,18 @@ def test_entry_is_given_out_once_it_is_stored(store, directory):
     assert read.contents == Contents({"db1": record()}, {entry(1).event_id: entry(1)})
 
 
+def test_entries_are_given_out_in_the_order_in_which_they_came(directory):
+    """Of whom or of nobody they are: what is told of many follows what was told of each."""
+    store = Store(directory)
+    told = [entry(1, ""), entry(2, "a"), entry(3, "b"), entry(4, ""), entry(5, "a")]
+    for one in told:
+        name = one.value("HBD_PEER")
+        store.record(record(name) if name else None, one, 0)
+    store.load()  # only now it begins to write
+    assert wait_for(store, len(told)) == told
+    store.close()
+
+
 def test_restart_finds_states_pauses_and_what_has_not_gone(store, directory):
     """A new process gets every record, and the entries that are not known to have gone."""
     paused = PeerRecord("gw", State.PAUSED, Cause.PAUSED, 7, Pause(99, "disk swap", "root"))
