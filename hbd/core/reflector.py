@@ -7,8 +7,9 @@ or a tool against third parties is the order of rules in `Reflector.answer`.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,9 @@ from hbd.core import rate
 from hbd.core.address import host_of, is_unicast
 from hbd.core.model import SECOND
 from hbd.core.rate import Buckets, remember
+from hbd.core.replay import Guard, Signed, Standing
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
+from hbd.wire.errors import WireError
 from hbd.wire.hbd_tlv import HbdTlv
 
 if TYPE_CHECKING:
@@ -95,6 +98,10 @@ class Reflector:
         self.is_of_host = False
         """and whether by a key of the host it came from, if it has any."""
         self.is_signed = False
+        self.is_believed = True
+        """Whether it is of now, and not recorded, as far as a key can tell."""
+        self.is_own: Callable[[Address, int], bool] = lambda _source, _ssid: False
+        """Whether a session is ours, with whoever has an address: such a request has come back."""
         self.goodbye: HbdTlv | None = None
         """What the last request said of its sender's stop."""
         self.estimate = ntp.UNKNOWN_ERROR
@@ -120,6 +127,7 @@ class Reflector:
         """Whether a request from an address means more than that it is to be answered."""
         self._buckets = Buckets()
         self._sessions: OrderedDict[tuple[str, int, int, str], _Session] = OrderedDict()
+        self._guard: Final = Guard(incarnation)
         self._session: _Session
         """The one that was answered last."""
         self._familiar: dict[Spelling, _Session] = {}
@@ -171,20 +179,26 @@ class Reflector:
             key = key or roaming
             if key is None:
                 reason = "hmac" if keys else None if is_known else self._stranger(host)
-        # A replay window has its place here, before a session is touched.
         reason = (
             reason
             or _corrupt(datagram, authenticated=key is not None)
             or _too_long(datagram, source)
         )
+        ssid = stamp.ssid(datagram, authenticated=key is not None) if reason is None else 0
+        session_key = (host, source[1], ssid, destination)
+        if reason is None and key is not None:
+            self.is_believed = not self.is_own(source, ssid)
+            reason = self._replayed(datagram, key, self.known_by or host, received)
         if reason is not None:
             self.dropped[reason] += 1
             return None
         self.answered += 1
         self.is_signed, self.goodbye = key is not None, None
-        remember(self.requests_from, host, now)
-        ssid = stamp.ssid(datagram, authenticated=key is not None)
-        session = self._session = self._count((host, source[1], ssid, destination), now)
+        if key is None:
+            self.is_believed = True
+        if self.is_believed:
+            remember(self.requests_from, host, now)
+        session = self._session = self._count(session_key, now)
         sequence = (session.accepted - 1) % ntp.WORD
         return stamp.pack_reply(
             datagram,
@@ -305,6 +319,20 @@ class Reflector:
                 return name, key
         return None, None
 
+    def _replayed(self, datagram: bytes, key: Key, who: str, wall: int) -> str | None:
+        """Refuse a signed request that has come before; note whether it is believed."""
+        request = stamp.parse_verified(datagram)
+        unix_from = ntp.unix_from_ptp if ntp.is_ptp(request.estimate) else ntp.unix_from_ntp
+        said = Signed(
+            request.sequence,
+            unix_from(request.timestamp, wall),
+            ntp.is_synchronised(request.estimate & self.estimate),
+            partial(_incarnation, request, key),
+        )
+        standing = self._guard.look(who, request.ssid, said, wall)
+        self.is_believed &= standing is Standing.NEW
+        return "replay" if standing is Standing.REPLAYED else None
+
     def _stranger(self, host: str) -> str:
         if host not in self._refused and len(self._refused) < REFUSED:
             self._refused.add(host)
@@ -351,6 +379,16 @@ def _layout(stride: int) -> Struct:
     Number and T1 as they are, estimate and SSID; of hbd's TLV the mark and the flags.
     """
     return Struct(f">12sHH29x8sB{stride - 54}x")
+
+
+def _incarnation(request: stamp.Request, key: Key) -> int | None:
+    """Give that of the hbd that sent a request, where it says so under an HMAC."""
+    if not tlv.verifies(key, request.sequence, request.tlvs):
+        return None
+    said = (each.value for each in tlv.split(request.tlvs)[0] if each.kind == hbd_tlv.TYPE)
+    with suppress(WireError, StopIteration):
+        return hbd_tlv.parse(next(said)).incarnation
+    return None
 
 
 def _signing(datagram: bytes, keys: Collection[Key]) -> Key | None:

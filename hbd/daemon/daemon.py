@@ -284,6 +284,7 @@ class Daemon:
         keys = by_host(paths, self._keys)
         self.reflector.keys = lambda host: keys.get(host, ())
         self.reflector.roaming = roaming(paths, self._keys)
+        self.reflector.is_own = self._goodbyes.is_own
         self.reflector.is_heeded = lambda host: bool(self._told_from(host))
 
     def _told_from(self, host: str) -> tuple[Path, ...]:

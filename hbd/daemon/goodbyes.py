@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 from hbd.core.address import host_of
 from hbd.core.asked import Asked
 from hbd.core.model import MILLISECOND, State
+from hbd.core.stamp import StampSession
 from hbd.wire import hbd_tlv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from hbd.core.address import Address
     from hbd.core.fleet import Fleet
     from hbd.core.path import Path
     from hbd.core.reflector import Reflector
@@ -39,7 +41,8 @@ class Goodbyes:
     def take(self, paths: Iterable[Path]) -> None:
         """These are watched now."""
         self._ports = {path.peer.settings.port for path in paths if isinstance(path, Asked)}
-        self._gone.clear()
+        gone = {host: set(filter(_is_watched, told)) for host, told in self._gone.items()}
+        self._gone = {host: told for host, told in gone.items() if told}
 
     def hear(self, request: Answered, told: list[Path]) -> None:
         """A request was answered; `told`: the paths that are judged by it."""
@@ -50,19 +53,27 @@ class Goodbyes:
             for path in self._gone.pop(host, ()):
                 self._fleet.returned(path)
             return
-        asked = self._asked_at(request)
+        asked = self._asked_at(request.source) if request.is_of_host else []
         for path in [*asked, *told]:
             believed = request.is_signed or path.peer.settings.stamp.trust_goodbye
             if believed and self._fleet.goodbye(path, request.goodbye) and path in asked:
                 self._gone.setdefault(host, set()).add(path)  # said again, it is there already
 
-    def _asked_at(self, request: Answered) -> list[Path]:
+    def _asked_at(self, source: Address) -> list[Path]:
         """Give the paths on which the sender of a request is asked itself."""
-        if not request.is_of_host:
-            return []
-        host, _, *rest = request.source
+        host, _, *rest = source
         addresses = ((host, port, *rest) for port in self._ports)
         return [path for address in addresses for path in self._fleet.known_by(address)]
+
+    def is_own(self, source: Address, ssid: int) -> bool:
+        """Whether a request is one of ours that somebody sends back to us, by its session.
+
+        Where the same `ssid:` is set at both ends that cannot be told, and none is believed.
+        """
+        sessions = (path.session for path in self._asked_at(source) if isinstance(path, Asked))
+        return ssid != 0 and any(
+            isinstance(one, StampSession) and one.ssid == ssid for one in sessions
+        )
 
     def say(self, send: Callable[[Path], None], listen: Callable[[int], None]) -> None:
         """Tell all that are up that we stop; `listen` for so many nanoseconds in between."""
@@ -87,3 +98,7 @@ class Goodbyes:
         for peer in self._fleet.peers.values():
             if peer.settings.protocol == "stamp":
                 yield from (path for path in peer.paths if isinstance(path, Asked))
+
+
+def _is_watched(path: Path) -> bool:
+    return path.is_watched

@@ -53,7 +53,7 @@ class Mirror:
         self.reflector: Final = reflector
         self.sockets: dict[Listen, ReflectorSocket] = {}
         self.answered: Callable[[Answered], None] = lambda _: None
-        """Called with each request that was answered, but for familiar ones."""
+        """Called with each request that was answered, but for familiar ones, if it is believed."""
         self.is_behind = False
         """Requests were left unread in a turn, or lay unread while we did not run."""
         self._emptied: dict[ReflectorSocket, int] = {}
@@ -161,7 +161,7 @@ class Mirror:
             now=now,
             wall=wall,
         )
-        if reply is not None:
+        if reply is not None and reflector.is_believed:
             name = reflector.known_by
             told.append(
                 Answered(

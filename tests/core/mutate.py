@@ -41,7 +41,11 @@ LIKELY = {
     "connected.py": ("tests/core/test_connected.py",),
     "awaited.py": ("tests/core/test_awaited.py", *ASKING),
     "inquiry.py": ("tests/core/test_inquiry.py", "tests/core/test_connected.py"),
-    "reflector.py": ("tests/core/test_familiar.py", "tests/core/test_reflector.py"),
+    "reflector.py": (
+        *("tests/core/test_familiar.py", "tests/core/test_reflector.py"),
+        "tests/core/test_replay.py",
+    ),
+    "replay.py": ("tests/core/test_replay.py",),
     "rate.py": ("tests/core/test_rate.py", "tests/core/test_familiar.py"),
     "advisor.py": ("tests/core/test_advisor.py",),
     **dict.fromkeys(("bfd.py", "bfd_auth.py", "bfd_timing.py"), BFD),
