@@ -9,6 +9,10 @@ from contextlib import suppress
 import pytest
 from running import PORT, peer, until
 
+from hbd.core.model import PeerSettings, State
+from hbd.core.stamp import Keys, StampSession, Station
+from hbd.wire.auth import Key
+
 pytestmark = pytest.mark.slow
 
 REQUEST = bytes(12) + b"\0\1" + bytes(30)
@@ -117,6 +121,42 @@ def test_a_spoofed_reply_is_no_life(daemon, reflector, net):
             time.sleep(0.02)
     one.wait("a", "down")
     assert one.peer("a")["received"] == 0
+
+
+def test_a_recorded_heartbeat_is_no_life(daemon, net):
+    """A peer known by its key is up while it asks, and down though all that it said is repeated."""
+    secret = bytes(range(32))
+    one = daemon()
+    file = one.directory / "fleet.key"
+    file.write_text(secret.hex())
+    file.chmod(0o600)
+    one.configure(
+        listen=[f"{net(2)}:{PORT}"],
+        keys={"fleet": {"file": str(file)}},
+        peers=[{"name": "van", "key": "fleet", "expect": "500ms"}],
+    )
+    one.start()
+    session = StampSession(
+        PeerSettings("us", (net(2),)),
+        Station("van", 7, random.Random(1)),  # noqa: S311 - no secret
+        Keys(Key(secret), (Key(secret),)),
+    )
+    recorded = []
+
+    def is_up():
+        recorded.append(session.compose(len(recorded), time.time_ns(), State.UP)[0])
+        assert len(ask(van, (net(2), PORT), recorded[-1])) == len(recorded[-1])
+        return one.state("van")[0] == "up" and len(recorded) > 5
+
+    with asking(net(77)) as van, asking(net(78)) as elsewhere:
+        until(is_up)
+        for made in (van, elsewhere) * 20:
+            for datagram in recorded:
+                made.sendto(datagram, (net(2), PORT))
+            time.sleep(0.05)
+    one.wait("van", "down")
+    assert dropped(one) == {"replay": 40 * len(recorded)}
+    assert one.states("van") == ["up", "down"]
 
 
 def test_garbage_is_counted_and_survived(daemon, reflector, net):
