@@ -11,6 +11,7 @@ from running import PORT, peer, until
 
 from hbd.core.model import PeerSettings, State
 from hbd.core.stamp import Keys, StampSession, Station
+from hbd.wire import stamp
 from hbd.wire.auth import Key
 
 pytestmark = pytest.mark.slow
@@ -36,6 +37,14 @@ def ask(made, address, datagram=REQUEST):
                 return answer
     except TimeoutError:
         return None
+
+
+def key_file(one, secret):
+    """Give the place of a key among a daemon's files."""
+    file = one.directory / "fleet.key"
+    file.write_text(secret.hex())
+    file.chmod(0o600)
+    return file
 
 
 def dropped(one):
@@ -105,6 +114,28 @@ def test_a_spoofed_datagram_starts_no_loop(daemon, net):
 
 
 @pytest.mark.root
+def test_a_spoofed_signed_datagram_starts_no_loop(daemon, net):
+    """Nor does a key help: a reply between two that share one looks like a request of both."""
+    secret, addresses = bytes(range(32)), [(net(1), PORT), (net(2), PORT)]
+    both = [daemon(), daemon()]
+    for one, (here, _), (there, _) in zip(both, addresses, addresses[::-1], strict=True):
+        keys = {"fleet": {"file": str(key_file(one, secret))}}
+        peers = [peer("other", there, key="fleet", source=here)]
+        one.configure(listen=[f"{here}:{PORT}"], keys=keys, peers=peers)
+        one.start()
+    for one in both:
+        one.wait("other", "up")
+    spoofed = stamp.pack_request_auth(0, 1 << 63, 1, 5, key=Key(secret))
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.sendto(udp(*addresses, spoofed), (net(2), 0))
+        raw.sendto(udp(addresses[1], addresses[1], spoofed), (net(2), 0))
+        raw.sendto(udp((net(1), 862), addresses[1], spoofed), (net(2), 0))
+    until(lambda: dropped(both[1]) == {"loop": 3})
+    assert dropped(both[0]) == {}
+    assert [one.states("other") for one in both] == [["up"], ["up"]]
+
+
+@pytest.mark.root
 def test_a_spoofed_reply_is_no_life(daemon, reflector, net):
     """Invented replies from a silent peer's address, with all but its timestamp, do not help."""
     asked = reflector(net(1), lambda _: [])
@@ -127,12 +158,9 @@ def test_a_recorded_heartbeat_is_no_life(daemon, net):
     """A peer known by its key is up while it asks, and down though all that it said is repeated."""
     secret = bytes(range(32))
     one = daemon()
-    file = one.directory / "fleet.key"
-    file.write_text(secret.hex())
-    file.chmod(0o600)
     one.configure(
         listen=[f"{net(2)}:{PORT}"],
-        keys={"fleet": {"file": str(file)}},
+        keys={"fleet": {"file": str(key_file(one, secret))}},
         peers=[{"name": "van", "key": "fleet", "expect": "500ms"}],
     )
     one.start()
