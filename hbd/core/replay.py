@@ -124,7 +124,7 @@ class Guard:
     def _is_of_now(self, who: Hashable, said: Signed, wall: int) -> bool:
         """Tell whether a session was begun now, as far as can be told, and by another than us."""
         incarnation = said.incarnation()
-        if incarnation == self._own or said.is_stale(wall):
+        if incarnation == self._own:
             return False
         sender = self._senders.get(who) or _Sender(min(said.sent, wall))
         is_another = incarnation is not None and incarnation not in sender.incarnations
