@@ -89,7 +89,7 @@ class Attacker(RuleBasedStateMachine):
 
     def note(self, event):
         """Keep how many genuine replies had come when A's state changed."""
-        if getattr(event, "peer", None) == A:
+        if getattr(event, "peer", None) == A and event.state is not event.previous:
             self.changes.append(len(self.world.delivered))
             if event.state is State.UP:
                 assert self.changes[-1] - self.changes[-2] >= TIMING.rise
