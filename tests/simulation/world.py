@@ -294,7 +294,7 @@ class World:
         if self.keep:
             self.received.append((at, source[0]))
         stamp = at + self.fleet.clock.wall - self.fleet.clock.real
-        stride = max(len(datagram), 80)
+        stride = max(len(datagram), 400)
         octets = memoryview(datagram.ljust(stride, b"\0"))
         arrivals = Arrivals(
             octets, stride, [len(datagram)], [place_of(source)], [stamp], [None], address_of, {}
