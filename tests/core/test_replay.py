@@ -13,7 +13,7 @@ from hbd.core.model import MILLISECOND, SECOND, State
 from hbd.core.reflector import Reflector
 from hbd.core.replay import FRESH, WIDTH, Guard, Signed, Standing, Window
 from hbd.core.stamp import Keys, StampSession, Station
-from hbd.wire import ntp, stamp
+from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.auth import Key
 from tests.simulation.world import peer
 
@@ -195,6 +195,36 @@ def test_our_own_session_proves_nobody():
     assert not reflector.is_believed
     assert ask(reflector, signed(ssid=6)) is not None
     assert reflector.is_believed
+
+
+def test_doubt_of_one_is_no_doubt_of_another():
+    """Whoever has no key is believed as much as anybody without one."""
+    reflector = reflecting()
+    reflector.keys = lambda host: (FLEET,) if host == PEER else ()
+    reflector.is_own = lambda _, ssid: ssid == 5
+    ask(reflector, signed())
+    plain = stamp.pack_request(0, ntp.ntp_from_unix(WALL), 0x8A03, 5)
+    assert ask(reflector, plain, host="192.0.2.3") is not None
+    assert reflector.is_believed
+
+
+def test_words_without_a_seal_are_nobodys():
+    """What an HMAC TLV does not vouch for is no incarnation that anybody has."""
+    reflector = reflecting()
+    ask(reflector, signed())
+    words = hbd_tlv.HbdTlv(0, 3, 0, 99, 0, 1_000_000, 0, 0).pack()
+    old = signed(ssid=6, wall=WALL - SECOND)
+    assert ask(reflector, old + tlv.pack(hbd_tlv.TYPE, words)) is not None
+    assert not reflector.is_believed
+
+
+def test_one_clock_that_is_right_is_not_two():
+    """Where ours is not synchronised, an old T1 may be right."""
+    for estimate, believed in ((0x3FFF, True), (0x8A03, False)):
+        reflector = reflecting()
+        reflector.estimate = estimate
+        assert ask(reflector, signed(wall=WALL - 2 * FRESH)) is not None
+        assert reflector.is_believed is believed
 
 
 # -- an attacker -------------------------------------------------------------------------------
