@@ -42,8 +42,8 @@ class Figures:
 
     def split(self, lost: int) -> Directions | None:
         """Do so where it is known that so many were lost."""
-        fates = self.window.fates()
-        return None if fates is None else split(fates, lost)
+        window = self.window
+        return split(window.fates(), lost) if window.is_counted else None
 
     @property
     def p99_rtt(self) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.model import MILLISECOND, SECOND, Cause, State
@@ -138,6 +139,7 @@ class Inquiry(Timer):
         return f"the last router that answers is hop {last} ({self.hops[last]}){usual}"
 
 
+@cache
 def hops_away(ttl: int | None) -> int | None:
     """Count the hops that a datagram took which came with this TTL; None where that is unknown."""
     if ttl is None:

@@ -201,7 +201,7 @@ def _directions(path: Path, now: int) -> str:
         return f": {out} on the way there, {back} on the way back"
     if path.peer.settings.protocol != "stamp":
         return ""
-    if path.figures.window.fates() is None:
+    if not path.figures.window.is_counted:
         return ", direction not known: the reflector is not known to be stateful"
     return ", direction not known: the reflector's count does not tell of most of them"
 

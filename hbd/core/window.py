@@ -122,17 +122,10 @@ class Window:
         """Give that of one of the last 100 heartbeats, which was answered."""
         return (self.slots[sequence % WINDOW] & _RTT) * MICROSECOND
 
-    def fates(self) -> Iterator[int] | None:
-        """Tell what became of each heartbeat, as directions.split reads it; oldest first.
-
-        None where the reflector is not known to count.
-        """
-        if not self.is_counted:
-            return None
-        return (
-            LOST if slot == 0 else ANNULLED if slot == _ANNULLED else slot >> _COUNT
-            for slot in self._ordered()
-        )
+    def fates(self) -> Iterator[int]:
+        """Tell what became of each heartbeat, as directions.split reads it; oldest first."""
+        for slot in self._ordered():
+            yield LOST if slot == 0 else ANNULLED if slot == _ANNULLED else slot >> _COUNT
 
     def _ordered(self) -> list[int]:
         start = self._start

@@ -115,7 +115,7 @@ class Desk:
         """Give the JSON in pieces, so that ten thousand peers do not hold up a heartbeat."""
         yield json.dumps(self._head())[:-1].encode() + varlink.PEERS + b"\n"
         for number, peer in enumerate(peers):
-            text = json.dumps(status.view(self._daemon.fleet, peer))
+            text = status.written(self._daemon.fleet, peer)
             yield (",\n" * (number > 0) + text).encode()
         yield b"\n]}"
 

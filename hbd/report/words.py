@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -41,7 +42,13 @@ def duration(nanoseconds: int) -> str:
 
 def moment(wall: int) -> str:
     """UTC in ISO 8601 with microseconds; `wall` is nanoseconds since 1970."""
-    return (_EPOCH + timedelta(microseconds=wall // 1000)).isoformat(timespec="microseconds")
+    second, rest = divmod(wall, 1_000_000_000)
+    return f"{_second(second)}.{rest // 1000:06d}+00:00"
+
+
+@lru_cache  # of thousands of peers most came up in the same few seconds
+def _second(second: int) -> str:
+    return f"{_EPOCH + timedelta(seconds=second):%Y-%m-%dT%H:%M:%S}"
 
 
 def one_line(text: str, limit: int) -> str:

@@ -170,7 +170,7 @@ MUTATIONS = [
     ("window.py", "if not self._next - WINDOW <= sequence < self._next:", "if False:"),
     ("window.py", "self.is_counted = uncounted is not None", "self.is_counted |= uncounted is not None"),
     ("window.py", "LOST if slot == 0 else ANNULLED if slot == _ANNULLED else slot >> _COUNT", "LOST if slot == 0 else slot >> _COUNT"),
-    ("window.py", "slot >> _COUNT\n            for slot in self._ordered()", "slot >> _COUNT\n            for slot in self.slots[: len(self)]"),
+    ("window.py", "        for slot in self._ordered():\n", "        for slot in self.slots[: len(self)]:\n"),
     ("directions.py", "self.uncounted <= self.lost + self.annulled", "True"),
     ("directions.py", "self.uncounted <= self.lost + self.annulled", "self.uncounted <= self.lost"),
     ("directions.py", "(not self.annulled and self.adds_up)", "self.adds_up"),
