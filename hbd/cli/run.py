@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import declare
 from hbd.config.model import ConfigError, Loaded
+from hbd.daemon import memory
 from hbd.daemon.binding import BindError
 from hbd.daemon.daemon import Daemon
 from hbd.daemon.loading import load_now
@@ -66,7 +67,7 @@ def run(arguments: Namespace) -> int:
         notifier.status(f"cannot start: {error}")
         sys.stderr.write(f"hbd: cannot start: {error}\n")
         return os.EX_OSERR
-    gc.freeze()
+    memory.settle()
     gc.set_threshold(*thresholds)
     daemon.run()
     return os.EX_OK

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Final
 
 from hbd.config.model import ConfigError, Loaded, Problem
 from hbd.core.model import SECOND
+from hbd.daemon import memory
 from hbd.daemon.binding import BindError
 from hbd.daemon.loading import Loading, Outcome
 from hbd.daemon.teller import new_id
@@ -118,7 +118,7 @@ class Reloading:
         entry = messages.reloaded(new_id(), daemon.clock.wall(), **change._asdict())
         daemon.teller.say(entry)
         daemon.teller.snapshot("reload")
-        gc.freeze()  # to look for cycles in what stays would hold up heartbeats
+        memory.settle()
         self._answer((change, warnings))
 
     def _answer(self, done: Done) -> None:
