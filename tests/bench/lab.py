@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from tests.bench.hbd import Hbd
 from tests.bench.machine import run_time
 from tests.bench.programs import Monitor, Reflector
+from tests.bench.table import Row
 from tests.network import namespaces
 
 if TYPE_CHECKING:
@@ -221,9 +222,24 @@ class Pairs(NamedTuple):
         ours, theirs = (min(cost.usec for cost in costs) for costs in self)
         return ours / theirs
 
-    def facts(self) -> dict[str, list[float]]:
-        ours, theirs = ([round(cost.usec, 3) for cost in costs] for costs in self)
-        return {"usec": ours, "other_usec": theirs}
+    def row(
+        self, name: str, what: str, other: str, *, goal: str, remarks: str, facts: dict[str, int]
+    ) -> Row:
+        """Say what one of ours costs beside one of the other program's."""
+        ours, theirs = self.usec
+        our_rate, their_rate = self.rates
+        each, other_each = ([round(cost.usec, 3) for cost in costs] for costs in self)
+        return Row(
+            name=name,
+            what=what,
+            figure=f"{ours:.2f} us",
+            other=f"{other}: {theirs:.2f} us",
+            ratio=self.ratio,
+            goal=goal,
+            remarks=f"of minima {self.ratio_of_minima:.2f};"
+            f" {our_rate:,.0f}/s, {other} {their_rate:,.0f}/s; {remarks}",
+            facts={**facts, "usec": each, "other_usec": other_each},
+        )
 
 
 def address(number: int) -> str:

@@ -26,7 +26,6 @@ struct page {
     uint64_t refused;  /* datagrams that are not what they should be */
     uint64_t up;       /* peers */
     uint64_t down;     /* verdicts */
-    uint64_t gap;      /* the longest time between two requests, ns; the bench sets it to 0 */
 };
 
 static inline volatile struct page *share_page(const char *file)

@@ -28,7 +28,6 @@ WORDS: Final = (
     "refused",
     "up",
     "down",
-    "gap",
 )
 """As in page.h."""
 

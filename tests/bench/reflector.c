@@ -73,20 +73,11 @@ static void announce(uint8_t *tlv, uint32_t accepted)
     put32(tlv + ACCEPTED_AT, accepted);
 }
 
-static void note_gap(int64_t received)
-{
-    static int64_t last;
-    if (last && received - last > (int64_t)page->gap)
-        page->gap = received - last;
-    last = received;
-}
-
 /* Turn request number i into its reply; false where it is none. */
 static bool answer(int i, int64_t now)
 {
     struct msghdr *message = &messages[i].msg_hdr;
     int64_t received = arrived(message);
-    note_gap(received);
     uint8_t *packet = packets[i];
     size_t size = messages[i].msg_len;
     const struct in_pktinfo *to = ancillary(message, IPPROTO_IP, IP_PKTINFO);

@@ -93,20 +93,15 @@ def _against_c(lab: Lab, name: str, peers: int, goal: str, *, keyed: bool = Fals
             pairs.theirs.append(_monitor(lab, monitor, reflector))
             lab.say(f"{name}: hbd {pairs.ours[-1].usec:.2f} us, C {pairs.theirs[-1].usec:.2f} us")
         c_lost = monitor["lost"] + monitor["refused"]
-    ours, theirs = pairs.usec
-    our_rate, their_rate = pairs.rates
     up, unanswered = min(turn.up for turn in turns), sum(turn.lost for turn in turns)
     started_in = statistics.median(turn.started_in for turn in turns)
-    return Row(
-        name=name,
-        what=f"CPU per heartbeat, {peers:,} peers at 1 s{', with HMACs' if keyed else ''}",
-        figure=f"{ours:.2f} us",
-        other=f"C: {theirs:.2f} us",
-        ratio=pairs.ratio,
+    return pairs.row(
+        name,
+        f"CPU per heartbeat, {peers:,} peers at 1 s{', with HMACs' if keyed else ''}",
+        "C",
         goal=goal,
-        remarks=f"of minima {pairs.ratio_of_minima:.2f}; {our_rate:,.0f}/s, C {their_rate:,.0f}/s;"
-        f" up {up:,}; lost {unanswered}, C {c_lost}; started in {started_in:.1f} s",
-        facts={"peers": peers, "up": up, "lost": unanswered, "other_lost": c_lost} | pairs.facts(),
+        remarks=f"up {up:,}; lost {unanswered}, C {c_lost}; started in {started_in:.1f} s",
+        facts={"peers": peers, "up": up, "lost": unanswered, "other_lost": c_lost},
     )
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from tests.bench.hbd import Hbd
 from tests.bench.lab import ON_CABLE, Cost, Lab, Pairs, address, kernel_count, on_core
-from tests.bench.table import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from tests.bench.table import Row
     from tests.network.namespaces import Namespace
 
     Ends = Sequence[tuple[str, str]]
@@ -70,8 +70,8 @@ def _fping(lab: Lab, name: str, peers: int) -> Row:
                 on_core(pid, 0)
                 pairs.theirs.append(lab.cost(pid, lambda: kernel_count(far, "Icmp", "InEchos")))
     facts = {"peers": peers, "up": up, "lost": lost}
-    what = f"CPU per heartbeat, {peers:,} peers"
-    return _row(name, what, pairs, other="fping", goal="<= 1/3", facts=facts)
+    what = f"CPU per heartbeat, {peers:,} peers at 1 s"
+    return pairs.row(name, what, "fping", goal="<= 1/3", remarks=f"up {up:,}", facts=facts)
 
 
 def bird(lab: Lab) -> Iterator[Row]:
@@ -107,10 +107,11 @@ def bird(lab: Lab) -> Iterator[Row]:
             bfd.theirs.append(theirs)
             stamp.theirs.append(theirs)
     for pairs, kind in ((bfd, "BFD"), (stamp, "STAMP")):
-        what = f"CPU per heartbeat of {kind}, {count} sessions"
+        what = f"CPU per heartbeat of {kind}, {count} sessions at 1 s"
         facts = {"peers": count, "up": min(ups[kind]), "other_up": min(ups["BIRD"])}
         name = f"bird-{kind.lower()}"
-        yield _row(name, what, pairs, other="BIRD", goal="<= 1/10", facts=facts)
+        remarks = f"up {facts['up']:,}"
+        yield pairs.row(name, what, "BIRD", goal="<= 1/10", remarks=remarks, facts=facts)
 
 
 def _bfd_peer(here: str, there: str) -> dict[str, str]:
@@ -167,21 +168,3 @@ def _started(host: Namespace, command: list[str]) -> Iterator[int]:
     finally:
         process.kill()
         process.wait()
-
-
-def _row(
-    name: str, what: str, pairs: Pairs, *, other: str, goal: str, facts: dict[str, int]
-) -> Row:
-    ours, theirs = pairs.usec
-    our_rate, their_rate = pairs.rates
-    return Row(
-        name=name,
-        what=f"{what} at 1 s",
-        figure=f"{ours:.2f} us",
-        other=f"{other}: {theirs:.2f} us",
-        ratio=pairs.ratio,
-        goal=goal,
-        remarks=f"of minima {pairs.ratio_of_minima:.2f}; {our_rate:,.0f}/s, {other}"
-        f" {their_rate:,.0f}/s; up {facts['up']:,}",
-        facts={**facts, **pairs.facts()},
-    )

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.bench.lab import OTHER_PORT, PORT, Cost, Lab, Pairs
-from tests.bench.table import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.bench.programs import Monitor
+    from tests.bench.table import Row
 
 
 def reflector(lab: Lab) -> Iterator[Row]:
@@ -30,16 +30,13 @@ def reflector(lab: Lab) -> Iterator[Row]:
             up = min(up, monitor["up"])
             pairs.theirs.append(_asked(lab, monitor, PORT, other.pid))
         lost, refused = monitor["lost"], monitor["refused"]
-    ours, theirs = pairs.usec
-    yield Row(
-        name="reflector",
-        what=f"CPU per heartbeat answered, {peers:,} a second",
-        figure=f"{ours:.2f} us",
-        other=f"C: {theirs:.2f} us",
-        ratio=pairs.ratio,
+    yield pairs.row(
+        "reflector",
+        f"CPU per heartbeat answered, {peers:,} a second",
+        "C",
         goal="<= 1.5 x C",
-        remarks=f"of minima {pairs.ratio_of_minima:.2f}; lost {lost}, refused {refused}",
-        facts={"peers": peers, "up": up, "lost": lost + refused} | pairs.facts(),
+        remarks=f"lost {lost}, refused {refused}",
+        facts={"peers": peers, "up": up, "lost": lost + refused},
     )
 
 
