@@ -25,6 +25,15 @@ def run_time(pid: int) -> int:
     return time.clock_gettime_ns(~pid << 3 | 2)
 
 
+class Took(NamedTuple):
+    """How long something took, seconds."""
+
+    wall: float
+    """What it had to wait for included;"""
+    processor: float
+    """and what it ran itself."""
+
+
 class Memory(NamedTuple):
     """Megabytes."""
 

@@ -5,25 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from hbd.report import varlink
-from tests.bench.machine import run_time
+from tests.bench.machine import Took, run_time
 
 if TYPE_CHECKING:
     from tests.bench.hbd import Hbd
 
 PAUSE: Final = 0.0005
 """Seconds between two questions: what holds the loop for less is not looked for."""
-
-
-class Turn(NamedTuple):
-    """Seconds."""
-
-    wall: float
-    """What others made it wait for included;"""
-    processor: float
-    """and what it ran itself."""
 
 
 class Pulse:
@@ -37,15 +28,15 @@ class Pulse:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(60)
         self._socket.connect(str(hbd.directory / "run/io.hbd"))
-        self._turns: list[Turn] = []
+        self._turns: list[Took] = []
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._go_on, daemon=True)
 
     @property
-    def longest(self) -> Turn:
+    def longest(self) -> Took:
         """Of each of both the longest."""
         walls, processors = zip(*self._turns, strict=True)
-        return Turn(max(walls), max(processors))
+        return Took(max(walls), max(processors))
 
     def _go_on(self) -> None:
         question = varlink.request(f"{varlink.SERVICE}.GetInfo", {})
@@ -54,7 +45,7 @@ class Pulse:
             self._socket.sendall(question)
             while not self._socket.recv(4096).endswith(varlink.END):
                 pass
-            self._turns.append(Turn(time.monotonic() - began, (run_time(self._pid) - ran) / 1e9))
+            self._turns.append(Took(time.monotonic() - began, (run_time(self._pid) - ran) / 1e9))
 
     def __enter__(self) -> Self:
         self._thread.start()
