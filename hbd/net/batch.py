@@ -231,8 +231,8 @@ class Outbox:
         self._controls: Final = memoryview(controls)
         self._iovec_words: Final = memoryview(iovecs).cast("Q")
         self._lengths: list[int] = []
-        self._size = 0
-        """Of all datagrams that there is room for; 0 where they differ."""
+        self._size = -1
+        """Of all datagrams that there is room for; -1 where they differ."""
 
     def send(
         self,
@@ -250,12 +250,16 @@ class Outbox:
             refused = self.send(fd, datagrams[:half], names[:half], controls[:half])
             others = self.send(fd, datagrams[half:], names[half:], controls[half:])
             return refused | {half + index: number for index, number in others.items()}
+        if not datagrams:
+            return {}
         _put(self._octets, datagrams)
         _put(self._names, names)
         _put(self._controls, controls)
-        if lengths != self._lengths:
+        if lengths.count(lengths[0]) == count:
+            self._space(lengths[0])
+        elif lengths != self._lengths:
             self._lay_out(lengths)
-            self._size = 0
+            self._size = -1
         return self._send(fd, count)
 
     def send_alike(
@@ -267,10 +271,14 @@ class Outbox:
             raise ValueError(f"{count} datagrams of {size} octets")
         self._octets[: len(octets)] = octets
         self._names[: len(names)] = names
-        if size != self._size:
-            self._lay_out([size] * min(SLOTS, ROOM // size))
-            self._size = size
+        self._space(size)
         return self._send(fd, count)
+
+    def _space(self, size: int) -> None:
+        """Lay out as many of one size as there is room for."""
+        if size != self._size:
+            self._lay_out([size] * min(SLOTS, ROOM // max(size, 1)))
+            self._size = size
 
     def _lay_out(self, lengths: list[int]) -> None:
         """Say where in the joined octets each datagram is."""
