@@ -44,7 +44,8 @@ class Requests(NamedTuple):
     places: list[bytes]
     """Where each came from,"""
     ways: list[bytes]
-    """and with what a reply goes back from where it was sent to; both in one and the same form."""
+    """and with what a reply goes back from where it was sent to; each of one and the same length,
+    but for those to which nothing goes back."""
     stamps: Sequence[int | None]
     """When the kernel received each: wall clock, nanoseconds since 1970."""
     ttls: Sequence[int | None]

@@ -44,12 +44,13 @@ def remember(table: OrderedDict[K, V], key: K, value: V) -> V | None:
     return table.popitem(last=False)[1] if len(table) > TABLE else None
 
 
-def spend(full_at: int, now: int, rate: Rate) -> int | None:
-    """Take a token at `now` from a bucket that is full at `full_at`; None if it is empty.
+def spend(full_at: int, now: int, rate: Rate, count: int = 1) -> int | None:
+    """Take tokens at `now` from a bucket that is full at `full_at`; None if it has too few.
 
     Returned is when the bucket would be full again: the whole state of a bucket, in nanoseconds.
     """
-    full_at = max(full_at, now) + rate.cost
+    since = full_at if full_at > now else now  # noqa: FURB136 - max() takes twice as long
+    full_at = since + count * rate.cost
     return full_at if full_at - now <= rate.depth else None
 
 
@@ -99,13 +100,22 @@ class Buckets:
         return None
 
     def grants(self, bucket: Bucket, now: int) -> bool:
-        """Take a token of one that is known and one of all, or none."""
+        """Take a token of one that is known; one of all together is to be charged then."""
         full_at = spend(bucket.full_at, now, self._each)
-        overall = spend(self._overall_full_at, now, self._overall)
-        if full_at is None or overall is None:
+        if full_at is None:
             return False
-        bucket.full_at, self._overall_full_at = full_at, overall
+        bucket.full_at = full_at
         return True
+
+    def have(self, count: int, now: int) -> bool:
+        """Tell whether there are so many tokens of all together."""
+        return spend(self._overall_full_at, now, self._overall, count) is not None
+
+    def charge(self, count: int, now: int) -> None:
+        """Take so many of them, which there are."""
+        if count:
+            full_at = spend(self._overall_full_at, now, self._overall, count)
+            self._overall_full_at = full_at or NEVER
 
     def renew(self, bucket: Bucket) -> None:
         """It has granted something: make it the newest."""

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from hbd.core.rate import Bucket
     from hbd.wire.auth import Key
 
-    Spelling = tuple[bytes, bytes, int]
-    """A session as the kernel has it: where a request is from, with what a reply leaves, SSID."""
-
 LONGEST_IPV4: Final = 1472
 LONGEST_IPV6: Final = 1452
 """The payloads of an Ethernet frame: a longer reply would leave in fragments."""
@@ -51,7 +48,7 @@ PLAIN: Final = stamp.OPEN_SIZE
 TOLD: Final = PLAIN + len(hbd_tlv.ANSWERED) + hbd_tlv.LENGTH
 """Octets of a request without TLVs, and of one that has hbd's alone."""
 
-_PLAIN: Final = Struct(">IQHHQ12sH2xB3x")
+_PLAIN: Final = Struct(">IQH2sQ12s2s2xB3x")
 _TOLD: Final = Struct(f"{_PLAIN.format}36sI4x")
 """Replies to them: number, T3, estimate and SSID, T2; number, T1, estimate and TTL of the request;
 hbd's TLV up to the count of those accepted, and that."""
@@ -61,11 +58,13 @@ hbd's TLV up to the count of those accepted, and that."""
 class _Session:
     key: tuple[str, int, int, str]
     """Host and port that ask, SSID, and our address that is asked."""
+    host: str
+    """The first of these: one look into memory less for each request."""
     bucket: Bucket
     accepted: int
     heard: int
-    spelling: Spelling | None = None
-    """By which it is familiar, if it is."""
+    spelling: bytes | None = None
+    """If it is familiar, how the kernel has it: where from, with what a reply leaves, SSID."""
 
 
 class Reflector:
@@ -130,7 +129,7 @@ class Reflector:
         self._guard: Final = Guard(incarnation)
         self._session: _Session
         """The one that was answered last."""
-        self._familiar: dict[Spelling, _Session] = {}
+        self._familiar: dict[bytes, _Session] = {}
         """Those that are answered without being asked again who they are,"""
         self._rules: tuple[object, ...] = ()
         """as long as these rules hold by which that was decided."""
@@ -222,43 +221,48 @@ class Reflector:
         a request says beside them, but a goodbye, is nothing to us.
         """
         self._look_at_rules()
-        familiar, grants, requests_from = self._familiar, self._buckets.grants, self.requests_from
-        estimate, t3, is_crowded = self.estimate, ntp.ntp_from_unix(wall), self._is_crowded()
+        familiar, requests_from, grants = self._familiar, self.requests_from, self._buckets.grants
+        is_crowded, awake, granted = self._is_crowded(), now - IDLE, 0
+        is_calm = self._buckets.have(len(requests.lengths), now)
+        estimate, t3 = self.estimate, ntp.ntp_from_unix(wall)
         words = hbd_tlv.ANSWERED + self._announcement[: hbd_tlv.ACCEPTED]
         replies: list[bytes | None] = []
         fields = _layout(requests.stride).iter_unpack(requests.octets)
         columns = zip(fields, *requests[2:], strict=True)
         for (asked, error, ssid, mark, flags), length, place, way, stamped, ttl in columns:
-            session = familiar.get((place, way, ssid))
+            spelling = place + way + ssid
+            session = familiar.get(spelling)
             if (
                 session is None
                 or length not in (TOLD, PLAIN)
                 or (length == TOLD and (mark != hbd_tlv.ASKED or flags & hbd_tlv.GOODBYE))
-                or not ntp.multiplier(error)
-                or now - session.heard > IDLE
-                or not grants(session.bucket, now)
+                or not error[1]
+                or session.heard < awake
+                or not (is_calm and grants(session.bucket, now))
             ):
                 reply = answer_one(len(replies))
                 replies.append(reply)
                 if reply is not None:
-                    self._get_to_know((place, way, ssid))
+                    self._get_to_know(spelling)
                 continue
-            self.answered += 1
-            number = session.accepted
-            session.accepted = number + 1
-            session.heard = requests_from[session.key[0]] = now
+            granted += 1
+            sequence = session.accepted % ntp.WORD
+            session.accepted += 1
+            session.heard = requests_from[session.host] = now
             if is_crowded:
                 self._renew(session)
-            sequence, accepted = number % ntp.WORD, (number + 1) % ntp.WORD
             t2 = t3 if stamped is None else ntp.ntp_from_unix(stamped)
             hops = UNKNOWN_TTL if ttl is None else ttl
             if length == TOLD:
+                accepted = session.accepted % ntp.WORD
                 reply = _TOLD.pack(
                     sequence, t3, estimate, ssid, t2, asked, error, hops, words, accepted
                 )
             else:
                 reply = _PLAIN.pack(sequence, t3, estimate, ssid, t2, asked, error, hops)
             replies.append(reply)
+        self.answered += granted
+        self._buckets.charge(granted, now)
         return replies
 
     def _look_at_rules(self) -> None:
@@ -268,7 +272,7 @@ class Reflector:
             self._familiar.clear()
             self._rules = rules
 
-    def _get_to_know(self, spelling: Spelling) -> None:
+    def _get_to_know(self, spelling: bytes) -> None:
         """Take note of how the request was spelt that was answered last, if its like is familiar.
 
         A goodbye makes all strangers: whatever comes next from that host says that it is back.
@@ -276,7 +280,7 @@ class Reflector:
         session = self._session
         if self.goodbye is not None:
             self._familiar.clear()
-        elif not self.is_signed and not self.is_heeded(session.key[0]):
+        elif not self.is_signed and not self.is_heeded(session.host):
             self._lose_sight_of(session)
             session.spelling = spelling
             self._familiar[spelling] = session
@@ -294,7 +298,7 @@ class Reflector:
         """Make all that is remembered of it the newest."""
         self._sessions.move_to_end(session.key)
         self._buckets.renew(session.bucket)
-        remember(self.requests_from, session.key[0], session.heard)
+        remember(self.requests_from, session.host, session.heard)
 
     def refused(self) -> list[str]:
         """Drain the source addresses that were refused for the first time."""
@@ -344,7 +348,7 @@ class Reflector:
         bucket = self._buckets[key[0], key[3]]
         session = self._sessions.get(key)
         if session is None:
-            session = _Session(key, bucket, accepted=0, heard=now)
+            session = _Session(key, key[0], bucket, accepted=0, heard=now)
         elif now - session.heard > IDLE:
             session.accepted = 0
         session.accepted += 1
@@ -378,7 +382,7 @@ def _layout(stride: int) -> Struct:
 
     Number and T1 as they are, estimate and SSID; of hbd's TLV the mark and the flags.
     """
-    return Struct(f">12sHH29x8sB{stride - 54}x")
+    return Struct(f">12s2s2s29x8sB{stride - 54}x")
 
 
 def _incarnation(request: stamp.Request, key: Key) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from itertools import compress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from hbd.config.model import Accept, Listen
 from hbd.core.address import host_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hbd.net.reflecting import Request
     from hbd.wire.hbd_tlv import HbdTlv
 
-BATCH: Final = 32
+BATCH: Final = 64
 """Requests answered at a time: more would make the last wait and its timestamp old."""
 BATCHES: Final = 16
 """So many in a turn, up to 20 ms: a flood leaves the rest of the turn its time."""
@@ -181,11 +181,10 @@ def _answered(
     found: list[bytes | None], requests: Requests
 ) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Give the replies, and the places and the ways of those to whom there is one."""
+    if None not in found:
+        return cast("list[bytes]", found), requests.places, requests.ways
     replies = [reply for reply in found if reply is not None]
-    if len(replies) == len(found):
-        return replies, requests.places, requests.ways
-    is_answered = [reply is not None for reply in found]
-    places, ways = compress(requests.places, is_answered), compress(requests.ways, is_answered)
+    places, ways = compress(requests.places, found), compress(requests.ways, found)
     return replies, list(places), list(ways)
 
 

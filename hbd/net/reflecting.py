@@ -7,7 +7,7 @@ import socket
 import struct
 from collections import Counter
 from functools import cache, lru_cache, partial
-from itertools import repeat, starmap
+from itertools import chain, repeat, starmap
 from operator import eq
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -33,9 +33,12 @@ _PKTINFO: Final = struct.Struct("=i4s4s")
 # ipv6(7) struct in6_pktinfo: destination, interface.
 _PKTINFO6: Final = struct.Struct("=16si")
 
-# The addresses alone; and of a control message what comes before them, and after.
+# Of an in_pktinfo the addresses alone: with these, or with an in6_pktinfo, a reply goes back. What
+# stands before them in a control message is always the same, and so is what follows.
 _ADDRESSES: Final = struct.Struct("=4x8s")
-_HEAD: Final = batch.message(socket.IPPROTO_IP, linux.IP_PKTINFO, bytes(_PKTINFO.size))[:20]
+_MESSAGE: Final = batch.message(socket.IPPROTO_IP, linux.IP_PKTINFO, bytes(_PKTINFO.size))
+_MESSAGE6: Final = batch.message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, bytes(_PKTINFO6.size))
+_HEADS: Final = {socket.AF_INET: _MESSAGE[:20], socket.AF_INET6: _MESSAGE6[:16]}
 _PADDING: Final = bytes(4)
 
 _LINK_LOCAL: Final = socket.inet_pton(socket.AF_INET6, "fe80::")[:2]
@@ -160,12 +163,14 @@ class ReflectorSocket:
 
     def send_many(self, replies: list[bytes], places: list[bytes], ways: list[bytes]) -> None:
         """Send a reply to each of these places in order, as `send` does."""
+        head = _HEADS[self._socket.family]
+        controls = [head + way + _PADDING for way in ways]
         if self._outbox is None:
-            for reply, place, way in zip(replies, places, ways, strict=True):
-                [control] = batch.messages(memoryview(way))
+            for reply, place, message in zip(replies, places, controls, strict=True):
+                [control] = batch.messages(memoryview(message))
                 self._send(reply, control, _address_of(place))
             return
-        refused = self._outbox.send(self.fileno(), replies, places, ways)
+        refused = self._outbox.send(self.fileno(), replies, places, controls)
         for number in refused.values():
             self.unsent[errno.errorcode[number]] += 1
 
@@ -245,8 +250,7 @@ def _unexpected(inbox: batch.Inbox, count: int) -> Iterable[Request]:
 def _read_columns(inbox: batch.Inbox, expected: batch.Expected, count: int) -> Requests:
     _, pktinfo, ttl = expected.values
     if inbox.family == socket.AF_INET:
-        found = inbox.fields(_ADDRESSES, pktinfo, count)
-        ways = [_HEAD + addresses + _PADDING for (addresses,) in found]
+        ways = list(chain.from_iterable(inbox.fields(_ADDRESSES, pktinfo, count)))
     else:
         ways = list(starmap(_way6, inbox.fields(_PKTINFO6, pktinfo, count)))
     return Requests(
@@ -274,15 +278,16 @@ def _columns(requests: list[Request]) -> Requests:
 
 
 def ways_back(requests: Iterable[Request]) -> tuple[list[bytes], list[bytes]]:
-    """Give where these came from, and the control messages with which replies to them leave.
+    """Give where these came from, and with what replies go back, as Requests has both.
 
-    There is none for what was not sent to us alone: nobody replies to that.
+    There is nothing for what was not sent to us alone: nobody replies to that.
     """
     places, ways = [], []
     for request in requests:
         places.append(_octets_of(request.source))
-        message = _reply_from(request.destination, request.interface)
-        ways.append(batch.message(*message) if request.is_unicast else b"")
+        _, kind, value = _reply_from(request.destination, request.interface)
+        way = value[4:] if kind == linux.IP_PKTINFO else value
+        ways.append(way if request.is_unicast else b"")
     return places, ways
 
 
@@ -322,4 +327,4 @@ def _reply_from6(asked: bytes, interface: int) -> tuple[int, int, bytes]:
 
 @lru_cache(REMEMBERED)
 def _way6(asked: bytes, interface: int) -> bytes:
-    return batch.message(*_reply_from6(asked, interface))
+    return _reply_from6(asked, interface)[2]
