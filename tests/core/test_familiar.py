@@ -337,6 +337,16 @@ def test_after_a_goodbye_all_are_strangers():
     assert side.asked == 2
 
 
+def test_the_familiar_are_held_to_the_overall_rate():
+    """Where there are not enough tokens for all that came together, the last ones get none."""
+    side = Side(Buckets(rate.PER_SOURCE, Rate(per_second=1, burst=3)))
+    side.together([Asked(request())])
+    replies = side.together([Asked(request())] * 4)
+    assert [reply is None for reply in replies] == [False, False, True, True]
+    assert side.reflector.dropped == {"overload": 2}
+    assert None not in side.together([Asked(request())] * 2, 2 * SECOND)
+
+
 def test_an_idle_session_begins_anew():
     """Who was unheard for longer than a session is kept is counted from 0."""
     side = knowing()
