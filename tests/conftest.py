@@ -9,12 +9,17 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # The tree under test comes before a package that may be installed.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 # Started in the background by a shell, we and all we start would ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes is the machine's matter; tests/run.sh bounds each test.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 IMPOSSIBLE = "impossible here: "
 IN_CI = os.environ.get("CI") == "true"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BATCH: Final = 64
 """Requests answered at a time: more would make the last wait and its timestamp old."""
-BATCHES: Final = 16
+BATCHES: Final = 8
 """So many in a turn, up to 20 ms: a flood leaves the rest of the turn its time."""
 
 
