@@ -124,12 +124,12 @@ def sign(key: Key, sequence: int, preceding: bytes, flags: int = UNRECOGNISED) -
 
 
 def verifies(key: Key, sequence: int, region: bytes) -> bool:
-    """Check the HMAC TLV, after which only Extra Padding may come (RFC 8972 4.8)."""
+    """Check the HMAC TLV: the only one, with nothing behind but Extra Padding (RFC 8972 4.8)."""
     tlvs, _ = split(region)
     after = len(region)  # octets that are no TLV are counted in, and spoil it
     while tlvs and tlvs[-1].kind == EXTRA_PADDING:
         after -= _HEADER.size + len(tlvs.pop().value)
-    if not tlvs or tlvs[-1].kind != HMAC:
+    if not tlvs or [found for found in tlvs if found.kind == HMAC] != tlvs[-1:]:
         return False
     preceding = region[: after - _HEADER.size - MAC_SIZE]
     return key.verifies(_SEQUENCE.pack(sequence) + preceding, tlvs[-1].value)

@@ -129,6 +129,15 @@ def test_hmac_tlv_stands_for_all_before_it(written, padding):
     assert not tlv.verifies(KEY, 9, signed + padding[:3] + b"x")
 
 
+def test_hmac_tlv_in_front_of_another_spoils_it():
+    """There is one HMAC TLV and it is the last, or all comes back with I (RFC 8972 4.8)."""
+    region = tlv.sign(KEY, 9, b"") + tlv.pack(250, b"value")
+    twice = region + tlv.sign(KEY, 9, region)
+    assert not tlv.verifies(KEY, 9, twice)
+    answered, rest = tlv.split(tlv.reflect_signed(twice, {}, KEY, asked=9, answered=4))
+    assert ([each.flags for each in answered], rest) == ([0xA0, 0xA0, 0xA0], b"")
+
+
 def test_each_octet_before_an_hmac_tlv_counts():
     """One flipped bit in a TLV, its flags too, or in the HMAC, and it does not verify."""
     region = tlv.pack(250, b"value") + tlv.pack(tlv.EXTRA_PADDING, b"pad")
