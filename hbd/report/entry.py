@@ -19,6 +19,10 @@ FIELD_NAME_LIMIT: Final = 64
 """journald drops fields with longer names."""
 
 
+_FIELD: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_PRIORITIES: Final = range(8)
+
+
 class Priority(IntEnum):
     """syslog(3)."""
 
@@ -122,6 +126,9 @@ def from_json(value: Any) -> Entry:
     try:
         message, message_id, priority, fields = value
         pairs = tuple((str(name), str(text)) for name, text in fields)
-        return Entry(str(message), str(message_id), int(priority), pairs)
+        entry = Entry(str(message), str(message_id), int(priority), pairs)
     except (TypeError, OverflowError) as error:
         raise ValueError("not a stored entry") from error
+    if entry.priority not in _PRIORITIES or not all(_FIELD.fullmatch(name) for name, _ in pairs):
+        raise ValueError("not an entry that the journal takes")
+    return entry

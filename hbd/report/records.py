@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from hbd.core.model import Cause, State
+from hbd.core.model import SECOND, Cause, State
 from hbd.core.peer import Pause
+
+END: Final = 253_402_300_800 * SECOND
+"""The year 10000, as wall clock: calendars end before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,16 @@ def from_json(value: Any) -> PeerRecord:
     """What `to_json` made; ValueError for anything else."""
     try:
         name, state, cause, since, told = value
-        pause = None if told is None else Pause(int(told[0]), str(told[1]), str(told[2]))
+        pause = None if told is None else Pause(_moment(told[0]), str(told[1]), str(told[2]))
         return PeerRecord(
-            str(name), State(state), None if cause is None else Cause(cause), int(since), pause
+            str(name), State(state), None if cause is None else Cause(cause), _moment(since), pause
         )
     except (TypeError, LookupError, OverflowError) as error:
         raise ValueError("not a stored peer") from error
+
+
+def _moment(value: Any) -> int:
+    moment = int(value)
+    if not 0 <= moment < END:
+        raise ValueError("not a moment")
+    return moment

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,8 +97,25 @@ def test_evidence_is_bounded():
     assert told[-1] == "and 85 more"
 
 
-@given(st.text(), st.lists(st.tuples(st.text(), st.text())))
+names = st.from_regex(r"[A-Z][A-Z0-9_]{0,63}", fullmatch=True)
+
+
+@given(st.text(), st.lists(st.tuples(names, st.text())))
 def test_stored_form_brings_the_entry_back(message, fields):
     """An entry read back from the store is equal."""
     stored = json.dumps(to_json(Entry(message, "0" * 32, 3, tuple(fields))))
     assert from_json(json.loads(stored)) == Entry(message, "0" * 32, 3, tuple(fields))
+
+
+@pytest.mark.parametrize("name", ["", "\ud800", "A\nMESSAGE", "a", "_A", "1", "A" * 65])
+def test_stored_field_that_the_journal_would_not_take_is_refused(name):
+    """An entry out of a damaged file cannot pretend to be another one, nor end the daemon."""
+    with pytest.raises(ValueError, match="not an entry"):
+        from_json(["down", "0" * 32, 3, [[name, "x"]]])
+
+
+@pytest.mark.parametrize("priority", [-1, 8, 10**30])
+def test_stored_priority_is_one_of_syslog(priority):
+    """There are eight of them."""
+    with pytest.raises(ValueError, match="not an entry"):
+        from_json(["down", "0" * 32, priority, []])

@@ -255,6 +255,17 @@ def test_hanging_disk_releases_after_a_second(store, directory):
     os.close(reader)
 
 
+@pytest.mark.parametrize("moment", [-1, 253_402_300_800 * SECOND, 10**40])
+def test_no_state_is_of_a_time_without_a_calendar(moment):
+    """A moment that cannot be written down is damage: it would end each start of the daemon."""
+    last = 253_402_300_799 * SECOND
+    assert parse(Batch({"db1": record(since=last)}).line()).peers == {"db1": record(since=last)}
+    paused = PeerRecord("db1", State.PAUSED, None, 1, Pause(moment, "", "root"))
+    for one in (record(since=moment), paused):
+        with pytest.raises(ValueError, match="not a moment"):
+            parse(Batch({"db1": one}).line())
+
+
 def test_what_went_before_it_was_written_is_not_sent_again(directory):
     """An entry that went while it waited for the disk is not pending afterwards."""
     store = Store(directory)
