@@ -52,7 +52,11 @@ def numeric(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     scope = getattr(number, "scope_id", None)
-    return None if scope is not None and not re.fullmatch(r"[^\s/:%]{1,15}", scope) else number
+    return number if scope is None or _is_scope(scope) else None
+
+
+def _is_scope(text: str) -> bool:
+    return text.isprintable() and re.fullmatch(r"[^\s/:%]{1,15}", text) is not None
 
 
 def _check_form(text: str) -> None:
@@ -60,7 +64,9 @@ def _check_form(text: str) -> None:
     ported = _WITH_PORT.fullmatch(text)
     if ported:
         bare, port = ported[1] or ported[3], ported[2] or ported[4]
-        raise Mistake(f"{shown(text)} holds a port; write {shown(bare)} here and port: {port}")
+        raise Mistake(
+            f"{shown(text)} holds a port; write {shown(bare)} here and port: {shown(port)}"
+        )
     bracketed = _BRACKETS.fullmatch(text)
     if bracketed:
         raise Mistake(f"{shown(text)} has brackets; write {shown(bracketed[1])}")
@@ -168,4 +174,5 @@ def prefix(scalar: Scalar) -> Prefix:
         words = "write peers, any or a list of prefixes such as [10.0.0.0/8]"
         raise Mistake(f"{shown(text)} is no prefix; {words}") from None
     bare = text.split("/")[0]
-    raise Mistake(f"{text} has bits beyond its length; write {meant}, or {bare} for one address")
+    words = f"has bits beyond its length; write {meant}, or {bare} for one address"
+    raise Mistake(f"{shown(text)} {words}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,8 @@ from hbd.core.model import SECOND, Timing
 
 MAX_SIZE: Final = 32 * 1024 * 1024
 """Octets of one file; 65,535 peers with every key stay below."""
+
+LONGEST_PATTERN: Final = 1_000
 
 MAIN_KEYS: Final = ("listen", "listen_tcp", "accept", "node", "keys", "include", "start_grace")
 PART_KEYS: Final = ("defaults", "peers")
@@ -194,12 +197,14 @@ def _included_files(section: Section, report: Report) -> list[str]:
 
 
 def _is_same(one: str, other: str) -> bool:
-    return Path(one).resolve() == Path(other).resolve()
+    # Path.resolve raises RuntimeError for a link to itself.
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _pattern(scalar: Scalar) -> str:
     text = word(scalar)
-    if not text.isprintable():
+    # The glob of the standard library calls itself for each directory of a pattern.
+    if not text.isprintable() or len(text) > LONGEST_PATTERN:
         raise Mistake(f"{shown(text)} is no path; write for instance /etc/hbd.d/*.yaml")
     return text
 
@@ -212,11 +217,21 @@ def _explain_nothing(section: Section, path: str, report: Report) -> None:
         )
         return
     directory = re.split(r"/[^/]*[*?\[]", path, maxsplit=1)[0] or "/"
-    if not Path(directory).is_dir():
+    if not _is_directory(directory):
         words = f"include: there is no directory {shown(directory)}; nothing is included"
         report.warn(section.at("include"), words)
     elif not os.access(directory, os.R_OK | os.X_OK, effective_ids=True):
         section.mistake("include", f"this user may not read {shown(directory)}; try sudo")
+
+
+def _is_directory(path: str) -> bool:
+    """Whether there is one, or may be where this user cannot look."""
+    try:
+        return stat.S_ISDIR(Path(path).stat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:  # there is nothing, or it is no name of anything
+        return False
 
 
 def _read_listen(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import yaml
 
 from hbd.config.model import ConfigError, Problem
+from hbd.config.values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,7 +196,8 @@ class _Composer:
     def _alias(self, event: Any) -> Node:
         name = event.anchor
         if name not in self._anchors:
-            self._fail(event, f"*{name} stands for nothing; mark what it means with &{name} before")
+            word = shown(name)
+            self._fail(event, f"*{word} stands for nothing; mark what it means with &{word} before")
         node, size = self._anchors[name]
         self._nodes += size
         self._copies += size

@@ -120,6 +120,38 @@ def test_a_bomb_is_refused_at_once(text, tmp_path):
     assert time.process_time() - began < 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "include: '" + "*/" * 2_000 + "*'",
+        "include: /" + "a" * 1_000 + "/*",
+        "peers: ['fe80::1%\u200b']",
+        "peers: ['ff02::1%\u202e']",
+        "peers: ['10.0.0.1:" + "9" * 5_000 + "']",
+        "accept: ['10.0.0.1/" + "0" * 2_000 + "8']",
+        "peers: *" + "a" * 5_000,
+    ],
+    ids=["levels", "directory", "scope", "group", "port", "prefix", "alias"],
+)
+def test_too_much_of_anything_is_refused_in_a_line(text, tmp_path):
+    """No text of a user's is too long or too odd for a message that names it."""
+    file = tmp_path / "hbd.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load(str(file))
+    for problem in raised.value.problems:
+        assert problem.text.isprintable()
+        assert len(problem.text) < 250
+
+
+def test_include_of_a_directory_that_cannot_be_is_a_warning(tmp_path):
+    """A name that is too long for a directory is one of which there is none."""
+    file = tmp_path / "hbd.yaml"
+    file.write_text("include: /" + "a" * 300 + "/*\npeers: []\n")
+    (warning,) = load(str(file)).warnings
+    assert warning.text.startswith("include: there is no directory")
+
+
 @pytest.mark.slow
 def test_ten_thousand_peers_load_while_one_waits(tmp_path):
     """Reading a fleet of 10,000 peers takes a time that grows with it, and no faster."""

@@ -91,6 +91,28 @@ def test_directory_without_permission_is_not_taken_for_empty():
             load(str(file))
 
 
+def test_directory_below_one_without_permission_is_not_taken_for_missing():
+    """Nor is it a mere warning where not even the directory can be seen."""
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)
+        file = Path(directory) / "hbd.yaml"
+        (Path(directory) / "closed" / "hbd.d").mkdir(parents=True)
+        (Path(directory) / "closed").chmod(0)
+        file.write_text("include: closed/hbd.d/*.yaml\n")
+        with as_ordinary_user(), pytest.raises(ConfigError, match=r"may not read .*/hbd\.d"):
+            load(str(file))
+
+
+@pytest.mark.parametrize("pattern", ["loop.yaml", "loo*.yaml"])
+def test_link_to_itself_is_a_file_that_cannot_be_read(pattern, tmp_path):
+    """What leads nowhere is a mistake like any other."""
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    file = tmp_path / "hbd.yaml"
+    file.write_text(f"include: {pattern}\n")
+    with pytest.raises(ConfigError, match="cannot be read: Too many levels of symbolic links"):
+        load(str(file))
+
+
 @contextmanager
 def as_ordinary_user():
     """Root may read everything: give that up for a moment, if we are."""
