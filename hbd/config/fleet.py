@@ -44,7 +44,7 @@ def _check_names(entries: Sequence[Entry], report: Report) -> dict[str, Entry]:
 def _check_keys(entries: Sequence[Entry], keys: Collection[str], report: Report) -> None:
     missing = [entry for entry in entries if entry.settings.key not in {None, *keys}]
     for index, entry in enumerate(missing):
-        key = entry.settings.key or ""
+        key = shown(entry.settings.key or "")
         hint = suggestion(key, keys) if index < SUGGESTIONS else ""
         words = hint or f"; write below keys: {key}: {{credential: hbd.{key}}}"
         report.mistake(

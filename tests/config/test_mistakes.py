@@ -41,6 +41,7 @@ def test_no_message_holds_a_password():
         "peers: [{name: {k}/, address: {k}/1, port: {k}, tlv: {k}}]",
         "peers: [{name: a, address: x, {k}: 1, via: {k}, key: {k}, labels: [{k}]}]",
         "keys: {{k}: x}",
+        "peers: [{name: a, address: x, key: '{k}:1'}]",
         "node: {k} x",
     ],
 )
