@@ -42,8 +42,11 @@ class Run(NamedTuple):
         return "nothing found" if self.is_sound else files or "broken from the start"
 
 
-def fuzz(name, seconds, found, learnt):
-    """Run a target for so long; what breaks it becomes a file in `found`."""
+def fuzz(name, seconds, found, learnt, seed=0):
+    """Run a target for so long; what breaks it becomes a file in `found`.
+
+    `seed`: of all that is drawn; 0: another one each time.
+    """
     found.mkdir(parents=True, exist_ok=True)
     before = set(found.glob(f"{name}-*"))
     with tempfile.TemporaryDirectory(prefix="hbd-fuzz.") as scratch:
@@ -55,6 +58,7 @@ def fuzz(name, seconds, found, learnt):
         words_file.write_text("".join(f'"{_escaped(word)}"\n' for word in words))
         options = [
             f"-max_total_time={seconds}",
+            f"-seed={seed}",
             f"-timeout={PATIENCE}",
             f"-report_slow_units={PATIENCE}",
             f"-rss_limit_mb={RESIDENT}",
