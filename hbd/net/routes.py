@@ -110,8 +110,8 @@ class Routes:
         """Return the state of an interface; None when there is none of that name."""
         self.neighbour: Final = cache(self._neighbour)
         """Return what the kernel knows of one neighbour; None if nothing."""
-        self._index: Final = cache(_index)
-        self._name: Final = cache(_name)
+        self._index: Final = cache(self._index_of)
+        self._name: Final = cache(self._name_of)
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
@@ -160,15 +160,38 @@ class Routes:
 
         The ioctl SIOCGIFFLAGS is cheaper, but its IFF_RUNNING may lag a second behind the carrier.
         """
-        if not 0 < len(interface.encode()) <= _LONGEST_NAME:
-            return None
-        name = _attribute(linux.IFLA_IFNAME, interface.encode() + b"\0")
         try:
-            answer = self._ask(linux.RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0) + name)
+            _, flags = self._named(interface)
         except _RefusedError:
             return None
-        _, _, _, flags, _ = _LINK.unpack_from(answer)
         return Link(up=bool(flags & linux.IFF_UP), carrier=bool(flags & linux.IFF_LOWER_UP))
+
+    def _index_of(self, interface: str) -> int:
+        try:
+            return self._named(interface)[0]
+        except _RefusedError:
+            raise NoRouteError(errno.ENODEV, f"no interface {interface}") from None
+
+    def _named(self, interface: str) -> tuple[int, int]:
+        """Give an interface's index and flags.
+
+        Like its name by the socket there is: if_nametoindex(3) opens another, and where it gets
+        none that looks as if there was no such interface.
+        """
+        if not 0 < len(interface.encode()) <= _LONGEST_NAME:
+            raise _RefusedError(errno.ENODEV)
+        name = _attribute(linux.IFLA_IFNAME, interface.encode() + b"\0")
+        answer = self._ask(linux.RTM_GETLINK, _LINK.pack(0, 0, 0, 0, 0) + name)
+        _, _, index, flags, _ = _LINK.unpack_from(answer)
+        return index, flags
+
+    def _name_of(self, index: int) -> str:
+        try:
+            answer = self._ask(linux.RTM_GETLINK, _LINK.pack(0, 0, index, 0, 0))
+        except _RefusedError:
+            raise NoRouteError(errno.ENODEV, "the interface is gone") from None
+        name = dict(_attributes(answer[_LINK.size :]))[linux.IFLA_IFNAME]
+        return os.fsdecode(name.rstrip(b"\0"))
 
     def _neighbour(self, index: int, address: str) -> Neighbour | None:
         family = _family(address)
@@ -230,20 +253,6 @@ def _route_question(address: Address, index: int, source: str | None, dscp: int 
 def _scope(address: Address) -> int:
     """Return the index of the interface that a link-local address names, 0 for any."""
     return 0 if len(address) == 2 else address[3]  # noqa: PLR2004 - Python's IPv4 address
-
-
-def _index(interface: str) -> int:
-    try:
-        return socket.if_nametoindex(interface)
-    except OSError:
-        raise NoRouteError(errno.ENODEV, f"no interface {interface}") from None
-
-
-def _name(index: int) -> str:
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        raise NoRouteError(errno.ENODEV, "the interface is gone") from None
 
 
 def _gateway(found: dict[int, bytes], family: int) -> str | None:

@@ -1,4 +1,6 @@
 import errno
+import os
+import resource
 import socket
 import struct
 
@@ -33,6 +35,21 @@ def test_an_interface_that_does_not_exist_has_no_route(routes):
     with pytest.raises(NoRouteError, match="no interface hbd-none") as caught:
         routes.lookup(("127.0.0.1", 862), interface="hbd-none")
     assert caught.value.errno == errno.ENODEV
+
+
+def test_a_way_is_known_without_a_free_descriptor(routes):
+    """Where no file can be opened any more, interfaces are still there, by name and by index."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.dup(0)
+        route = routes.lookup(("127.0.0.1", 862), interface="lo")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (route.interface, route.index) == ("lo", LO)
 
 
 def test_a_link_that_is_up_is_up(routes):
