@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.core.model import SECOND
@@ -41,6 +42,9 @@ EVIDENCE_PATIENCE: Final = 4 * SECOND
 EXPLANATIONS: Final = 64
 """So many may wait at a time; who comes then is told what is known already."""
 
+OPEN_AGAIN: Final = 3 * SECOND
+"""A socket that could not be made (a full /run, say) is tried again so often."""
+
 
 class Desk:
     """Answers the clients of the control socket."""
@@ -49,6 +53,8 @@ class Desk:
         self._daemon: Final = daemon
         self._directory: Final = directory
         self._server: ControlServer | None = None
+        self._open_again = 0
+        """Where there is none: when it is tried again."""
         self._explaining: list[tuple[Call, str, int]] = []
         """Who waits for evidence on whom, and until when."""
         daemon.teller.listeners.append(self._publish)
@@ -59,30 +65,33 @@ class Desk:
         SocketTakenError where another daemon answers there.
         """
         try:
-            places.make(self._directory)
-            self._server = ControlServer(
-                self._directory / places.SOCKET_NAME,
-                {
-                    "Status": self._status,
-                    "Explain": self._explain,
-                    "Watch": self._watch,
-                    "Reload": self._reload,
-                    "Pause": self._pause,
-                    "Resume": self._resume,
-                },
-                self._daemon.poller,
-                _gid(GROUP),
-            )
+            self._server = self._made()
         except (OSError, SocketTakenError) as error:
             cause = error.__cause__ if isinstance(error, SocketTakenError) else error
             if not isinstance(cause, OSError):
                 raise
             return (
                 f"hbd status will not find this daemon: cannot make a socket in {self._directory}:"
-                f" {cause.strerror or cause}; set RUNTIME_DIRECTORY and"
+                f" {cause.strerror or cause}; make room there, or set RUNTIME_DIRECTORY and"
                 " STATE_DIRECTORY to directories of your own, for the commands too"
             )
         return ""
+
+    def _made(self) -> ControlServer:
+        places.make(self._directory)
+        return ControlServer(
+            self._directory / places.SOCKET_NAME,
+            {
+                "Status": self._status,
+                "Explain": self._explain,
+                "Watch": self._watch,
+                "Reload": self._reload,
+                "Pause": self._pause,
+                "Resume": self._resume,
+            },
+            self._daemon.poller,
+            _gid(GROUP),
+        )
 
     def close(self) -> None:
         if self._server is not None:
@@ -93,6 +102,10 @@ class Desk:
         if self._server is not None:
             self._explain_some(now)
             self._server.turn(now)
+        elif now >= self._open_again:
+            self._open_again = now + OPEN_AGAIN
+            with suppress(OSError, SocketTakenError):
+                self._server = self._made()
 
     @property
     def is_explaining(self) -> bool:
@@ -101,7 +114,7 @@ class Desk:
 
     def next_deadline(self) -> int | None:
         if self._server is None:
-            return None
+            return self._open_again
         deadlines = [self._server.next_deadline(), *(until for *_, until in self._explaining)]
         return min((one for one in deadlines if one is not None), default=None)
 

@@ -231,6 +231,19 @@ def test_directories_that_may_not_be_written(daemon, reflector, net):
     assert time.monotonic() - began < 1.5
 
 
+def test_a_socket_that_could_not_be_made_is_made_later(daemon, reflector, net):
+    """Started where no socket can be made, it can be asked, and shows states, once one can."""
+    reflector(net(1))
+    one = daemon(peers=[peer("a", net(1))])
+    in_the_way = one.directory / "run"
+    in_the_way.touch()
+    one.launch()
+    one.entry("state", peer="a", state="up")
+    in_the_way.unlink()
+    until(one.answers)
+    until(lambda: one.files().get("a") == ("up", ""), seconds=20)
+
+
 def test_a_socket_path_that_is_too_long(daemon, net):
     """A path beyond what a socket may have is said in words, and commands say it, too."""
     one = daemon(peers=[peer("a", net(1))])
