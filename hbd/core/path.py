@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from hbd.core.peer import Peer
     from hbd.core.rounds import Rounds
 
+OF_ALL: Final = (Cause.OWN_LINK, Cause.OWN_UPLINK)
+"""Faults of ours that say nothing of a path: where it was up, its silence after them tells that
+they are not over yet."""
+
 
 class Step(Enum):
     """What a path wants when its deadline has come."""
@@ -371,7 +375,8 @@ class Path(Timer):
         self.state = state
         self.fault = fault
         self.judged = True
-        self.remember(was_up=state is State.UP)
+        if fault is None or fault.cause not in OF_ALL:
+            self.remember(was_up=state is State.UP)
         return changed
 
     def remember(self, *, was_up: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from hbd.core.egress import Egress, EgressKey
 from hbd.core.goodbye import RETURN, Goodbye
-from hbd.core.model import Cause, Dice, State
+from hbd.core.model import MILLISECOND, Cause, Dice, State
 from hbd.core.news import News, aloud
 from hbd.core.peer import Peer, is_behind_silence, judge
 from hbd.core.session import Fact
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 TOLD_AT_ONCE: Final = 200
 """Peers told in one turn of a fault of ours: it may be ten thousand, and others wait meanwhile."""
+
+ASKED_ANEW: Final = 1_100 * MILLISECOND
+"""A neighbour that was asked for in vain is asked for again in a second (arp(7), retrans_time_ms):
+until then what we send waits in the kernel, or is thrown away."""
 
 
 class Verdicts:
@@ -111,8 +115,7 @@ class Verdicts:
         elif path.egress is not None and path.egress.fault is not None:
             self._behind_fault(path, path.egress, path.egress.fault)
         elif _was_our_fault(path):
-            # Our side is sound again: the peer gets its verdict one detection time from now.
-            self.start_over(path)
+            self._sound_again(path)
         elif path.goodbye is not None:
             self._take_leave(path, path.goodbye)
         elif self._clock.now < path.judge_from:
@@ -256,7 +259,17 @@ class Verdicts:
         fault, egress.fault = egress.fault, None
         for path in egress.paths:
             if path is not except_for and path.fault == fault:
-                self.start_over(path, self.delay(path))
+                self._sound_again(path, self.delay(path))
+
+    def _sound_again(self, path: Path, delay: int = 0) -> None:
+        """Our side is sound again: the peer gets its verdict one detection time from now.
+
+        The last heartbeat before that leaves when the kernel has asked for the next hop anew.
+        """
+        if path.is_askable:
+            heartbeats = path.timing.retries * path.timing.timeout
+            delay += max(0, ASKED_ANEW - heartbeats)
+        self.start_over(path, delay)
 
     # -- peers --------------------------------------------------------------------------------
 

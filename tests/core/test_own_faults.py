@@ -141,3 +141,62 @@ def test_an_interface_that_is_down_is_one_storm():
     world.faults.clear()
     world.run(20 * SECOND)
     assert {world.state(name) for name in (A, B, C)} == {State.UP}
+
+
+def test_an_interface_that_is_up_again_may_pass_nothing_yet():
+    """A switch that starts forwards nothing for half a minute: nobody is down for it, and who is
+    silent when the others answer is."""
+    world = world_of(a=LAN, b=LAN, c=LAN)
+    world.cuts[LAN] = [(world.now, world.now + 40 * SECOND)]
+    world.links[C].dead.append((world.now, 10**18))
+    world.faults[LAN] = own_link(LAN.interface)
+    world.run(10 * SECOND)
+    world.faults.clear()
+    world.run(25 * SECOND)
+    assert {world.state(name) for name in (A, B, C)} == {State.UNKNOWN}
+    world.run(25 * SECOND)
+    assert [world.state(name) for name in (A, B, C)] == [State.UP, State.UP, State.DOWN]
+    down = [event.peer for event in world.of_kind(StateChanged) if event.state is State.DOWN]
+    assert down == [C]
+
+
+def test_an_uplink_that_answers_for_a_moment_is_not_over_it():
+    """One reply, and then everybody is silent again: that is held against nobody either."""
+    world = world_of(a=LAN, b=LAN)
+    world.cuts[LAN] = [(world.now, world.now + 20 * SECOND)]
+    world.run(10 * SECOND)
+    while State.UP not in (states := {name: world.state(name) for name in (A, B)}).values():
+        world.run(MILLISECOND)
+    assert State.UNKNOWN in states.values()
+    world.cuts[LAN].append((world.now, 10**18))
+    world.run(30 * SECOND)
+    assert {world.state(name) for name in (A, B)} == {State.UNKNOWN}
+    assert State.DOWN not in {*world.states_of(A), *world.states_of(B)}
+
+
+@pytest.mark.parametrize(
+    ("timing", "waits"),
+    [(Timing(200 * MILLISECOND, 100 * MILLISECOND, 2), 900), (Timing(), 0)],
+    ids=["fast", "default"],
+)
+def test_the_kernel_may_have_to_ask_for_a_neighbour_first(timing, waits):
+    """With its link up again a path waits for the second in which nothing need leave us, where its
+    heartbeats would all fall into that, and only there."""
+    world = World(1)
+    for name in (A, B):
+        world.watch(peer(name, timing=timing), link=Link(egress=LAN))
+    world.run(10 * SECOND)
+    world.faults[LAN] = own_link(LAN.interface)
+    world.cuts[LAN] = [(world.now, world.now + 10 * SECOND)]
+    world.run(10 * SECOND)
+    world.faults.clear()
+    while world.path(A).egress.fault is not None:
+        world.run(MILLISECOND)
+    path = next(path for path in map(world.path, (A, B)) if not path.judged)  # the other answered
+    over, sent = world.now, path.figures.sent
+    world.links[path.address].dead.append((over, over + SECOND))
+    while path.figures.sent == sent:
+        world.run(MILLISECOND)
+    assert 0 <= world.now - over - waits * MILLISECOND <= timing.interval
+    world.run(10 * SECOND)
+    assert world.states_of(path.address) == [State.UP, State.UNKNOWN, State.UP]
