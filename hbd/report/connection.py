@@ -21,9 +21,10 @@ OUTPUT_LIMIT: Final = 512 * 1024
 """Octets that wait for a slow reader."""
 READ_SLICE: Final = 16 * 1024
 WRITE_SLICE: Final = 128 * 1024
-"""Octets of a big answer made in one turn of the loop: it takes two milliseconds or three."""
+"""Octets of big answers made in one turn of the loop, for all clients together: it takes two
+milliseconds or three."""
 REQUESTS_SLICE: Final = 16
-"""Requests of one client in one turn of the loop."""
+"""Requests taken in one, of all of them."""
 IDLE: Final = 30 * SECOND
 """How long a client may say nothing whole."""
 STALLED: Final = 10 * SECOND
@@ -42,11 +43,28 @@ class Poller(Protocol):
     def unwatch(self, fd: int) -> None: ...
 
 
+class Allowance:
+    """What all clients together may take of a turn of the loop; a little each of them gets anyway.
+
+    That little is one request, and one piece of a big answer: so none waits for another's end.
+    """
+
+    __slots__ = ("octets", "requests")
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Another turn begins."""
+        self.octets, self.requests = WRITE_SLICE, REQUESTS_SLICE
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """What a connection tells its server."""
 
     poller: Poller
+    allowance: Allowance
     called: Callable[[Connection, Request], None]
     """A request came; it is to be answered through `answer` or `stream`."""
     touched: Callable[[Connection], None]
@@ -139,9 +157,10 @@ class Connection:
         return bool(octets) and len(self._in) <= REQUEST_LIMIT
 
     def _take_requests(self) -> None:
-        for _ in range(REQUESTS_SLICE):
-            if not self._may_take():
-                return
+        allowance, has_taken = self._owner.allowance, False
+        while self._may_take() and (allowance.requests > 0 or not has_taken):
+            allowance.requests -= 1
+            has_taken = True
             end = self._in.index(varlink.END)
             message = bytes(self._in[:end])
             del self._in[: end + 1]
@@ -185,9 +204,11 @@ class Connection:
 
     def _make(self, source: Iterator[bytes]) -> None:
         """The next slice of what is made while it is sent."""
+        allowance = self._owner.allowance
         for piece in source:
             self._out += piece
-            if len(self._out) >= WRITE_SLICE:
+            allowance.octets -= len(piece)
+            if allowance.octets <= 0 or len(self._out) >= WRITE_SLICE:
                 return
         self._source = None
         if self._source_is_final:

@@ -14,7 +14,7 @@ from hbd import __version__
 from hbd.core.model import SECOND
 from hbd.report import varlink
 from hbd.report.call import Answer, Call, Credentials, Follow, Later, Stream, credentials_of
-from hbd.report.connection import Connection, Owner, Poller
+from hbd.report.connection import Allowance, Connection, Owner, Poller
 from hbd.report.varlink import INTERFACE, SERVICE, RefusedError
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class ControlServer:
         self._methods = methods
         self._poller = poller
         self._group = group
-        self._owner = Owner(poller, self._called, self._touch, self._forget)
+        self._allowance = Allowance()
+        self._owner = Owner(poller, self._allowance, self._called, self._touch, self._forget)
         self._connections: dict[Connection, None] = {}
         self._users: Counter[int] = Counter()
         self._touched: set[Connection] = set()
@@ -76,6 +77,7 @@ class ControlServer:
 
     def turn(self, now: int) -> None:
         """At the end of every turn of the loop: clients that do nothing are dropped."""
+        self._allowance.renew()
         for connection in self._touched:
             patience = connection.patience
             connection.deadline = None if patience is None else now + patience

@@ -29,6 +29,8 @@ class Loop:
     def __init__(self):
         self.epoll = selectors.EpollSelector()
         self.longest = 0
+        self.after = lambda: None
+        """What else is done in each turn."""
 
     def watch(self, fd, callback, *, write=False):
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0)
@@ -46,6 +48,7 @@ class Loop:
         for key, _ in found:
             if key.fd in self.epoll.get_map():
                 key.data()
+        self.after()
         if not timeout:
             self.longest = max(self.longest, time.perf_counter_ns() - begun)
         return bool(found)
@@ -72,6 +75,7 @@ class Daemon:
             "Echo": lambda call: {"peers": list(call.texts("peers")), "n": call.number("n")},
         }
         self.server = ControlServer(path, methods, self.loop)
+        self.loop.after = self.server._allowance.renew
         self.stopping = False
 
     def status(self, call):
@@ -245,6 +249,51 @@ def test_big_answer_is_made_in_slices(daemon, path):
     assert json.loads(second)["parameters"]["pid"] == os.getpid()
     assert turns >= len(found) // (2 * connection.WRITE_SLICE)
     stream.close()
+    daemon.loop.settle()
+
+
+def test_many_big_answers_take_no_longer_of_a_turn_than_one(daemon, path):
+    """Of all who ask together no turn makes more than a slice; each gets a little of every one."""
+    streams = [connect(path) for _ in range(CLIENTS)]
+    daemon.loop.settle()
+    for stream in streams:
+        ask(stream, "Big")
+    found = [b""] * CLIENTS
+    while not all(octets.endswith(b"\0") for octets in found):
+        before = sum(map(len, found))
+        daemon.loop.turn()
+        for number, stream in enumerate(streams):
+            with contextlib.suppress(BlockingIOError):
+                got = stream.recv(1 << 20)
+                found[number] += got
+        made = sum(map(len, found)) - before
+        assert made < connection.WRITE_SLICE + CLIENTS * 32
+        assert all(found)
+        if made > 0 and sum(map(len, found)) > 4 * connection.WRITE_SLICE:
+            break
+    for stream in streams:
+        stream.close()
+    daemon.loop.settle()
+
+
+def test_many_requests_take_no_longer_of_a_turn_than_a_few(daemon, path):
+    """Of all who ask over and over no turn answers more than a slice, or one of each."""
+    streams = [connect(path) for _ in range(CLIENTS)]
+    daemon.loop.settle()
+    for stream in streams:
+        for _ in range(20):
+            ask(stream, "Status")
+    counts = [0] * CLIENTS
+    while min(counts) < 20:
+        before = counts.copy()
+        daemon.loop.turn()
+        for number, stream in enumerate(streams):
+            counts[number] += len(answers(stream)[0])
+        got = [now - then for now, then in zip(counts, before, strict=True)]
+        assert sum(got) <= connection.REQUESTS_SLICE + CLIENTS
+        assert all(more or count == 20 for more, count in zip(got, counts, strict=True))
+    for stream in streams:
+        stream.close()
     daemon.loop.settle()
 
 
