@@ -112,7 +112,7 @@ class Fleet:
         self._dice: Final = dice
         self._timers: Final = Timers()
         self._outputs: list[Output] = []
-        self._roster: Final = Roster(self.clock, session)
+        self._roster: Final = Roster(self.clock, self._timers, session)
         self._news: Final = News(self.clock, self._timers, self._outputs_append)
         self._inquiries: Final = Inquiries(
             self.clock, self._timers, self._outputs_append, self._better_known

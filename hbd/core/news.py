@@ -135,7 +135,7 @@ class News:
         """The peer is no longer watched."""
         flapping = self._flapping.pop(peer, None)
         if flapping is not None:
-            flapping.deadline = None
+            self._timers.forget(flapping)
 
     def _watch_flapping(self, peer: Peer, before: State, *, in_storm: bool) -> bool:
         """Note a change; tell whether it is one of many that an entry has told about."""

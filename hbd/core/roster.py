@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hbd.core.clock import Clock
     from hbd.core.model import PeerSettings
     from hbd.core.path import Path
+    from hbd.core.timers import Timers
 
 
 SESSION: Final = ("stamp", "send", "expect_reply", "tls", "mqtt", "password")
@@ -35,9 +36,12 @@ class Change(NamedTuple):
 class Roster:
     """The peers by name and the paths by address."""
 
-    def __init__(self, clock: Clock, session: Callable[[PeerSettings, str], Any]) -> None:
+    def __init__(
+        self, clock: Clock, timers: Timers, session: Callable[[PeerSettings, str], Any]
+    ) -> None:
         self.peers: dict[str, Peer] = {}
         self._clock: Final = clock
+        self._timers: Final = timers
         self._session: Final = session
         self._known_by: dict[Hashable, tuple[Path, ...]] = {}
         self._known_as: dict[Path, tuple[Hashable, ...]] = {}
@@ -75,7 +79,7 @@ class Roster:
             and (_differ(one, peer.settings) or one.key in renewed or name in replaced)
         ]
         for name in removed:
-            before[name].deadline = None
+            self._timers.forget(before[name])
         for name in changed:
             self._change(before[name], wanted[name], renewed)
         # In the order of the file.
@@ -94,8 +98,8 @@ class Roster:
         ]
 
     def _drop(self, path: Path) -> None:
-        path.deadline = None
         path.leave()
+        self._timers.forget(path)
         path.forget_why()
         self._forget(path)
         path.targets = ()

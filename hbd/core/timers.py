@@ -70,6 +70,17 @@ class Timers:
             self._left_behind += 1
         timer.scheduled, timer.stands_in = at, heap
         heappush(heap, (at, next(self._ties), timer))
+        self._tidy()
+
+    def forget(self, timer: Timer) -> None:
+        """Take note that the timer is gone for good: its deadline may have been hours away."""
+        timer.deadline = None
+        if timer.scheduled is not None:
+            timer.scheduled = timer.stands_in = None
+            self._left_behind += 1
+            self._tidy()
+
+    def _tidy(self) -> None:
         if 2 * self._left_behind > len(self) + SPARE:
             self._sweep()
 

@@ -72,6 +72,18 @@ def test_a_reload_leaves_those_it_does_not_change_alone():
     assert list(world.fleet.peers.values())[1:] == others
 
 
+def test_what_reloads_remove_leaves_no_deadline_behind():
+    """A thousand peers that are asked once an hour, or paused, come and go: no timer is left."""
+    world = world_of()
+    rare = Timing(HOUR, SECOND, 3, 2)
+    for number in range(1_000):
+        other = f"10.1.{number // 250}.{number % 250}"
+        world.apply(peer(A), peer(B), peer(other, timing=rare))
+        world.fleet.pause(other, Pause(world.wall + YEAR, "", ""))
+    world.apply(peer(A), peer(B))
+    assert len(world.fleet._timers) < 100
+
+
 def test_what_a_reload_removes_goes_without_the_collector():
     """No cycle of references holds it: the daemon never looks for one in what has lived long."""
     world = world_of(peer(A, via=B), peer(B), peer(A2))

@@ -87,6 +87,18 @@ def test_what_came_is_owed_no_more():
         assert timers.due(begin + 99) is None
 
 
+def test_what_is_gone_is_not_kept_until_it_would_be_due():
+    """Timers that are forgotten leave the heap long before their deadlines, and none comes up."""
+    timers = Timers()
+    stays = timer_at(timers, 10**9)
+    for _ in range(10_000):
+        timers.forget(timer_at(timers, 10**12))
+        assert len(timers) <= 66
+    timers.forget(Timer())
+    assert timers.due(10**13) is stays
+    assert timers.due(10**13) is None
+
+
 def test_heap_is_bounded():
     """Deadlines moved to and fro ten thousand times leave no more than a few entries a timer."""
     timers, dice = Timers(), Random(1)  # noqa: S311 - to be replayed
