@@ -112,6 +112,9 @@ class Fleet:
         self._dice: Final = dice
         self._timers: Final = Timers()
         self._outputs: list[Output] = []
+        self._examining: set[Path] = set()
+        """Of whom it is asked among them already: a router may say a thousand times a turn that it
+        is not up."""
         self._roster: Final = Roster(self.clock, self._timers, session)
         self._news: Final = News(self.clock, self._timers, self._outputs_append)
         self._inquiries: Final = Inquiries(
@@ -277,6 +280,7 @@ class Fleet:
                     self._volley(timer)
                 case Peer():
                     self._pauses.look(timer)
+                    self._verdicts.refresh(timer)  # it may have been told of too much before
                 case Inquiries():
                     timer.advance()
                 case Inquiry():
@@ -289,6 +293,7 @@ class Fleet:
         """Drain what is to be done and told."""
         outputs = self._outputs[:]
         self._outputs.clear()
+        self._examining.clear()
         return outputs
 
     def next_deadline(self) -> int | None:
@@ -407,10 +412,11 @@ class Fleet:
 
     def _examine(self, path: Path) -> None:
         """Ask how datagrams to it leave us, where it is known where it is; or judge without."""
-        if path.target is not None:
-            self._outputs.append(Examine(path))
-        else:
+        if path.target is None:
             self._verdicts.examined(path, None, None)
+        elif path not in self._examining:
+            self._examining.add(path)
+            self._outputs.append(Examine(path))
 
     # -- being answered -----------------------------------------------------------------------
 
@@ -547,7 +553,7 @@ class Fleet:
         verdicts.witnessed(path, now)
         incarnation = None if answer is None else answer.incarnation
         if incarnation is not None and path.is_another(incarnation):
-            self._news.restarted(path, incarnation)
+            self._restarted(path, incarnation)
         if path.goodbye is not None and not path.goodbye.is_newer(answer):
             self.returned(path)
         if answer is not None and answer.goodbye is not None:
@@ -564,6 +570,12 @@ class Fleet:
             verdicts.look_behind(path.peer)
         if type(path) is not Asked or not self._volleys.take(path):
             self._timers.schedule(path)
+
+    def _restarted(self, path: Path, incarnation: int) -> None:
+        if path.peer.may_be_told(self.clock.now):
+            self._news.restarted(path, incarnation)
+        else:
+            self.dropped["restarted"] += 1
 
     def icmp(
         self,

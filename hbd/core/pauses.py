@@ -40,12 +40,14 @@ class Pauses:
             peer.deadline = self._clock.now + min(left, LOOK)
             self._timers.schedule(peer)
         else:
+            peer.deadline = None
             self.end(peer)
 
     def end(self, peer: Peer) -> bool:
         """Judge it again; tell whether there was a pause."""
-        was_paused, peer.pause, peer.deadline = peer.pause is not None, None, None
+        was_paused, peer.pause = peer.pause is not None, None
         if was_paused:
+            peer.deadline = None
             self._tell(peer, on=False)
             self._verdicts.refresh(peer)
         return was_paused

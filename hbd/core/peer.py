@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.model import RANK, SECOND, Cause, PeerSettings, State
+from hbd.core.rate import Rate, spend
 from hbd.core.spans import shown, timeout_for
 from hbd.core.timers import Timer
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 LEAVING: Final = (Cause.BFD_ADMIN_DOWN, Cause.GOODBYE)
 """It stopped on purpose, and said so."""
+
+TOLD: Final = Rate(per_second=1, burst=60)
+"""Changes of one peer's state and restarts that are told. What we measure changes less often; but a
+router may say a thousand times a second that it is up or down, and each is an entry, a record and a
+file."""
 
 REFINEMENTS: Final = 3
 """So many times a cause may become known better within one state, each an entry."""
@@ -61,6 +67,7 @@ class Peer(Timer):
         "since",
         "since_real",
         "state",
+        "told_full_at",
     )
 
     def __init__(self, settings: PeerSettings, since: int, since_real: int) -> None:
@@ -81,6 +88,15 @@ class Peer(Timer):
         self.first_verdict = True
         self.refinements = 0
         self.pause: Pause | None = None
+        self.told_full_at = 0
+        """When as much of it may be told at once as ever: see `rate.spend`."""
+
+    def may_be_told(self, now: int) -> bool:
+        """Whether something of it may be told now, which then counts as told."""
+        full_at = spend(self.told_full_at, now, TOLD)
+        if full_at is not None:
+            self.told_full_at = full_at
+        return full_at is not None
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from hbd.core.egress import Egress, EgressKey
 from hbd.core.goodbye import RETURN, Goodbye
 from hbd.core.model import MILLISECOND, Cause, Dice, State
 from hbd.core.news import News, aloud
-from hbd.core.peer import Peer, is_behind_silence, judge
+from hbd.core.peer import TOLD, Peer, Verdict, is_behind_silence, judge
 from hbd.core.session import Fact
 
 if TYPE_CHECKING:
@@ -294,9 +294,25 @@ class Verdicts:
         if not peer.is_news(verdict):
             peer.confirm(verdict)
             return False
+        if not self._may_change(peer, verdict):
+            return False
         before = peer.state
         self._news.change(peer, verdict, in_storm=in_storm)
         return before is not peer.state
+
+    def _may_change(self, peer: Peer, verdict: Verdict) -> bool:
+        """Whether it changes now, or is judged again a little later: too often it may not.
+
+        What an operator does is done; within a state it is limited how often a cause changes.
+        """
+        states = peer.state, verdict.state
+        now = self._clock.now
+        if State.PAUSED in states or states[0] is states[1] or peer.may_be_told(now):
+            return True
+        again = now + TOLD.cost
+        peer.deadline = again if peer.deadline is None else min(peer.deadline, again)
+        self._timers.schedule(peer)
+        return False
 
     def look_behind(self, peer: Peer) -> None:
         """Judge those anew that lie behind a peer."""

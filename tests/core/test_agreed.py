@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from hbd.core.events import Storm
+from hbd.core.fleet import Examine
 from hbd.core.model import MILLISECOND, SECOND, Cause, State
-from hbd.core.peer import Pause
+from hbd.core.peer import TOLD, Pause
 from hbd.core.session import Fact
 from hbd.wire import bfd
 from tests.simulation.speakers import agreed, told, watch_router, watch_sender
@@ -165,6 +166,81 @@ def test_a_router_that_says_down_is_judged_at_once(diag, cause):
 def say_down(router, diag):
     router.session._move(bfd.State.DOWN, diag)
     router._send(router.world.now)
+
+
+def say(world, router, state, diag=bfd.Diag.NONE):
+    router.session._move(state, diag)
+    router.session._remote_discriminator = world.path(A).session.discriminator
+    router._send(world.now)
+    world.run(2 * MILLISECOND)
+
+
+def test_a_router_that_changes_its_mind_all_the_time_is_told_of_once_a_second():
+    """Sixty changes at once, then one a second; the last one is told when it may be."""
+    world, router, _ = world_of()
+    router.hear = lambda *_: None
+    began, before = world.now, len(world.changes_of(A))
+    for _ in range(1_000):
+        say(world, router, bfd.State.DOWN, bfd.Diag.CONCATENATED_DOWN)
+        say(world, router, bfd.State.INIT)
+        say(world, router, bfd.State.UP)
+    told = len(world.changes_of(A)) - before
+    assert TOLD.depth // TOLD.cost == 60
+    assert 60 <= told <= 60 + (world.now - began) // TOLD.cost
+    assert world.state(B) is State.UP
+    kill(world, A)
+    world.run(TOLD.cost + DETECTION)
+    assert last_of(world).state is State.DOWN
+
+
+def test_a_flood_of_goodbyes_is_looked_into_once_a_turn():
+    """However often in a turn a router says that it is off, its way is looked up once."""
+    world, router, _ = world_of()
+    router.session._move(bfd.State.ADMIN_DOWN, bfd.Diag.ADMIN_DOWN)
+    router.session._remote_discriminator = world.path(A).session.discriminator
+    said = router.session.compose(world.now)
+    for _ in range(2):
+        for _ in range(100):
+            world.fleet.heard(world.path(A), said, world.now, 255)
+        outputs = world.fleet.outputs()
+        assert [one.path for one in outputs if isinstance(one, Examine)] == [world.path(A)]
+
+
+def use_up(world):
+    """Let nothing more of a peer be told for now; give when."""
+    while world.fleet.peers[A].may_be_told(world.fleet.clock.now):
+        continue
+    return world.now
+
+
+def test_a_change_that_may_not_be_told_yet_is_told_as_soon_as_it_may():
+    """What is so a second later is told then, though nothing comes."""
+    world, *_ = world_of()
+    at = use_up(world)
+    kill(world, A)
+    world.run(TOLD.cost - MILLISECOND)
+    assert (world.path(A).state, world.state(A)) == (State.DOWN, State.UP)
+    world.run(TOLD.cost)
+    assert world.state(A) is State.DOWN
+    assert at + TOLD.cost <= last_of(world).at <= at + TOLD.cost + DETECTION + 10 * MILLISECOND
+
+
+def test_an_operator_and_a_better_known_cause_wait_for_nothing():
+    """However much was told of a peer, it is paused at once, and its cause may change."""
+    world, *_ = world_of()
+    one = world.fleet.peers[A]
+    kill(world, A)
+    world.run(10 * SECOND)
+    use_up(world)
+    world.path(A).refused(Fact(Cause.PORT_CLOSED, "port closed"))
+    assert (one.state, one.cause) == (State.DOWN, Cause.SILENT)
+    world.fleet._verdicts.refresh(one)
+    assert (one.state, one.cause) == (State.DOWN, Cause.PORT_CLOSED)
+    use_up(world)
+    world.fleet.pause(A, Pause(world.wall + HOUR, "", ""))
+    assert world.state(A) is State.PAUSED
+    world.fleet.resume(A)
+    assert world.state(A) is State.UNKNOWN
 
 
 def test_a_router_that_repeats_our_own_word_is_not_judged_for_it():

@@ -1,5 +1,6 @@
 """The Session-Sender of a path: what it writes and what it believes."""
 
+from itertools import count
 from random import Random
 
 import pytest
@@ -7,7 +8,16 @@ import pytest
 from hbd.core.asked import Asked
 from hbd.core.events import Restarted
 from hbd.core.fleet import SEEK_AGAIN, SEEK_BURST, SEEK_SPACING
-from hbd.core.model import MILLISECOND, SECOND, Cause, ReflectorKind, StampOptions, State, Tlv
+from hbd.core.model import (
+    MILLISECOND,
+    SECOND,
+    Cause,
+    ReflectorKind,
+    StampOptions,
+    State,
+    Timing,
+    Tlv,
+)
 from hbd.core.path import Reception
 from hbd.core.peer import Peer
 from hbd.core.session import Answer, Fact
@@ -373,6 +383,19 @@ def test_restart_of_the_other_side_is_told():
     incarnations[0] = 7  # while it was down: the outage was told
     world.run(30 * SECOND)
     assert world.of_kind(Restarted) == [event]
+
+
+def test_a_peer_that_is_another_with_each_reply_is_told_of_once_a_second():
+    """Sixty restarts at once, then one a second: the others are counted."""
+    world = World(1)
+    world.watch(peer(A, timing=Timing(50 * MILLISECOND, 50 * MILLISECOND, 3, 2)))
+    incarnations = count(5)
+    world.reflect = lambda datagram, _: as_hbd(datagram, next(incarnations))
+    world.run(20 * SECOND)
+    told = len(world.of_kind(Restarted))
+    assert 60 <= told <= 60 + 20
+    assert told + world.fleet.dropped["restarted"] > 390
+    assert world.states_of(A) == [State.UP]
 
 
 def test_several_machines_at_one_address_are_told_once():
