@@ -11,6 +11,7 @@ from hbd.net.resolver import Resolver, numeric
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from hbd.core.address import Address
     from hbd.core.fleet import Fleet
     from hbd.core.path import Path
     from hbd.net.resolver import Answer
@@ -22,6 +23,10 @@ FIRST_RETRY: Final = 1 * SECOND
 
 SILENT: Final = 15 * SECOND
 """How often a name that does not answer is asked for again: it may have moved."""
+
+ADDRESSES: Final = 64
+"""So many addresses of a name are used: a name server may give four thousand, each time others, and
+each has its place in several tables."""
 
 Name = tuple[str, int]
 
@@ -112,7 +117,13 @@ class Names:
             )
             if answer.addresses and not usable:
                 words = f"has no address of the family of source {source}"
-            self._fleet.resolved(path, usable, words)
+            self._fleet.resolved(path, _few(usable, path.target), words)
+
+
+def _few(addresses: tuple[Address, ...], target: Address | None) -> tuple[Address, ...]:
+    """Give the first of them, with the one that is asked if it is still among them."""
+    few = addresses[:ADDRESSES]
+    return few if target in few or target not in addresses else (target, *few[:-1])
 
 
 def _reason(answer: Answer) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.bfd import BfdSession
@@ -10,6 +11,7 @@ from hbd.core.client import ClientSession
 from hbd.core.model import Way
 from hbd.core.mqtt import MqttSession
 from hbd.core.plain import PlainSession
+from hbd.core.rate import remember
 from hbd.core.stamp import StampSession
 from hbd.core.stream import KeepAliveSession, TcpSession
 
@@ -33,8 +35,9 @@ class Sessions:
         self.node = ""
         self._station: Final = station
         self._keys: Final = keys
-        self._discriminators: set[int] = set()
-        """Those that were given; of removed peers too, as their routers may speak of them yet."""
+        self._discriminators: OrderedDict[int, None] = OrderedDict()
+        """Those that were given last: as many as there may be sessions. Of removed peers too, as
+        their routers may speak of them yet."""
 
     def __call__(self, settings: PeerSettings, address: str) -> Session | StreamSession | Beats:
         """Give a new session for the path of a peer to this address."""
@@ -66,5 +69,5 @@ class Sessions:
         """Random, or others could guess it, and no other session's (RFC 5880 6.3, 9)."""
         while (drawn := int.from_bytes(os.urandom(4))) == 0 or drawn in self._discriminators:
             continue
-        self._discriminators.add(drawn)
+        remember(self._discriminators, drawn, None)
         return drawn

@@ -3,6 +3,10 @@
 import pytest
 from running import peer
 
+from hbd.daemon.names import ADDRESSES, Names
+from hbd.net.resolver import Answer, Resolver
+from tests.simulation import world
+
 pytestmark = pytest.mark.slow
 
 
@@ -46,3 +50,28 @@ def test_a_name_is_replaced_by_a_reload(daemon, reflector, net):
     one.configure(peers=[peer("a", net(1))])
     assert one.reload()["changed"] == ["a"]
     one.wait("a", "up")
+
+
+def test_a_name_with_ten_thousand_addresses_takes_the_room_of_a_few():
+    """Some of them are used, the one that is asked among them while it is one of the name's."""
+    air = world.World(1)
+    air.fleet.apply([world.peer("pool.example")])
+    path = air.path("pool.example")
+    port = path.peer.settings.port
+    names = Names(air.fleet, Resolver())
+    names.take([path], air.now)
+    many = [(f"10.0.{number // 250}.{number % 250}", port) for number in range(10_000)]
+
+    def hear(addresses):
+        names._hear_one(Answer("pool.example", port, tuple(addresses), None), air.now)
+        return path.targets
+
+    assert hear(many) == tuple(many[:ADDRESSES])
+    assert path.target == many[0]
+    for turn in range(1_000, 10_000, 1_000):
+        targets = hear(many[turn:] + many[:turn])
+        assert (len(targets), path.target) == (ADDRESSES, many[0])
+        assert set(targets) < {many[0], *many[turn : turn + ADDRESSES]}
+    assert len(air.fleet._roster._known_by) == ADDRESSES
+    assert hear(many[5_000:]) == tuple(many[5_000 : 5_000 + ADDRESSES])
+    assert path.target == many[5_000]
