@@ -1,16 +1,22 @@
 """The reflector towards those it does not know, and towards octets that mean nothing."""
 
 import random
+import resource
 import socket
 import struct
 import time
 from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
-from running import PORT, peer, until
+from running import MARGIN, PORT, peer, until
 
 from hbd.core.model import PeerSettings, State
+from hbd.core.reflector import REFUSED
 from hbd.core.stamp import Keys, StampSession, Station
+from hbd.report import varlink
+from hbd.report.control import CLIENTS, RESERVED
 from hbd.wire import stamp
 from hbd.wire.auth import Key
 
@@ -68,6 +74,22 @@ def test_strangers_are_refused_in_silence_and_told_once(daemon, net):
     assert first["MESSAGE"] == f"heartbeats from {net(77)} refused: add it to peers: or accept:"
     assert (first["HBD_ADDRESS"], second["HBD_ADDRESS"]) == (net(77), net(78))
     assert first["PRIORITY"] == "6"
+
+
+def test_of_very_many_strangers_some_are_told_and_all_are_counted(daemon, net):
+    """Sources may be invented: a bounded number is named, of those that ask and those that beat."""
+    port = 18_966  # of this test alone: it is listened on at all addresses
+    silent = {"name": "board", "address": net(1), "protocol": "plain", "port": port, "expect": "1h"}
+    one = daemon(peers=[silent], listen=[f"{net(2)}:{PORT}"]).start()
+    number = REFUSED + 300
+    for source in range(number):
+        with asking(f"127.200.{source // 250}.{1 + source % 250}") as made:
+            made.sendto(REQUEST, (net(2), PORT))
+            made.sendto(REQUEST, (net(2), port))
+    until(lambda: dropped(one).get("unknown-source") == number)
+    until(lambda: one.status()["replies_dropped"].get("plain-unknown-source") == number)
+    until(lambda: not one.status()["journal"]["waiting"])
+    assert len(one.entries("refused")) == 2 * REFUSED
 
 
 def test_reflectors_are_never_answered(daemon, net):
@@ -253,6 +275,73 @@ def test_garbage_at_the_control_socket(daemon, net):
         stream.close()
     assert path.stat().st_mode & 0o777 == 0o666
     assert one.state("a")[0] != "paused"
+
+
+def connections(path, most):
+    """Connect so often, and never hang up; give all."""
+    made = []
+    for _ in range(most):
+        stream = socket.socket(socket.AF_UNIX)
+        stream.settimeout(0)
+        while True:
+            try:
+                stream.connect(str(path))
+                break
+            except BlockingIOError:
+                time.sleep(0.001)  # the kernel keeps no more of them waiting
+        made.append(stream)
+    return made
+
+
+def last_words(stream):
+    """Give what a client was told when it was hung up on; None of one that was not."""
+    stream.settimeout(0)
+    found = b""
+    try:
+        while octets := stream.recv(4096):
+            found += octets
+    except BlockingIOError:
+        return None
+    return found
+
+
+def hung_up(streams, known):
+    """Give those that were told to go, with what they were told."""
+    others = [stream for stream in streams if stream not in known]
+    return {stream: words for stream in others if (words := last_words(stream)) is not None}
+
+
+def test_ten_thousand_connections_to_the_control_socket(daemon, reflector, net):
+    """All but a few are told at once that it is busy; heartbeats go on, and then it answers."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    number = min(10_000, most - 500)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    asked = reflector(net(1))
+    timing = {"interval": "200ms", "timeout": "200ms", "retries": 3}
+    one = daemon(peers=[peer("a", net(1), **timing)]).start()
+    one.wait("a", "up")
+    fds = Path(f"/proc/{one.process.pid}/fd")
+    before, began, beats = len(list(fds.iterdir())), time.monotonic(), len(asked.requests)
+    streams = connections(one.directory / "run/io.hbd", number)
+    try:
+        kept = CLIENTS + RESERVED
+        told = {}
+        until(lambda: told.update(hung_up(streams, told)) or len(told) >= number - kept, 30)
+        span = time.monotonic() - began
+        assert set(told.values()) == {varlink.refusal(varlink.RefusedError("Busy"))}
+    finally:
+        for stream in streams:
+            stream.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    until(one.answers)
+    assert one.status()["clients_refused"] >= number - kept
+    until(lambda: len(list(fds.iterdir())) <= before + 1)
+    times = [request.at for request in asked.requests[beats:]]
+    assert len(times) > 0.5 * span / 0.2
+    assert max(after - then for then, after in pairwise(times)) < 0.2 + MARGIN
+    assert one.peer("a")["loss_percent"] == 0.0
+    assert one.states("a") == ["up"]
 
 
 def test_a_flood_delays_no_heartbeat(daemon, reflector, net):
