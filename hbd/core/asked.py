@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
     from hbd.core.session import Session
-    from hbd.core.volleys import Volley
+    from hbd.core.volley import Volley
 
 THAW: Final = 1_000
 """A peer that was frozen answers so many heartbeats of ours when it thaws: late, but not wrong."""

@@ -29,7 +29,8 @@ from hbd.core.timers import Timers
 from hbd.core.told import ANYWHERE, Told
 from hbd.core.unwatched import UNWATCHED
 from hbd.core.verdicts import Verdicts, is_witnessed
-from hbd.core.volleys import Sent, Volley, Volleys
+from hbd.core.volley import Volley
+from hbd.core.volleys import Sent, Volleys
 from hbd.core.witnesses import Witnesses
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hbd.core.form import KEYED, OPEN
 from hbd.core.goodbye import HOLD
 from hbd.core.model import SECOND, Cause, ReflectorKind, State, Tlv
 from hbd.core.session import Answer, Fact
@@ -14,6 +15,7 @@ from hbd.wire.hbd_tlv import HbdTlv, Reason
 from hbd.wire.hbd_tlv import Seen as Said
 
 if TYPE_CHECKING:
+    from hbd.core.form import Form
     from hbd.core.model import Dice, PeerSettings, StampOptions
     from hbd.wire.auth import Key
     from hbd.wire.stamp import Reply
@@ -131,28 +133,11 @@ class Template(NamedTuple):
     """and the last bit of T1."""
 
 
-class Form(NamedTuple):
-    """Where replies of a mode have what says something new, if it is another than before."""
-
-    numbers: slice
-    """Error Estimate and SSID;"""
-    ttl: slice
-    """the TTL that we arrive with, and what has to be zero;"""
-    words: slice
-    """hbd's TLV up to the number of our heartbeats."""
-
-
-OPEN: Final = Form(slice(12, 16), slice(40, 44), slice(44, 80))
-KEYED: Final = Form(slice(24, 28), slice(80, 96), slice(112, 148))
-
-
 class Seen(NamedTuple):
     """What is the same in all replies of an hbd as a rule."""
 
-    numbers: int
-    """Error Estimate and SSID."""
-    same: bytes
-    """The TTL that we arrive with, and of the TLV all before the number of our heartbeats."""
+    same: int
+    """Of that what its Form names."""
     length: int
     counts: bool
     """Whether the reflector is known to count."""
@@ -358,11 +343,8 @@ class StampSession:
             return
         if answer.uncounted and not self._counts:
             return  # where the next one shows no more of that, it is not known to count
-        form = self.form
-        numbers = int.from_bytes(said[form.numbers], "big")
-        if not ntp.is_ptp(numbers >> 16):
-            same = said[form.ttl] + said[form.words]
-            self.seen = Seen(numbers, same, len(said), answer.uncounted is not None)
+        if not self.form.is_ptp(said):
+            self.seen = Seen(self.form.told(said), len(said), answer.uncounted is not None)
 
 
 def _pad(size: int, length: int) -> bytes:

@@ -1,38 +1,24 @@
-"""Heartbeats of paths with which all is well, 64 at a time: the hot path.
-
-Paths that are asked alike, leave by the same egress and miss nothing are asked together, as one
-volley, and while that goes on their facts stand here, side by side: what a reply changes is a few
-octets that lie close to those of the next one. Whatever is done here has the effect of what
-`asked`, `stamp` and `fleet` do path by path, for the one case that nearly all heartbeats are: what
-comes next from a path is the reply to its last heartbeat, in time, and says nothing new. For
-anything else a path leaves its volley, with all its facts, and is watched by itself until all is
-well with it again. Nobody need know of this: who reads a fact of a path that stands here gets it
-from here, who changes one makes the path leave (see `asked.managed`).
-"""
+"""Who is asked with whom, and when; see `volley`."""
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
-from functools import lru_cache
-from struct import Struct, pack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.awaited import NOTHING, Awaited, Heartbeat
-from hbd.core.model import JITTER, MICROSECOND, WINDOW, State
+from hbd.core.awaited import Awaited
+from hbd.core.model import JITTER, State
+from hbd.core.replies import take
 from hbd.core.stamp import StampSession
-from hbd.core.timers import Timer
-from hbd.core.window import LONGEST
+from hbd.core.volley import Heading, Volley, earliest
 from hbd.wire import ntp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Iterator
 
     from hbd.core.address import Address
     from hbd.core.arrival import Arrivals
     from hbd.core.asked import Asked
     from hbd.core.clock import Clock
-    from hbd.core.egress import Egress
     from hbd.core.model import Dice
     from hbd.core.stamp import Seen, Station, Template
     from hbd.core.timers import Timers
@@ -47,28 +33,10 @@ SOME: Final = 4
 STEPS: Final = 20
 """Volleys are found by when they are due, in twentieths of an interval."""
 
-SSID: Final = 7
-KEYED_SSID: Final = 13
-"""Pairs of octets before it, without keys and with them."""
 _NOISE: Final = 0xFFE
 """The random bits of T1; its last one has a meaning of its own."""
 _TIME: Final = 0xFFFFFFFFFFFFF000
 """The others: as many as there are, for what leaves when an era ends too."""
-_WORD: Final = 0xFFFFFFFF
-
-
-class Heading(NamedTuple):
-    """What the paths of a volley have in common."""
-
-    outlet: Hashable
-    egress: Egress
-    interval: int
-    timeout: int
-    size: int
-    """Octets of a heartbeat, and of its reply,"""
-    mark: int
-    """and the last bit of its T1."""
-    is_keyed: bool
 
 
 class Sent(NamedTuple):
@@ -78,228 +46,6 @@ class Sent(NamedTuple):
     size: int
     places: bytes
     """Where they go, one after the other."""
-
-
-_ROWS: Final = (
-    "paths",
-    "places",
-    "sessions",
-    "ssids",
-    "numbers",
-    "same",
-    "counts",
-    "moments",
-    "ttls",
-    "windows",
-)
-"""What volleys that join have side by side."""
-_LISTS: Final = ("paths", "places", "sessions", "same", "counted", "ttls", "windows")
-_FLAGS: Final = ("owing", "answered", "counts")
-_NUMBERS: Final = ("firsts", "ssids", "numbers", "moments")
-
-
-class Volley(Timer):
-    """Paths that are asked together.
-
-    Its deadline is when they are to be asked; once they are, the end of their timeout.
-    """
-
-    __slots__ = (
-        "answered",
-        "counted",
-        "counts",
-        "due",
-        "earliest",
-        "firsts",
-        "heading",
-        "home",
-        "is_asked",
-        "is_keyed",
-        "lateness",
-        "moments",
-        "next",
-        "numbers",
-        "owing",
-        "paths",
-        "places",
-        "real",
-        "round",
-        "same",
-        "sent",
-        "sessions",
-        "size",
-        "ssids",
-        "step",
-        "template",
-        "timeout",
-        "tokens",
-        "ttls",
-        "version",
-        "windows",
-    )
-
-    def __init__(self, home: Volleys, heading: Heading, due: int) -> None:
-        super().__init__()
-        self.home: Final = home
-        self.heading: Final = heading
-        self.size: Final = heading.size
-        self.timeout: Final = heading.timeout
-        self.is_keyed: Final = heading.is_keyed
-        self.deadline = self.next = due
-        self.earliest = 0
-        """Before that nobody's interval is over, shortened as it may be."""
-        self.is_asked = False
-        self.round = 0
-        """How often they were asked."""
-        self.template = b""
-        """What each is sent, but for sequence number, T1 and SSID;"""
-        self.version = -1
-        """and which words of our station stand there."""
-        # The last time that they were asked:
-        self.due = self.sent = self.real = self.step = self.lateness = 0
-        self.tokens = array("Q")
-        # Of each path, or of one that has left and is None:
-        self.paths: list[Asked | None] = []
-        self.places: list[bytes] = []
-        """where it is asked, and its replies come from;"""
-        self.firsts = array("q")
-        """its sequence number in round 0;"""
-        self.sessions: list[StampSession] = []
-        self.ssids = array("H")
-        """its SSID as it is sent;"""
-        self.numbers = array("I")
-        """Error Estimate and SSID of all its replies,"""
-        self.same: list[bytes] = []
-        """and what else is the same in all of them;"""
-        self.counts = bytearray()
-        """whether its reflector is known to count;"""
-        self.counted: list[int] = []
-        """the round up to which its own counters go,"""
-        self.owing = bytearray()
-        """whether an answer was still to come then;"""
-        self.answered = bytearray()
-        """whether its last heartbeat was answered,"""
-        self.moments = array("q")
-        """when an answer came last, monotonic,"""
-        self.ttls: list[int | None] = []
-        """what was left of its TTL;"""
-        self.windows: list[array[int]] = []
-        """its last heartbeats, as they stand in its Window."""
-
-    @property
-    def owed_from(self) -> int | None:
-        return self.lateness if self.is_asked else None
-
-    def take(self, path: Asked, place: bytes, session: StampSession, seen: Seen) -> None:
-        """From now on it is asked with the others."""
-        path.deadline = self.next
-        path.unanswered = path.unanswered or NOTHING
-        self.earliest = max(self.earliest, _earliest(path.due, self.heading.interval))
-        self.paths.append(path)
-        self.places.append(place)
-        self.firsts.append(path.sequence - self.round)
-        self.sessions.append(session)
-        self.numbers.append(seen.numbers)
-        self.same.append(seen.same)
-        self.counts.append(seen.counts)
-        self.counted.append(self.round)
-        self.owing.append(0)
-        self.answered.append(1)
-        self.moments.append(path.last_reply_real or 0)
-        self.ttls.append(path.reply_ttl)
-        self.windows.append(path.figures.window.slots)
-        self.ssids.frombytes(session.ssid.to_bytes(2, "big"))
-        session.seen = None  # the next reply outside shows it anew
-        path.rank = len(self.paths) - 1
-        path.volley = self
-
-    def join(self, other: Volley) -> None:
-        """Ask those of another one too, that rest as these do, and as soon."""
-        for path in filter(None, other.paths):
-            other.settle(path)
-        other.close_ranks()
-        before, more = self.round - other.round, len(other.paths)
-        self.firsts.extend(first - before for first in other.firsts)
-        self.counted += [self.round] * more
-        self.owing += bytes(more)
-        self.answered += b"\1" * more
-        for path in filter(None, other.paths):
-            path.volley = None  # or it would leave
-            path.deadline = self.next
-            path.rank += len(self.paths)
-            path.volley = self
-        for name in _ROWS:
-            getattr(self, name).extend(getattr(other, name))
-        other.paths = []
-
-    def left(self, began: int, ended: int) -> None:
-        """They were sent from one moment to another, monotonic."""
-        self.real, self.step = began, (ended - began) // max(len(self.paths), 1)
-
-    def close_ranks(self) -> None:
-        """Forget those that have left."""
-        kept = [at for at, path in enumerate(self.paths) if path is not None]
-        for name in _LISTS:
-            row = getattr(self, name)
-            setattr(self, name, [row[at] for at in kept])
-        for name in _FLAGS:
-            row = getattr(self, name)
-            setattr(self, name, bytearray(row[at] for at in kept))
-        for name in _NUMBERS:
-            row = getattr(self, name)
-            setattr(self, name, array(row.typecode, [row[at] for at in kept]))
-        for rank, path in enumerate(self.paths):
-            if path is not None:
-                path.rank = rank
-
-    def leave(self, path: Asked) -> None:
-        """From now on it is asked by itself."""
-        self.home.leave(path)
-
-    def settle(self, path: Asked) -> None:
-        """Write down in the path itself what has become of it here."""
-        at = path.rank
-        rounds = self.round - self.counted[at]
-        awaits = self.is_asked and not self.answered[at]
-        answers = rounds + self.owing[at] - awaits
-        if not rounds and not answers:
-            return
-        self.counted[at], self.owing[at] = self.round, awaits
-        sequence = self.firsts[at] + self.round
-        path.volley = None  # or it would ask us
-        path.sequence = sequence
-        path.last_sent, path.due, path.lateness = self.sent, self.due, self.lateness
-        figures = path.figures
-        figures.sent += rounds
-        figures.received += answers
-        if awaits:
-            figures.window.slots[(sequence - 1) % WINDOW] = 0
-        figures.window.go_on(sequence)
-        unanswered = path.unanswered or Awaited()
-        if path.asked is not None:
-            unanswered.pop(path.asked, None)
-        unanswered.forget(sequence - 1, None)
-        if answers:
-            path.rounds.clean += answers
-            last = path.last_answered = sequence - 1 - awaits
-            path.last_reply_real = self.moments[at]
-            path.last_life = self.home.clock.at(self.moments[at])
-            path.last_rtt = figures.window.rtt(last)
-            path.reply_ttl = self.ttls[at]
-            path.repeated = path.is_put_off = False
-        if awaits:
-            last = sequence - 1
-            path.asked, path.doubted = last, True
-            path.deadline = self.deadline
-            real = self.real + at * self.step
-            unanswered[last] = Heartbeat(self.sent, real, self.tokens[at])
-            self.sessions[at].silent = 1
-        else:
-            path.asked = None
-            path.deadline = self.next
-            self.sessions[at].silent = 0
-        path.unanswered = unanswered or NOTHING
-        path.volley = self
 
 
 class Volleys:
@@ -350,7 +96,7 @@ class Volleys:
             timing.timeout,
             seen.length,
             template.mark,
-            session.is_keyed,
+            session.form,
         )
         volley = self._find(heading, path.due)
         if volley is None:
@@ -364,20 +110,20 @@ class Volleys:
 
     def _find(self, heading: Heading, due: int) -> Volley | None:
         """Find one that is due when a path is that was due then."""
-        earliest = max(_earliest(due, heading.interval), self.clock.now + 1)
+        first = max(earliest(due, heading.interval), self.clock.now + 1)
         most = self._most(heading)
-        between = self._between(heading, earliest, due + heading.interval)
+        between = self._between(heading, first, due + heading.interval)
         return next((volley for volley in between if len(volley.paths) < most), None)
 
     def _most(self, heading: Heading) -> int:
         return max(FEW, min(TOGETHER, self._numbers[heading] // SOME))
 
-    def _between(self, heading: Heading, earliest: int, latest: int) -> Iterator[Volley]:
+    def _between(self, heading: Heading, first: int, last: int) -> Iterator[Volley]:
         """Give those that rest and are due then."""
         width = _width(heading)
-        for step in range(earliest // width, latest // width + 1):
+        for step in range(first // width, last // width + 1):
             for volley in self._open.get((heading, step), ()):
-                if earliest <= volley.next <= latest:
+                if first <= volley.next <= last:
                     yield volley
 
     def _offer(self, volley: Volley) -> None:
@@ -400,7 +146,7 @@ class Volleys:
         volley.settle(path)
         at, path.volley = path.rank, None
         path.unanswered = path.unanswered or Awaited()
-        volley.paths[at] = None
+        volley.paths[at], volley.ways = None, b""
         volley.answered[at] = 1
         del self._at[volley.places[at]]
         self._numbers[volley.heading] -= 1
@@ -452,7 +198,7 @@ class Volleys:
 
     def compose(self, volley: Volley, real: int, wall: int, step: int) -> Sent:
         """Give the heartbeats, and where they go; `step`: how long each takes to leave."""
-        if None in volley.paths:
+        if not volley.ways:
             volley.close_ranks()
         clock, heading = self.clock, volley.heading
         count, size = len(volley.paths), heading.size
@@ -467,8 +213,9 @@ class Volleys:
             time & _TIME | random & _NOISE | mark
             for time, random in zip(times, noise, strict=False)
         ]
-        volley.tokens = array("Q", tokens)
-        octets = _write(volley, tokens)
+        octets = volley.begin(tokens)
+        if volley.is_keyed:
+            self._seal(volley, octets)
         volley.sent = clock.now + (real - clock.real)
         volley.real, volley.step = real, step
         volley.lateness = clock.lateness
@@ -477,13 +224,15 @@ class Volleys:
         volley.due = volley.sent if is_far_behind else volley.next
         spread = int(heading.interval * JITTER * self._dice.random())
         volley.next = volley.due + heading.interval - spread
-        volley.earliest = _earliest(volley.due, heading.interval)
-        volley.round += 1
-        volley.is_asked = True
-        volley.answered = bytearray(count)
+        volley.earliest = earliest(volley.due, heading.interval)
         volley.deadline = volley.sent + heading.timeout
         self._timers.schedule(volley)
-        return Sent(octets, size, b"".join(volley.places))
+        return Sent(octets, size, volley.ways)
+
+    def _seal(self, volley: Volley, octets: bytearray) -> None:
+        whole, size = memoryview(octets), volley.size
+        for at, session in enumerate(volley.sessions):
+            session.seal(whole[at * size : (at + 1) * size])
 
     def time_out(self, volley: Volley) -> None:
         """Its timeout is over: who has not answered is overdue, by itself."""
@@ -505,54 +254,7 @@ class Volleys:
 
         `since`: when all was last read; a stamp counts from then till now.
         """
-        clock, at_place = self.clock, self._at
-        offset, second = clock.real - clock.wall, ntp.SECOND
-        real = clock.real
-        rest: list[int] = []
-        heard: dict[Volley, None] = {}
-        fields = _layout(arrivals.stride).iter_unpack(arrivals.octets)
-        columns = (arrivals.places, arrivals.lengths, arrivals.stamps, arrivals.ttls)
-        for index, (one, place, length, stamp, ttl) in enumerate(
-            zip(fields, *columns, strict=True)
-        ):
-            path = at_place.get(place)
-            if path is None or (volley := path.volley) is None:
-                rest.append(index)
-                continue
-            rank = path.rank
-            sequence = volley.firsts[rank] + volley.round - 1
-            counted, t3, numbers, t2, echoed, token, same = (
-                _keyed(arrivals.octets, index * arrivals.stride) if volley.is_keyed else one
-            )
-            moment = real if stamp is None else stamp + offset
-            if moment < since or moment > real:
-                moment = since if moment < since else real
-            since_first = moment - volley.real
-            rtt = since_first - rank * volley.step
-            dwell = (t3 - t2) * second >> 32
-            uncounted = echoed - counted
-            if (
-                volley.answered[rank]
-                or length != volley.size
-                or token != volley.tokens[rank]
-                or echoed != sequence & _WORD
-                or same != volley.same[rank]
-                or numbers != volley.numbers[rank]
-                or ttl != volley.ttls[rank]
-                or not 0 <= dwell <= since_first  # it left then or later: steps are not even
-                or rtt > volley.timeout
-                or (uncounted and not volley.counts[rank])
-                or (volley.is_keyed and not volley.sessions[rank].vouches(arrivals.datagram(index)))
-            ):
-                rest.append(index)
-                continue
-            short = (rtt - dwell) // MICROSECOND
-            if short > LONGEST or short < 1:
-                short = LONGEST if short > LONGEST else 1
-            volley.windows[rank][sequence % WINDOW] = (uncounted & 0xFF) << 24 | short
-            volley.answered[rank] = 1
-            volley.moments[rank] = moment
-            heard[volley] = None
+        rest, heard = take(arrivals, since, self.clock, self._at)
         for volley in heard:
             self._heard(volley)
         return rest
@@ -561,7 +263,7 @@ class Volleys:
         egress = volley.heading.egress
         last = self.clock.at(max(volley.moments))
         egress.last_answer = max(egress.last_answer, last)
-        if 0 not in volley.answered:
+        if volley.is_asked and 0 not in volley.answered:
             self._rest(volley)
 
 
@@ -602,51 +304,3 @@ def _step(volley: Volley) -> tuple[Heading, int]:
 
 def _width(heading: Heading) -> int:
     return max(heading.interval // STEPS, 1)
-
-
-def _earliest(due: int, interval: int) -> int:
-    """Give the end of the shortest interval from then on."""
-    return due + interval - int(interval * JITTER)
-
-
-def _write(volley: Volley, tokens: list[int]) -> bytearray:
-    """Give what is sent in this round with these T1."""
-    count, size, is_keyed = len(tokens), volley.size, volley.is_keyed
-    octets = bytearray(volley.template * count)
-    whole, every = memoryview(octets), size // 4
-    pairs, words = whole.cast("H"), whole.cast("I")
-    sequences = [first + volley.round & _WORD for first in volley.firsts]
-    words[0::every] = _words(f">{count}I", sequences)
-    moment = 4 if is_keyed else 1
-    halves = _words(f">{count}Q", tokens)
-    words[moment::every], words[moment + 1 :: every] = halves[0::2], halves[1::2]
-    pairs[KEYED_SSID if is_keyed else SSID :: size // 2] = memoryview(volley.ssids)
-    if is_keyed:
-        for at, session in enumerate(volley.sessions):
-            session.seal(whole[at * size : (at + 1) * size])
-    return octets
-
-
-def _words(layout: str, numbers: list[int]) -> memoryview:
-    """Write numbers; give them as words of 32 bits."""
-    return memoryview(pack(layout, *numbers)).cast("I")
-
-
-@lru_cache(maxsize=8)
-def _layout(stride: int) -> Struct:
-    """Give what of replies is read, each a stride after the one before.
-
-    Its number, T3, estimate and SSID, T2, the number and T1 that it brings back; then what is the
-    same in all as a rule: the TTL that we arrive with, and hbd's TLV up to the number of those
-    accepted (see stamp.Seen).
-    """
-    return Struct(f">IQIQIQ4x40s{stride - 80}x")
-
-
-_KEYED: Final = Struct(">I12xQI4xQ8xI12xQ8x16s16x36s")
-
-
-def _keyed(octets: memoryview, at: int) -> tuple[int, int, int, int, int, int, bytes]:
-    """Give the same of a reply in authenticated mode."""
-    *numbers, ttl, words = _KEYED.unpack_from(octets, at)
-    return (*numbers, ttl + words)

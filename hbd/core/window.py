@@ -10,7 +10,7 @@ from hbd.core.directions import ANNULLED, LOST, MODULUS
 from hbd.core.model import MICROSECOND, WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 LONGEST: Final = 2**24 - 2
 """Microseconds that a slot can hold, 16.8 s: what takes longer is not more exact.
@@ -66,7 +66,7 @@ class Window:
         self.slots[sequence % WINDOW] = (uncounted or 0) % MODULUS << _COUNT | short
 
     def go_on(self, following: int) -> None:
-        """The slots have been written up to the heartbeat before this one."""
+        """The slots have been filled up to the heartbeat before this one."""
         self._next = following
 
     def annulled(self, sequence: int) -> None:
@@ -134,3 +134,12 @@ class Window:
     @property
     def _start(self) -> int:
         return max(self._first, self._next - WINDOW) % WINDOW
+
+
+def fill(slots: array[int], sequence: int, fates: Sequence[int]) -> None:
+    """Write slots of heartbeats that were sent one after the other, from this one on."""
+    at = sequence % WINDOW
+    room = WINDOW - at
+    written = array("I", fates)
+    slots[at : at + len(fates)] = written[:room]
+    slots[: max(len(fates) - room, 0)] = written[room:]

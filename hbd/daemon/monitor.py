@@ -328,9 +328,8 @@ class Monitor:
         gone = clock.now()
         ask.volley.left(written, gone)
         pen.measure(written - began, gone - written, len(octets) // size)
-        paths = list(ask.volley.paths)
         for index, refusal in refusals.items():
-            path = paths[index]
+            path = ask.volley.paths[index]
             if path is not None:
                 self._refused(path, refusal, outlet, size)
 

@@ -132,18 +132,20 @@ def seal(packet: memoryview, key: Key) -> None:
     signed = AUTH_SIZE - MAC_SIZE
     packet[signed:AUTH_SIZE] = key.sign(packet[:signed])
     if len(packet) > AUTH_SIZE:
-        packet[-MAC_SIZE:] = key.sign(_told(packet))
+        packet[-MAC_SIZE:] = key.sign(_told(packet.tobytes()))
 
 
 def is_sealed(reply: bytes, key: Key) -> bool:
-    """Check both HMACs of a reply that ends with an HMAC TLV."""
+    """Check both HMACs of a reply with TLVs, the last of which is an HMAC TLV."""
+    signed = AUTH_SIZE - MAC_SIZE
     is_last = reply[-_SEAL:-MAC_SIZE] == _SEAL_HEAD
-    return is_signed(reply, key) and is_last and key.verifies(_told(reply), reply[-MAC_SIZE:])
+    macs = reply[signed:AUTH_SIZE] + reply[-MAC_SIZE:]
+    return is_last and key.verifies_both(reply[:signed], _told(reply), macs)
 
 
-def _told(packet: bytes | memoryview) -> bytes:
+def _told(packet: bytes) -> bytes:
     """What the HMAC TLV at the end covers (RFC 8972 4.8)."""
-    return bytes(packet[:4]) + bytes(packet[AUTH_SIZE:-_SEAL])
+    return packet[:4] + packet[AUTH_SIZE:-_SEAL]
 
 
 def pack_reply(

@@ -31,10 +31,10 @@ ASKING = tuple(
 )
 SPEAKING = ("tests/core/test_told.py", "tests/core/test_agreed.py")
 BFD = ("tests/core/test_bfd_session.py", "tests/core/test_bfd_conversation.py")
+VOLLEYS = ("tests/core/test_volleys.py", "tests/core/test_volleys_keyed.py")
 LIKELY = {
     "directions.py": ("tests/core/test_directions.py",),
     "window.py": ("tests/core/test_directions.py", *ASKING),
-    "volleys.py": ("tests/core/test_volleys.py",),
     "told.py": SPEAKING,
     "unwatched.py": SPEAKING,
     "plain.py": SPEAKING,
@@ -48,6 +48,7 @@ LIKELY = {
     "replay.py": ("tests/core/test_replay.py",),
     "rate.py": ("tests/core/test_rate.py", "tests/core/test_familiar.py"),
     "advisor.py": ("tests/core/test_advisor.py",),
+    **dict.fromkeys(("volley.py", "volleys.py", "replies.py", "form.py"), VOLLEYS),
     **dict.fromkeys(("bfd.py", "bfd_auth.py", "bfd_timing.py"), BFD),
 }
 """Who is asked first; all others after them."""

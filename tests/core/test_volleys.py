@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hbd.core import volley as standing
 from hbd.core import volleys
 from hbd.core.arrival import Arrivals
 from hbd.core.events import Restarted, StateChanged
@@ -463,7 +464,8 @@ def exactly():
     Of those that miss at one moment it is chance for whom others are asked first: nobody is.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(volleys, "JITTER", 0)
+        for module in (standing, volleys):
+            patch.setattr(module, "JITTER", 0)
         patch.setattr(Witnesses, "ask_about", lambda *_: None)
         yield
 
@@ -1206,7 +1208,7 @@ def check_places(world):
         assert volley.sessions[rank] is path.session
         assert volley.windows[rank] is path.figures.window.slots
     for volley in volleys_of(world):
-        rows = (*volleys._ROWS, "firsts", "counted", "owing", "answered")
+        rows = (*standing._ROWS, "firsts", "counted", "owing", "answered")
         lengths = {name: len(getattr(volley, name)) for name in rows}
         assert set(lengths.values()) == {len(volley.paths)}, lengths
     assert len(found) == sum(path is not None for v in volleys_of(world) for path in v.paths)
