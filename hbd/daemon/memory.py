@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import gc
 from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ctypes import CDLL
 
 
 def settle() -> None:
@@ -14,6 +19,12 @@ def settle() -> None:
     """
     gc.freeze()
     with suppress(ImportError, OSError, AttributeError):  # not glibc
-        import ctypes  # noqa: PLC0415 - as in net.batch
+        _library().malloc_trim(0)
 
-        ctypes.CDLL(None).malloc_trim(0)
+
+@cache
+def _library() -> CDLL:
+    """Give the C library, once: each would be a cycle, which is never looked for any more."""
+    import ctypes  # noqa: PLC0415 - as in net.batch
+
+    return ctypes.CDLL(None)

@@ -40,6 +40,8 @@ PATIENCE = 60.0
 PROBES = 5
 """Descriptors that evidence may be waited for with, at any moment."""
 INTERVAL = 0.2
+LATE = 0.05
+"""What turns beside the one that stalled may add to a gap, seconds: less than is told."""
 TRAFFIC = 0.02
 """Seconds between the requests of a peer, and between bursts of a stranger."""
 SO_TIMESTAMPNS = 35
@@ -297,7 +299,7 @@ class Soak:
     def look_at_the_steady(self):
         views = {view["name"]: view for view in self.one.status()["peers"]}
         assert [*views] == [*self.peers]
-        longest = INTERVAL + max([STALL / 1e9, *self.stalls()])
+        longest = INTERVAL + LATE + max([STALL / 1e9, *self.stalls()])
         for number, name in enumerate(self.steady[:STEADY]):
             seen, view = self.field.seen[1 + number], views[name]
             assert (seen.skipped, len(seen.sources)) == (0, 1), name

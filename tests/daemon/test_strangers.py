@@ -86,8 +86,8 @@ def test_of_very_many_strangers_some_are_told_and_all_are_counted(daemon, net):
         with asking(f"127.200.{source // 250}.{1 + source % 250}") as made:
             made.sendto(REQUEST, (net(2), PORT))
             made.sendto(REQUEST, (net(2), port))
-    until(lambda: dropped(one).get("unknown-source") == number)
-    until(lambda: one.status()["replies_dropped"].get("plain-unknown-source") == number)
+    until(lambda: dropped(one).get("unknown-source") == number, 30)
+    until(lambda: one.status()["replies_dropped"].get("plain-unknown-source") == number, 30)
     until(lambda: not one.status()["journal"]["waiting"])
     assert len(one.entries("refused")) == 2 * REFUSED
 
