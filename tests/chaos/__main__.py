@@ -13,12 +13,13 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.chaos import faults
 from tests.chaos.host import Host
 from tests.chaos.run import Run, report
-from tests.chaos.service import Service
+from tests.chaos.service import Service, named
 from tests.network import namespaces
 from tests.systemd.container import booted
 
@@ -43,12 +44,18 @@ def main():
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
     with _place() as place, namespaces.network() as net:
         host = net.host("monitor")
-        return _run(arguments, net, faults.PROCESS, lambda hear: Host(place, host, hear))
+        return _run(arguments, net, faults.PROCESS, partial(Host, place, host))
 
 
 def _in_container(arguments):
-    with _place() as place, booted(place / "console") as machine, namespaces.network() as net:
-        return _run(arguments, net, faults.CONTAINER, lambda hear: Service(machine, place, hear))
+    with (
+        _place() as place,
+        booted(place / "console") as machine,
+        named(machine) as host,
+        namespaces.network() as net,
+    ):
+        make = partial(Service, machine, host, place)
+        return _run(arguments, net, faults.CONTAINER, make)
 
 
 @contextmanager

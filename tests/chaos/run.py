@@ -140,7 +140,7 @@ class Run:
             return
         time.sleep(BEAT)
         missed = sum(sent > began - BEAT for sent in self.world.outsider.missed)
-        self.missed[missed] += 1
+        self.missed[f"{missed} missed in {took:.1f} s"] += 1
         if missed > 1 + int(took / BEAT):
             self.oracle.complain(f"a peer missed {missed} heartbeats: a restart took {took:.1f} s")
 
@@ -201,6 +201,6 @@ def report(run, seed):
     yield f"  heartbeats sent {sum(peer.heartbeats for peer in run.world.peers.values())}"
     kinds = ("expected", "seen", "lost", "repeated", "told twice", "invented", "doubted")
     yield "  events " + ", ".join(f"{kind} {counts[kind]}" for kind in kinds)
-    restarts = [f"{count} missed {missed}" for missed, count in sorted(run.missed.items())]
+    restarts = [f"{count} x {words}" for words, count in sorted(run.missed.items())]
     yield f"  heartbeats of a peer over a restart: {', '.join(restarts) or 'none looked at'}"
     yield f"  entries {json.dumps(run.oracle.events, sort_keys=True)}"

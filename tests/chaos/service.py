@@ -3,7 +3,7 @@
 import json
 import subprocess
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hbd.report.client import Client, NoDaemonError
@@ -16,16 +16,24 @@ PACKAGE = "/root/hbd.deb"
 WATCHDOG = "[Service]\nWatchdogSec=3s\n"
 
 
+@contextmanager
+def named(machine):
+    """Give the container's network a name, so that links can lead there."""
+    namespace = Namespace(f"hbd-{machine.leader}-container")
+    subprocess.run(["ip", "netns", "attach", namespace.name, str(machine.leader)], check=True)
+    try:
+        yield namespace
+    finally:
+        namespace.stop()
+
+
 class Service(Daemon):
     """hbd.service, with what the run asks of a daemon."""
 
-    def __init__(self, machine, directory, hear):
+    def __init__(self, machine, namespace, directory, hear):
         self.machine, self.file = machine, machine.path("/etc/hbd.yaml")
         self.client = Client(machine.path("/run/hbd/io.hbd"), timeout=10.0)
-        self.namespace = Namespace(f"hbd-{machine.leader}-container")
-        subprocess.run(
-            ["ip", "netns", "attach", self.namespace.name, str(machine.leader)], check=True
-        )
+        self.namespace = namespace
         built = subprocess.run(
             [ROOT / "packaging/build-deb.sh", directory], check=True, capture_output=True, text=True
         )
@@ -113,4 +121,3 @@ class Service(Daemon):
         """Leave nothing behind."""
         self._following.terminate()
         self._following.wait()
-        self.namespace.stop()
