@@ -265,6 +265,7 @@ class Streams:
         if progress.opened:
             link.opened = now
             path.left(now)
+        link.unread -= link.stream.taken
         if progress.octets:
             self._read(link, progress.octets, now)
         if self._links.get(path) is not link:
@@ -277,7 +278,6 @@ class Streams:
     def _read(self, link: Link, octets: bytes, now: int) -> None:
         path = link.path
         link.heard = now
-        link.unread -= len(octets)
         reading = path.stream.feed(octets)
         info = None if path.is_askable else link.stream.acknowledged()
         self._answered(link, reading.answers, info and info.rtt_ns, now)

@@ -84,6 +84,8 @@ class Stream:
         """Whether the peer's kernel has taken the connection."""
         self._carrier: Carrier | None = None
         """What octets go through, once they can."""
+        self.taken = 0
+        """Octets that `on_ready` has read: what TLS says for itself is no data, but work."""
         self._queue = bytearray()
         self._broken: End | None = None
         """Why nothing can be written any more; something may be left to read."""
@@ -140,7 +142,7 @@ class Stream:
         """Whether `on_ready` is to be called when it can be written to, not only read from."""
         if self._end or self._broken:
             return False
-        if self._encrypted is not None and not self.is_open:
+        if self._encrypted is not None and (self._encrypted.wants_write or not self.is_open):
             return self._encrypted.wants_write
         return bool(self._queue) or not self.is_connected
 
@@ -153,6 +155,7 @@ class Stream:
         if self._end is None and self._carrier is not None:
             octets = self._read(self._carrier)
             self._flush(self._carrier)
+        self.taken = len(octets) if self._encrypted is None else self._encrypted.taken
         return Progress(opened, octets, self._end)
 
     def write(self, octets: bytes) -> End | None:
@@ -236,7 +239,6 @@ class Stream:
             from hbd.net.tls import Encrypted  # noqa: PLC0415
 
             self._encrypted = Encrypted(connected, context, self._server_name)
-            self._socket = self._encrypted.socket
         try:
             self._encrypted.handshake()
         except (ConnectionResetError, BrokenPipeError) as error:

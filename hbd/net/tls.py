@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 NO_CERTIFICATE: Final = "it has no certificate"
 
+SLICE: Final = 16 * 1024
+"""Octets read at a time during a handshake."""
+
+UNSENT: Final = 128 * 1024
+"""Octets that may wait for a peer to take them: twice what we write at once, and more than any
+handshake."""
+
 _OF_PYTHON: Final = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
 """What Python puts around OpenSSL's words."""
 
@@ -43,51 +50,100 @@ def tls_context(ca: bytes | None) -> ssl.SSLContext:
 
 
 class Encrypted:
-    """A connection whose octets are encrypted; `socket` takes the place of the one given.
+    """A connection whose octets are encrypted.
 
-    Its methods raise BlockingIOError where they would wait, and TlsError.
+    Its methods raise BlockingIOError where they would wait, and TlsError. OpenSSL is given what has
+    come a slice at a time: with the socket in its hands it would read on, within one call, as long
+    as a peer sends what is no data (keys may be changed without end).
     """
 
     def __init__(self, tcp: socket.socket, context: ssl.SSLContext, server_name: str) -> None:
         # No certificate names an interface.
         name = server_name.partition("%")[0]
+        self._tcp: Final = tcp
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._unsent = bytearray()
+        """Encrypted, and not yet taken by the kernel."""
+        self.taken = 0
+        """How many octets the kernel had when it was last asked, data or not."""
         try:
-            # Tried before the socket is given away, which would be closed.
-            context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
+            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         except (ValueError, TypeError) as error:  # the latter for a NUL in it
             raise TlsError(f"no server can have the name {name!r}: {error}") from error
-        self.socket: Final = context.wrap_socket(
-            tcp, server_hostname=name, do_handshake_on_connect=False
-        )
-        self.wants_write = False
-        """Whether the handshake waits until it can write, rather than read."""
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether something waits until it can be written."""
+        return bool(self._unsent)
 
     def handshake(self) -> None:
         """Go on with it; returns when it is complete."""
-        self.wants_write = False
-        try:
-            with _openssl():
-                self.socket.do_handshake()
-        except BlockingIOError as error:
-            self.wants_write = isinstance(error.__cause__, ssl.SSLWantWriteError)
-            raise
+        self._take(SLICE)
+        with self._openssl():
+            self._tls.do_handshake()
 
     def recv(self, limit: int) -> bytes:
-        with _openssl():
-            return self.socket.recv(limit)
+        """Take what is in at most so many octets of the kernel's, or was left incomplete before."""
+        self._take(limit)
+        octets = bytearray()
+        try:
+            with self._openssl():
+                while piece := self._tls.read(limit):
+                    octets += piece
+        except BlockingIOError:
+            if not octets:
+                raise
+        return bytes(octets)
 
     def send(self, octets: bytearray) -> int:
-        with _openssl():
-            return self.socket.send(octets)
+        """Take a record, or nothing as long as one before it waits to be sent."""
+        self._flush()
+        if self._unsent:
+            raise BlockingIOError
+        with self._openssl():
+            return self._tls.write(octets)
 
     def goodbye(self) -> None:
         """Say that nothing follows, if that can be said at once."""
-        with suppress(OSError, ValueError):  # it may be broken, or never have been complete
-            self.socket.unwrap()
+        with suppress(OSError, ValueError), self._openssl():  # it may never have been complete
+            self._tls.unwrap()
+
+    def _take(self, limit: int) -> None:
+        self.taken = 0
+        with suppress(BlockingIOError):
+            octets = self._tcp.recv(limit)
+            self.taken = len(octets)
+            if octets:
+                self._incoming.write(octets)
+            else:
+                self._incoming.write_eof()
+
+    def _flush(self) -> None:
+        self._unsent += self._outgoing.read()
+        if self._unsent:
+            with suppress(BlockingIOError):
+                del self._unsent[: self._tcp.send(self._unsent)]
+        if len(self._unsent) > UNSENT:
+            raise TlsError("it does not take what TLS answers")
+
+    @contextmanager
+    def _openssl(self) -> Iterator[None]:
+        """Raise what OpenSSL says in our terms, and send what it has to say to the peer."""
+        try:
+            with _in_our_terms():
+                yield
+        except TlsError:
+            with suppress(OSError):
+                self._flush()  # the reason, for the log there
+            raise
+        except BlockingIOError:
+            self._flush()
+            raise
+        self._flush()
 
 
 @contextmanager
-def _openssl() -> Iterator[None]:
+def _in_our_terms() -> Iterator[None]:
     try:
         yield
     except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:

@@ -1,19 +1,22 @@
 """Encrypted connections to a server on loopback, with certificates made for the test."""
 
+import ctypes
+import ctypes.util
 import select
 import shutil
 import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 from contextlib import suppress
 
 import pytest
 
 from hbd.core.model import Cause
-from hbd.net.stream import Stream
-from hbd.net.tls import tls_context
+from hbd.net.stream import READ_SLICE, Stream
+from hbd.net.tls import UNSENT, tls_context
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -150,8 +153,75 @@ def test_a_large_answer_leaves_nothing_behind(pair, server_tls):
         while read < 100_000:
             assert select.select([stream], [], [], 2)[0]
             read += len(stream.on_ready().octets)
-            assert stream._socket.pending() == 0
+            assert stream._encrypted._incoming.pending == 0
     assert read == 100_000
+
+
+UPDATES = 100_000
+
+
+def change_keys(peer, certificate, key, wants):
+    """Be a server that changes its keys and says nothing; as Python cannot."""
+    openssl = ctypes.CDLL(ctypes.util.find_library("ssl"))
+    for call in (openssl.TLS_server_method, openssl.SSL_CTX_new, openssl.SSL_new):
+        call.restype = ctypes.c_void_p
+    context = ctypes.c_void_p(openssl.SSL_CTX_new(ctypes.c_void_p(openssl.TLS_server_method())))
+    openssl.SSL_CTX_use_certificate_file(context, str(certificate).encode(), 1)
+    openssl.SSL_CTX_use_PrivateKey_file(context, str(key).encode(), 1)
+    server = ctypes.c_void_p(openssl.SSL_new(context))
+    peer.settimeout(None)
+    openssl.SSL_set_fd(server, peer.fileno())
+    openssl.SSL_accept(server)
+    for _ in range(UPDATES):
+        openssl.SSL_key_update(server, wants)
+        if openssl.SSL_do_handshake(server) != 1:
+            return
+
+
+@pytest.fixture
+def key_changer(pair, authority, server_tls):
+    """A stream to a server that changes its keys, and wants ours changed, or not."""
+    assert server_tls
+    files = [authority.certificate.with_name(f"broker.{kind}") for kind in ("crt", "key")]
+    talking = []
+
+    def started(*, wants):
+        stream, peer = pair()
+        stream._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        thread = threading.Thread(target=change_keys, args=(peer, *files, int(wants)))
+        thread.start()
+        talking.append((stream, thread))
+        return stream
+
+    yield started
+    for stream, thread in talking:
+        stream.abort()
+        thread.join()
+
+
+def turn(stream):
+    """Take a turn when there is something to do."""
+    assert any(select.select([stream], [stream] if stream.wants_write else [], [], 10))
+    return stream.on_ready()
+
+
+def test_a_server_that_only_changes_keys_holds_nobody_up(key_changer):
+    """However fast it sends what is no data, a turn takes a slice of it, and is counted."""
+    stream = key_changer(wants=False)
+    taken = []
+    while sum(taken) < 20 * READ_SLICE:
+        assert turn(stream)[1:] == (b"", None)
+        taken.append(stream.taken)
+    assert max(taken) <= READ_SLICE
+
+
+def test_a_server_that_takes_no_answers_is_left(key_changer):
+    """What TLS has to say to who does not read is kept up to a limit."""
+    stream, end = key_changer(wants=True), None
+    while end is None:
+        end = turn(stream).end
+        assert len(stream._encrypted._unsent) <= UNSENT + READ_SLICE
+    assert end == (Cause.TLS, "it does not take what TLS answers")
 
 
 def test_the_server_closes(pair, server_tls):
