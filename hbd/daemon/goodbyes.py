@@ -50,12 +50,15 @@ class Goodbyes:
             return
         host = host_of(request.source)
         if request.goodbye is None:
-            for path in self._gone.pop(host, ()):
+            for path in self._gone.pop(host, ()) if request.is_of_host else ():
                 self._fleet.returned(path)
             return
         asked = self._asked_at(request.source) if request.is_of_host else []
         for path in [*asked, *told]:
-            believed = request.is_signed or path.peer.settings.stamp.trust_goodbye
+            settings = path.peer.settings
+            # A key that somebody has says nothing for a peer without one, at whose address he is.
+            is_signed = request.is_signed and settings.key is not None
+            believed = is_signed or settings.stamp.trust_goodbye
             if believed and self._fleet.goodbye(path, request.goodbye) and path in asked:
                 self._gone.setdefault(host, set()).add(path)  # said again, it is there already
 

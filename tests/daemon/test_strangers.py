@@ -19,6 +19,7 @@ from hbd.report import varlink
 from hbd.report.control import CLIENTS, RESERVED
 from hbd.wire import stamp
 from hbd.wire.auth import Key
+from hbd.wire.hbd_tlv import Reason
 
 pytestmark = pytest.mark.slow
 
@@ -45,9 +46,9 @@ def ask(made, address, datagram=REQUEST):
         return None
 
 
-def key_file(one, secret):
+def key_file(one, secret, name="fleet"):
     """Give the place of a key among a daemon's files."""
-    file = one.directory / "fleet.key"
+    file = one.directory / f"{name}.key"
     file.write_text(secret.hex())
     file.chmod(0o600)
     return file
@@ -358,3 +359,62 @@ def test_a_flood_delays_no_heartbeat(daemon, reflector, net):
     one.beats("a")
     assert one.entries(peer="a", state="down") == []
     assert dropped(one)["rate"] > 0
+
+
+def asking_by_key(address, secret, incarnation):
+    """Give the session of somebody who asks there with a key, and calls itself so."""
+    key = None if secret is None else Keys(Key(secret), (Key(secret),))
+    station = Station("van", incarnation, random.Random(1))  # noqa: S311 - no secret
+    return StampSession(PeerSettings("us", (address,)), station, key)
+
+
+def test_a_goodbye_by_another_key_is_not_obeyed(daemon, net):
+    """Who is known by a key of its own says nothing for a host without one, at whose address."""
+    secret, host = bytes(range(32)), daemon()
+    host.configure(peers=[], listen=[f"{net(1)}:{PORT}"], accept="any")
+    host.start()
+    one = daemon()
+    one.configure(
+        listen=[f"{net(2)}:{PORT}"],
+        keys={"vans": {"file": str(key_file(one, secret))}},
+        peers=[peer("host", net(1)), {"name": "van", "key": "vans", "expect": "1h"}],
+    )
+    one.start()
+    one.wait("host", "up")
+    with asking(net(77)) as van:
+        session = asking_by_key(net(1), None, 7)
+        question, _ = session.compose(0, time.time_ns(), State.UP)
+        known = session.read(ask(van, (net(1), PORT), question)).incarnation
+    session = asking_by_key(net(2), secret, known)
+    session.station.leave(Reason.STOP)
+    host.kill()
+    with asking(net(1)) as spoofing:
+        for number in range(10):
+            goodbye, _ = session.compose(number, time.time_ns(), State.UP)
+            assert ask(spoofing, (net(2), PORT), goodbye)
+    one.wait("host", "down", "port-closed", seconds=3)
+
+
+def test_nobody_else_returns_for_who_has_left(daemon, net):
+    """A heartbeat by another key, from where a peer has left, is not of that peer."""
+    secret, other, host, one = bytes(range(32)), bytes(range(32, 64)), daemon(), daemon()
+    for each, here, there in ((host, net(1), net(2)), (one, net(2), net(1))):
+        vans = [{"name": "van", "key": "vans", "expect": "1h"}] if each is one else []
+        keys = {"fleet": {"file": str(key_file(each, secret))}}
+        if vans:
+            keys["vans"] = {"file": str(key_file(each, other, "vans"))}
+        peers = [peer("host", there, key="fleet", source=here), *vans]
+        each.configure(listen=[f"{here}:{PORT}"], keys=keys, peers=peers)
+        each.start()
+    one.wait("host", "up")
+    one.beats("host")
+    host.stop()
+    one.wait("host", "left")
+    session = asking_by_key(net(2), other, 7)
+    with asking(net(1)) as spoofing:
+        for number in range(3):
+            heartbeat, _ = session.compose(number, time.time_ns(), State.UP)
+            assert ask(spoofing, (net(2), PORT), heartbeat)
+    one.wait("van", "up")
+    time.sleep(6)  # a host that had returned would be asked anew, and be down by then
+    assert one.states("host") == ["up", "left"]
