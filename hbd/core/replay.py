@@ -63,8 +63,15 @@ class Window:
     newest: int
     """The latest T1."""
     is_believed: bool
+    incarnation: int | None = None
+    """Of the sender, as soon as it has said it."""
     came: int = 1
     """A bit for each number from the highest downwards."""
+
+    @property
+    def has_just_begun(self) -> bool:
+        """Whether nothing is known but the last number."""
+        return self.came == 1
 
     def takes(self, number: int, sent: int) -> bool:
         """Note a number; False where it has come before, or may have.
@@ -108,11 +115,17 @@ class Guard:
         session = (who, ssid)
         window = self._windows.get(session)
         if window is None:
-            window = Window(said.number, said.sent, self._is_of_now(who, said, wall))
+            window = self._begun(who, said, wall)
+        elif said.sent < window.newest and not self._is_same_run(window, who, said):
+            # Where each run has the same session a recorded one may be ahead of this by number.
+            window = self._begun(who, said, wall)
+            if not window.is_believed:
+                return Standing.DOUBTFUL
         elif not window.takes(said.number, said.sent):
             return Standing.REPLAYED
-        elif not window.is_believed:
+        elif not window.is_believed or window.has_just_begun or _names_its_run(window, said):
             window.is_believed = self._is_of_now(who, said, wall)
+            window.incarnation = said.incarnation()
         remember(self._windows, session, window)
         if not window.is_believed or said.is_stale(wall):
             return Standing.DOUBTFUL
@@ -120,6 +133,21 @@ class Guard:
         # A clock that was ahead and is put right must not be in doubt for as long as it was.
         sender.newest = max(sender.newest, min(said.sent, wall + FRESH))
         return Standing.NEW
+
+    def _begun(self, who: Hashable, said: Signed, wall: int) -> Window:
+        is_believed = self._is_of_now(who, said, wall)
+        return Window(said.number, said.sent, is_believed, said.incarnation())
+
+    def _is_same_run(self, window: Window, who: Hashable, said: Signed) -> bool:
+        """Tell whether who speaks of an earlier time is who spoke last in its session.
+
+        It may be late, or its clock was put back. Who says nothing of its start, or from whom
+        somebody on the way takes that, is believed as far as clocks are apart.
+        """
+        incarnation, sender = said.incarnation(), self._senders.get(who)
+        if incarnation is None or window.incarnation is None:
+            return sender is None or sender.newest - said.sent <= FRESH
+        return incarnation == window.incarnation
 
     def _is_of_now(self, who: Hashable, said: Signed, wall: int) -> bool:
         """Tell whether a session was begun now, as far as can be told, and by another than us."""
@@ -134,3 +162,8 @@ class Guard:
             sender.incarnations.append(incarnation)
         remember(self._senders, who, sender)
         return True
+
+
+def _names_its_run(window: Window, said: Signed) -> bool:
+    """Whether it is said for the first time in a session which start of a daemon it is of."""
+    return window.incarnation is None and said.incarnation() is not None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hbd.core import rate, replay
-from hbd.core.model import MILLISECOND, SECOND, State
+from hbd.core.model import MILLISECOND, SECOND, StampOptions, State
 from hbd.core.reflector import Reflector
 from hbd.core.replay import FRESH, WIDTH, Guard, Signed, Standing, Window
 from hbd.core.stamp import Keys, StampSession, Station
@@ -115,6 +115,50 @@ def test_a_clock_that_was_ahead_is_in_doubt_for_a_minute_at_most():
     look(guard, 1, sent=WALL + 3_600 * SECOND)
     assert look(guard, 2, sent=WALL) is Standing.DOUBTFUL
     assert look(guard, 2, 1, sent=WALL + FRESH) is Standing.NEW
+
+
+def test_a_run_before_is_not_ahead_of_this_one():
+    """Where each run has the same session a recorded one goes on where this one ended."""
+    guard = Guard(OURS)
+    for number in range(20):
+        assert look(guard, 5, number, sent=WALL + number, incarnation=1) is Standing.NEW
+    for number in range(5):
+        assert look(guard, 5, number, sent=WALL + 100 + number, incarnation=2) is Standing.NEW
+    for number in range(20):
+        assert look(guard, 5, number, sent=WALL + number, incarnation=1) is Standing.DOUBTFUL
+    assert look(guard, 5, 5, sent=WALL + 105, incarnation=2) is Standing.NEW
+    assert look(guard, 5, 4, sent=WALL + 104, incarnation=2) is Standing.REPLAYED
+    # Its clock is put back, or it is late: it is who it was.
+    assert look(guard, 5, 7, sent=WALL - SECOND, incarnation=2) is Standing.NEW
+    assert look(guard, 5, 6, sent=WALL + 106, incarnation=2) is Standing.NEW
+
+
+@pytest.mark.parametrize(("earlier", "standing"), [(0, Standing.NEW), (1, Standing.DOUBTFUL)])
+@pytest.mark.parametrize("before", [None, 1])
+def test_who_does_not_say_which_run_it_is_of_goes_by_the_clock(before, earlier, standing):
+    """A recorded run without its TLV may be anybody's, but for the time that clocks are apart."""
+    guard = Guard(OURS)
+    assert look(guard, 5, 3, sent=WALL, incarnation=before) is Standing.NEW
+    assert look(guard, 5, 4, sent=WALL - FRESH - earlier) is standing
+
+
+def test_a_run_is_known_as_soon_as_it_says_which_it_is():
+    """Its first heartbeat may have lost its TLV, or been robbed of it, and so may a later run's."""
+    guard, hours = Guard(OURS), 3_600 * SECOND
+    look(guard, 5, 0)
+    look(guard, 5, 1, incarnation=1)
+    assert look(guard, 5, 2, sent=WALL - hours, incarnation=1) is Standing.NEW
+    look(guard, 5, 0, sent=WALL + 1)
+    look(guard, 5, 1, sent=WALL + 2, incarnation=2)
+    assert look(guard, 5, 3, sent=WALL - hours, incarnation=2) is Standing.NEW
+    assert look(guard, 5, 4, sent=WALL, incarnation=1) is Standing.DOUBTFUL
+
+
+def test_what_we_sent_begins_no_session_anew():
+    """Our own session may have the number of another's."""
+    guard = Guard(OURS)
+    assert look(guard, 5, 300, incarnation=1) is Standing.NEW
+    assert look(guard, 5, 0, sent=WALL + 1, incarnation=OURS) is Standing.DOUBTFUL
 
 
 def test_one_sender_says_nothing_of_another():
@@ -236,8 +280,9 @@ HOSTS = {"192.0.2.2": FLEET, "192.0.2.3": OTHER}
 class Host:
     """An hbd with a key: it asks us, and begins anew now and then."""
 
-    def __init__(self, dice, starts, name):
+    def __init__(self, dice, starts, name, ssid=None):
         self.dice, self.starts, self.name, self.wrong = dice, starts, name, 0
+        self.settings = peer(name, stamp=StampOptions(ssid=ssid))
         self.start()
 
     def start(self):
@@ -245,7 +290,7 @@ class Host:
         station = Station(self.name, 1_000 + next(self.starts), self.dice)
         key = HOSTS.get(self.name, FLEET)
         keys = Keys(key, (key,))
-        self.session = StampSession(peer(self.name), station, keys)
+        self.session = StampSession(self.settings, station, keys)
         self.port, self.number = 40_000 + station.incarnation, 0
 
     def request(self, wall):
@@ -258,10 +303,10 @@ class Host:
 class Attacked(RuleBasedStateMachine):
     """A reflector, two hosts that ask it, and somebody without the key who owns the network."""
 
-    @initialize(seed=st.integers(0, 2**32))
-    def begin(self, seed):
+    @initialize(seed=st.integers(0, 2**32), ssid=st.sampled_from([None, 9]))
+    def begin(self, seed, ssid):
         self.wall, starts, dice = WALL, count(), Random(seed)  # noqa: S311
-        self.hosts = [Host(dice, starts, name) for name in HOSTS]
+        self.hosts = [Host(dice, starts, name, ssid) for name in HOSTS]
         self.us = Host(dice, starts, HERE)
         self.reflector = reflecting()
         self.reflector.keys = lambda host: (HOSTS[host],)
