@@ -22,7 +22,7 @@ IP_RECVTTL: Final = 12
 IPV6_MTU_DISCOVER: Final = 23
 IPV6_RECVERR: Final = 25
 
-PMTUDISC_DO: Final = 2
+PMTUDISC_PROBE: Final = 3
 
 # linux/errqueue.h: struct sock_extended_err, the sockaddr of the offender follows it.
 EXTENDED_ERROR_FORMAT: Final = "=IBBBxII"

@@ -251,13 +251,17 @@ def _bind_within(opened: socket.socket, local: Address, ports: range) -> None:
 
 
 def _hear_errors(opened: socket.socket) -> None:
-    """Ask for ICMP errors, and never fragment: a path too narrow is one of them."""
+    """Ask for ICMP errors, and never fragment: a path too narrow is one of them.
+
+    What the kernel believes of a path's MTU is not heeded: by an ICMP error that quotes an echo
+    reply of its own anybody can make it believe that, and no padded heartbeat would leave.
+    """
     if opened.family == socket.AF_INET6:
         opened.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_RECVERR, 1)
-        opened.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_MTU_DISCOVER, linux.PMTUDISC_DO)
+        opened.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_MTU_DISCOVER, linux.PMTUDISC_PROBE)
     else:
         opened.setsockopt(socket.IPPROTO_IP, linux.IP_RECVERR, 1)
-        opened.setsockopt(socket.IPPROTO_IP, linux.IP_MTU_DISCOVER, linux.PMTUDISC_DO)
+        opened.setsockopt(socket.IPPROTO_IP, linux.IP_MTU_DISCOVER, linux.PMTUDISC_PROBE)
 
 
 def _received(

@@ -53,6 +53,24 @@ def forge_refusal(host, returned, port, to_port):
     forge(host, ipv4(ADDRESS["a4"], MONITOR["4"], 1, message))
 
 
+def test_a_forged_mtu_stops_no_heartbeat(lab):
+    """The kernel is made to believe in a narrow path by whoever knows two addresses; hbd is not."""
+    echo = struct.pack("!BBHHH", 0, 0, 0, 7, 7)
+    message = struct.pack("!BBHHH", 3, 4, 0, 0, 576)
+    message += ipv4(MONITOR["4"], ADDRESS["a4"], 1, echo)
+    message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
+    with lab.watch([peer("a4", size=1400), peer("b4")]) as monitor:
+        since = monitor.all_up().count()
+        forge(lab.hosts["b"], ipv4(ADDRESS["b4"], MONITOR["4"], 1, message))
+        time.sleep(0.1)
+        assert "mtu 576" in lab.monitor.run("ip", "route", "get", ADDRESS["a4"])
+        before = monitor.status("a4")["received"]
+        time.sleep(2)
+        assert monitor.status("a4")["received"] > before
+        assert monitor.count() == since
+    lab.monitor.ip("route flush cache")
+
+
 def test_a_forged_icmp_error_changes_nothing(lab):
     """An ICMP error counts only with a heartbeat in it that was sent and not answered."""
     host, port = lab.hosts["a"], 8003
