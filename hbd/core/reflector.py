@@ -167,7 +167,6 @@ class Reflector:
             _too_short(datagram)
             or self._wrong_way(source, destination)
             or (None if is_known or self.roaming else self._stranger(host))
-            or self._buckets.refuses((host, destination), now)
         )
         key = None
         if reason is None:
@@ -178,8 +177,10 @@ class Reflector:
             key = key or roaming
             if key is None:
                 reason = "hmac" if keys else None if is_known else self._stranger(host)
+        # Only now: who has no key takes no tokens from a host that has, by sending in its name.
         reason = (
             reason
+            or self._buckets.refuses((host, destination), now)
             or _corrupt(datagram, authenticated=key is not None)
             or _too_long(datagram, source)
         )

@@ -846,6 +846,7 @@ MUTATIONS = [
     ("replay.py", "said.sent < sender.newest and not is_another", "said.sent < sender.newest"),
     ("replay.py", "            sender.incarnations.append(incarnation)\n", "            pass\n"),
     ("replay.py", "self.is_right and abs(", "abs("),
+    ("reflector.py", "        key = None\n        if reason is None:\n", "        key = None\n        self._buckets.refuses((host, destination), now)\n        if reason is None:\n"),
     ("reflector.py", "        if self.is_believed:\n            remember(self.requests_from", "        if True:\n            remember(self.requests_from"),
     ("reflector.py", "self.is_believed = not self.is_own(source, ssid)", "self.is_believed = True"),
     ("reflector.py", "        self.is_believed &= standing is Standing.NEW\n", ""),

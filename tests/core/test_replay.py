@@ -221,6 +221,16 @@ def test_who_has_no_key_makes_nobody_be_remembered():
     assert not reflector._guard._senders
 
 
+def test_who_has_no_key_takes_no_turn_of_who_has_it():
+    """However much somebody sends in a host's name, the host itself is answered."""
+    reflector = reflecting(vans=(OTHER,))
+    for number in range(2 * rate.PER_SOURCE.depth // rate.PER_SOURCE.cost):
+        assert ask(reflector, signed(number, key=Key(bytes(32)))) is None
+    assert reflector.dropped == {"hmac": 2_000}
+    assert not reflector._buckets
+    assert ask(reflector, signed()) is not None
+
+
 def test_doubt_is_answered_and_not_believed():
     """A session of before may be recorded: the reply does no harm, and nobody is alive by it."""
     reflector = reflecting()
