@@ -20,11 +20,12 @@ class Form(NamedTuple):
     """
 
     t1: int
+    """In a heartbeat;"""
     ssid: int
-    """In a heartbeat."""
+    """in a reply, too."""
     t3: int
     t2: int
-    """In a reply,"""
+    """In a reply alone,"""
     echoed: int
     token: int
     """with the number and T1 of the heartbeat."""

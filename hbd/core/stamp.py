@@ -147,6 +147,7 @@ class StampSession:
     """Heartbeats and replies of one path: in open mode, or with keys in authenticated mode."""
 
     __slots__ = (
+        "_brings_ssid",
         "_counts",
         "_is_hbd",
         "_keys",
@@ -175,12 +176,14 @@ class StampSession:
         """The reply that was read last, until it is known whether it is one."""
         self._counts = False
         """Whether the reflector is known to count, whatever its number is."""
+        self._brings_ssid = False
+        """Whether the reflector is known to bring our SSID back; not all do (RFC 8972 3)."""
         self._settings = settings
 
     def adopt(self, settings: PeerSettings) -> None:
-        """Take over new settings; what was learnt of the reflector stays."""
+        """Take over new settings; what else was learnt of the reflector stays."""
         self._settings = settings
-        self.seen = None
+        self.seen, self._brings_ssid = None, False
 
     @property
     def _options(self) -> StampOptions:
@@ -213,6 +216,8 @@ class StampSession:
         if self._carries_tlv(sequence):
             timestamp |= WITH_TLV
             tlvs = station.tlv(SEEN[state], self._settings.timing.interval)
+        if state is State.DOWN:
+            self._brings_ssid = False  # another reflector may come in its place
         self.silent += 1
         size = (self._options.size or 0) if padded else 0
         return self._write(sequence & 0xFFFFFFFF, timestamp, tlvs, size), timestamp
@@ -263,8 +268,11 @@ class StampSession:
 
     def claims(self, datagram: bytes) -> bool:
         """Whether its SSID is ours, or it has none."""
-        at = 14 if self._keys is None else 26
-        return datagram[at : at + 2] in (b"", b"\0\0", self.ssid.to_bytes(2, "big"))
+        return self._ssid_of(datagram) in (b"", b"\0\0", self.ssid.to_bytes(2, "big"))
+
+    def _ssid_of(self, datagram: bytes) -> bytes:
+        at = self.form.ssid
+        return datagram[at : at + 2]
 
     def recognises(self, payload: bytes, sequence: int, token: int) -> bool:
         """Whether octets returned by an ICMP error hold sequence number and T1 of a heartbeat."""
@@ -282,6 +290,8 @@ class StampSession:
             return _bad(f"replies of {len(datagram)} octets, which is no STAMP of this mode")
         if reply.ssid not in (None, self.ssid):
             return _bad(f"replies of another session (SSID {reply.ssid})")
+        if reply.ssid is None and self._brings_ssid:
+            return _bad("replies without our SSID, which it brought back before")
         if reply.sender_timestamp == 0 and reply.sender_estimate == 0:
             return _bad("sends our own heartbeats back: no reflector, but an echo service")
         self._said = datagram
@@ -324,6 +334,7 @@ class StampSession:
     def accepted(self, answer: Answer, token: int) -> None:
         """Learn from a reply to the heartbeat with this token whether the reflector is hbd."""
         was_silent, self.silent = self.silent > GIVE_UP_AFTER, 0
+        self._brings_ssid |= self._ssid_of(self._said) == self.ssid.to_bytes(2, "big") != b"\0\0"
         self._learn(answer)
         if answer.incarnation is not None:
             self._is_hbd, self._without = True, 0

@@ -98,6 +98,33 @@ def test_reflector_that_becomes_hbd_is_noticed():
     assert [carries_tlv(request) for request in sent] == [False] + [True] * 19
 
 
+def without_ssid(request):
+    return as_hbd(request[:14] + bytes(2) + request[16:])
+
+
+def test_who_has_brought_our_ssid_back_does_it_always():
+    """Nobody else can leave it out, and guess but our T1; another reflector may."""
+    session = session_with()
+    converse(session, 3, without_ssid)
+    converse(session, 1, as_hbd, first=3)
+    request, _ = session.compose(4, WALL, State.UP)
+    words = "replies without our SSID, which it brought back before"
+    assert session.read(without_ssid(request)) == Fact(Cause.BAD_REPLY, words)
+    for forget in (
+        lambda: session.compose(5, WALL, State.DOWN),
+        lambda: session.adopt(peer(A, stamp=StampOptions())),
+    ):
+        forget()
+        assert isinstance(session.read(without_ssid(request)), Answer)
+        converse(session, 1, as_hbd, first=6)
+        assert isinstance(session.read(without_ssid(request)), Fact)
+
+
+def test_where_no_ssid_is_sent_none_is_missed():
+    """ssid: 0 is none."""
+    converse(session_with(ssid=0), 3, as_hbd)
+
+
 def test_two_replies_without_are_not_enough():
     """auto: an hbd reflector that fills it in now and then is hbd."""
     session = session_with()
