@@ -406,7 +406,8 @@ def test_nobody_else_returns_for_who_has_left(daemon, net):
         peers = [peer("host", there, key="fleet", source=here), *vans]
         each.configure(listen=[f"{here}:{PORT}"], keys=keys, peers=peers)
         each.start()
-    one.wait("host", "up")
+    for each in (host, one):
+        each.wait("host", "up")
     one.beats("host")
     host.stop()
     one.wait("host", "left")
