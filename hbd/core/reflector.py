@@ -44,6 +44,8 @@ UNKNOWN_TTL: Final = 255
 """Where the TTL of the request could not be read (RFC 5357 4.2.1)."""
 
 
+NO_TIME: Final = bytes(8)
+"""In the place of T2, of a request that no reflector has written to."""
 PLAIN: Final = stamp.OPEN_SIZE
 TOLD: Final = PLAIN + len(hbd_tlv.ANSWERED) + hbd_tlv.LENGTH
 """Octets of a request without TLVs, and of one that has hbd's alone."""
@@ -180,6 +182,7 @@ class Reflector:
         # Only now: who has no key takes no tokens from a host that has, by sending in its name.
         reason = (
             reason
+            or _is_answered(datagram, wall, authenticated=key is not None)
             or self._buckets.refuses((host, destination), now)
             or _corrupt(datagram, authenticated=key is not None)
             or _too_long(datagram, source)
@@ -230,7 +233,14 @@ class Reflector:
         replies: list[bytes | None] = []
         fields = _layout(requests.stride).iter_unpack(requests.octets)
         columns = zip(fields, *requests[2:], strict=True)
-        for (asked, error, ssid, mark, flags), length, place, way, stamped, ttl in columns:
+        for (
+            asked,
+            error,
+            ssid,
+            t2_asked,
+            mark,
+            flags,
+        ), length, place, way, stamped, ttl in columns:
             spelling = place + way + ssid
             session = familiar.get(spelling)
             if (
@@ -238,6 +248,7 @@ class Reflector:
                 or length not in (TOLD, PLAIN)
                 or (length == TOLD and (mark != hbd_tlv.ASKED or flags & hbd_tlv.GOODBYE))
                 or not error[1]
+                or t2_asked != NO_TIME
                 or session.heard < awake
                 or not (is_calm and grants(session.bucket, now))
             ):
@@ -381,9 +392,10 @@ class Reflector:
 def _layout(stride: int) -> Struct:
     """Give what is read of requests, each a stride after the one before.
 
-    Number and T1 as they are, estimate and SSID; of hbd's TLV the mark and the flags.
+    Number and T1 as they are, estimate and SSID; what is T2 in a reply; of hbd's TLV the mark and
+    the flags.
     """
-    return Struct(f">12s2s2s29x8sB{stride - 54}x")
+    return Struct(f">12s2s2s8s21x8sB{stride - 54}x")
 
 
 def _incarnation(request: stamp.Request, key: Key) -> int | None:
@@ -406,6 +418,10 @@ def _signing(datagram: bytes, keys: Collection[Key]) -> Key | None:
 
 def _too_short(datagram: bytes) -> str | None:
     return "short" if len(datagram) < stamp.OPEN_SIZE else None
+
+
+def _is_answered(datagram: bytes, wall: int, *, authenticated: bool) -> str | None:
+    return "loop" if stamp.is_reply(datagram, wall, authenticated=authenticated) else None
 
 
 def _corrupt(datagram: bytes, *, authenticated: bool) -> str | None:

@@ -129,9 +129,10 @@ class Guard:
         remember(self._windows, session, window)
         if not window.is_believed or said.is_stale(wall):
             return Standing.DOUBTFUL
-        sender = self._senders[who]
+        sender = self._senders.get(who) or _Sender(min(said.sent, wall))
         # A clock that was ahead and is put right must not be in doubt for as long as it was.
         sender.newest = max(sender.newest, min(said.sent, wall + FRESH))
+        remember(self._senders, who, sender)
         return Standing.NEW
 
     def _begun(self, who: Hashable, said: Signed, wall: int) -> Window:

@@ -871,4 +871,7 @@ MUTATIONS = [
     ("pauses.py", "            peer.deadline = None\n            self.end(peer)", "            self.end(peer)"),
     ("fleet.py", "        elif path not in self._examining:\n", "        else:\n"),
     ("fleet.py", "        self._examining.clear()\n", ""),
+    ("reflector.py", "            or _is_answered(datagram, wall, authenticated=key is not None)\n", ""),
+    ("reflector.py", "                or t2_asked != NO_TIME\n", ""),
+    ("replay.py", "        remember(self._senders, who, sender)\n        return Standing.NEW", "        return Standing.NEW"),
 ]  # fmt: skip

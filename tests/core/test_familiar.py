@@ -286,6 +286,7 @@ def test_what_is_said_of_the_sender_makes_nobody_strange():
         {"octets": request(LEAVING)},
         {"octets": request(TOLD + bytes(4))},
         {"octets": request(estimate=0x8A00)},
+        {"octets": request()[:16] + b"random  " + request()[24:]},
     ],
 )
 def test_what_is_not_as_usual_is_looked_at(how):

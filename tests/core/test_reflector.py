@@ -225,6 +225,19 @@ def test_known_reflectors_on_ports_of_their_own_do_not_loop():
     assert_dropped("loop", reflector=reflecting(own={theirs}), source=theirs)
 
 
+@pytest.mark.parametrize("key", [None, Key(bytes(32))])
+def test_what_a_reflector_has_answered_is_no_request(key):
+    """Whoever is behind a port that nobody knows: a T2 of these days ends the loop."""
+    here, there = reflecting(), reflecting()
+    for each in (here, there):
+        each.keys = lambda _: () if key is None else (key,)
+    asked = request() if key is None else stamp.pack_request_auth(0, 1, 1, 5, key=key)
+    reply = ask(here, asked, source=("192.0.2.2", 9_001))
+    assert ask(there, reply, source=("192.0.2.1", 9_000), wall=WALL + 3_600 * SECOND) is None
+    assert there.dropped == {"loop": 1}
+    assert ask(there, reply, source=("192.0.2.1", 9_000), wall=WALL + 90_000 * SECOND) is not None
+
+
 # Rule 3
 
 

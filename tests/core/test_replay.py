@@ -181,6 +181,16 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     assert len(guard._senders[8].incarnations) == replay.KNOWN
 
 
+def test_who_goes_on_is_not_forgotten_for_those_that_come(monkeypatch):
+    """Of more senders than there is room for, those are known that were heard last."""
+    monkeypatch.setattr(rate, "TABLE", 3)
+    guard = Guard(OURS)
+    for number in range(9):
+        assert look(guard, 1, 2 * number, sent=WALL + number, who="a") is Standing.NEW
+        assert look(guard, 1, who=number) is Standing.NEW
+    assert look(guard, 2, who="a") is Standing.DOUBTFUL
+
+
 # -- the reflector -----------------------------------------------------------------------------
 
 
