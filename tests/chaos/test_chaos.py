@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.network import namespaces
+from tests.systemd.container import debian
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240
@@ -13,11 +14,11 @@ pytestmark = pytest.mark.slow
 
 
 def survives(*words):
-    """Run it from a seed of its own, which a failure shows."""
+    """Run it from the same seed each time; by hand from any."""
     if reason := namespaces.why_not():
         pytest.skip(reason)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos", *words],
+        [sys.executable, "-m", "tests.chaos", "--seed", "7", *words],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     print(done.stdout)
@@ -31,6 +32,8 @@ def test_chaos_around_the_process():
 
 
 @pytest.mark.systemd
+@pytest.mark.timeout(900)
 def test_chaos_around_the_service():
     """So it is under systemd: restarts, upgrades, the watchdog, and journald's own troubles."""
+    debian()  # made once: that takes longer than the run
     survives("--minutes", "0.8", "--container")
