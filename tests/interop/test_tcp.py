@@ -412,7 +412,7 @@ def test_a_client_that_floods(pair):
         seen.rises(monitor, "one")
         since, used = monitor.count(), cpu(monitor)
         flooded(3)
-        assert cpu(monitor) - used < 0.6
+        assert cpu(monitor) - used < 1.5  # unbounded it is all of the three seconds
         assert monitor.changes("one", since) == []
         connection.close()
         seen.falls(monitor, "one", "closed", "tcp: client floods and goes", SILENCE, since=since)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import figures
 import pytest
-from topology import DETECTION, MARGIN, PROBE, peers
+from topology import ANEW, DETECTION, MARGIN, PROBE, peers
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -121,7 +121,7 @@ def test_a_fault_of_ours_condemns_nobody(lab, case):
         assert dead["HBD_CAUSE"] == "port-closed"
         first = min(when(monitor.told(name, since, state="up")) for name in ("a4", "b4"))
         # Each of those behind it begins at a moment of its interval.
-        assert (when(dead) - first).total_seconds() <= 0.2 + DETECTION + MARGIN
+        assert (when(dead) - first).total_seconds() <= 0.2 + ANEW + DETECTION + MARGIN
         for name in BEHIND_ONE:
             assert [state for state, _ in monitor.changes(name, since)] == ["unknown", "up"]
         assert own_storms(monitor, since) == storms

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from test_daemon_own_side import cut_beyond_next_hop, own_storms, switched_off, when
-from topology import DETECTION, MARGIN, PROBE, peer, peers
+from topology import ANEW, DETECTION, MARGIN, PROBE, peer, peers
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -79,7 +79,7 @@ def test_peer_dies_while_our_uplink_is_cut(lab):
             first = when(monitor.told("b4", since, state="up", seconds=RETURN))
             dead = monitor.told("a4", since, state="down")
             assert dead["HBD_CAUSE"] == "port-closed"
-            assert (when(dead) - first).total_seconds() <= 0.2 + DETECTION + MARGIN
+            assert (when(dead) - first).total_seconds() <= 0.2 + ANEW + DETECTION + MARGIN
             assert states(monitor, "a4", since) == ["unknown", "down"]
             assert states(monitor, "c4", since) == ["unknown", "up"]
         finally:

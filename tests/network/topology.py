@@ -25,6 +25,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from hbd.core.model import SECOND
+from hbd.core.verdicts import ASKED_ANEW
 from hbd.report.client import Client, NoDaemonError
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ ROOT: Final = Path(__file__).parents[2]
 FAST: Final = {"interval": "200ms", "timeout": "100ms", "retries": 3, "rise": 2}
 DETECTION: Final = 0.2 + 4 * 0.1
 """interval + (retries + 1) x timeout, seconds."""
+ANEW: Final = ASKED_ANEW / SECOND - 3 * 0.1
+"""So much later so fast a path begins anew after a fault of ours, seconds."""
 PROBE: Final = 3.0
 MARGIN: Final = 0.25
 """What two busy cores may add to a detection time: our own lateness moves deadlines."""
