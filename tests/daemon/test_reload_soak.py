@@ -40,8 +40,9 @@ PATIENCE = 60.0
 PROBES = 5
 """Descriptors that evidence may be waited for with, at any moment."""
 INTERVAL = 0.2
-LATE = 0.05
-"""What turns beside the one that stalled may add to a gap, seconds: less than is told."""
+LATE = 0.5
+"""What turns beside the one that stalled may add to a gap on a busy machine, seconds. One that is
+left out is found by its number."""
 TRAFFIC = 0.02
 """Seconds between the requests of a peer, and between bursts of a stranger."""
 SO_TIMESTAMPNS = 35
