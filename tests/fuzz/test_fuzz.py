@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz import corpus
 from tests.fuzz.__main__ import fuzz, told
 
-SECONDS = 5
+SECONDS = 3
 
 
 @pytest.mark.parametrize("name", corpus.NAMES)
