@@ -24,6 +24,9 @@ WIDTH: Final = 256
 FRESH: Final = 60 * SECOND
 """So far the clocks of both ends may be apart where both are said to be right."""
 
+RECENT: Final = 64
+"""So many T1s of a session are remembered."""
+
 KNOWN: Final = 1_024
 """So many incarnations of a sender are remembered, the newest: many may share a key."""
 
@@ -67,6 +70,9 @@ class Window:
     """Of the sender, as soon as it has said it."""
     came: int = 1
     """A bit for each number from the highest downwards."""
+    moments: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))
+    """The T1s that came last, of whatever run: where several have one session, or somebody on the
+    way makes it seem so, numbers tell less than these."""
 
     @property
     def has_just_begun(self) -> bool:
@@ -113,19 +119,21 @@ class Guard:
         A session is what the MAC covers: its SSID. From which port it comes anybody may invent.
         """
         session = (who, ssid)
-        window = self._windows.get(session)
+        known = self._windows.get(session)
+        if known and said.sent in known.moments:
+            return Standing.REPLAYED
+        window = known if known and self._is_same_run(known, who, said) else None
         if window is None:
-            window = self._begun(who, said, wall)
-        elif said.sent < window.newest and not self._is_same_run(window, who, said):
+            window = self._begun(known, who, said, wall)
             # Where each run has the same session a recorded one may be ahead of this by number.
-            window = self._begun(who, said, wall)
-            if not window.is_believed:
+            if known and not window.is_believed:
                 return Standing.DOUBTFUL
         elif not window.takes(said.number, said.sent):
             return Standing.REPLAYED
         elif not window.is_believed or window.has_just_begun or _names_its_run(window, said):
             window.is_believed = self._is_of_now(who, said, wall)
             window.incarnation = said.incarnation()
+        window.moments.append(said.sent)
         remember(self._windows, session, window)
         if not window.is_believed or said.is_stale(wall):
             return Standing.DOUBTFUL
@@ -135,16 +143,21 @@ class Guard:
         remember(self._senders, who, sender)
         return Standing.NEW
 
-    def _begun(self, who: Hashable, said: Signed, wall: int) -> Window:
+    def _begun(self, known: Window | None, who: Hashable, said: Signed, wall: int) -> Window:
         is_believed = self._is_of_now(who, said, wall)
-        return Window(said.number, said.sent, is_believed, said.incarnation())
+        window = Window(said.number, said.sent, is_believed, said.incarnation())
+        if known:
+            window.moments = known.moments
+        return window
 
     def _is_same_run(self, window: Window, who: Hashable, said: Signed) -> bool:
-        """Tell whether who speaks of an earlier time is who spoke last in its session.
+        """Tell whether it may be who spoke last in its session, though it speak of an earlier time.
 
         It may be late, or its clock was put back. Who says nothing of its start, or from whom
         somebody on the way takes that, is believed as far as clocks are apart.
         """
+        if said.sent >= window.newest:
+            return True
         incarnation, sender = said.incarnation(), self._senders.get(who)
         if incarnation is None or window.incarnation is None:
             return sender is None or sender.newest - said.sent <= FRESH

@@ -125,7 +125,9 @@ def test_a_run_before_is_not_ahead_of_this_one():
     for number in range(5):
         assert look(guard, 5, number, sent=WALL + 100 + number, incarnation=2) is Standing.NEW
     for number in range(20):
-        assert look(guard, 5, number, sent=WALL + number, incarnation=1) is Standing.DOUBTFUL
+        assert look(guard, 5, number, sent=WALL + number, incarnation=1) is Standing.REPLAYED
+        held = WALL + 50 + number
+        assert look(guard, 5, 20 + number, sent=held, incarnation=1) is Standing.DOUBTFUL
     assert look(guard, 5, 5, sent=WALL + 105, incarnation=2) is Standing.NEW
     assert look(guard, 5, 4, sent=WALL + 104, incarnation=2) is Standing.REPLAYED
     # Its clock is put back, or it is late: it is who it was.
@@ -145,12 +147,12 @@ def test_who_does_not_say_which_run_it_is_of_goes_by_the_clock(before, earlier, 
 def test_a_run_is_known_as_soon_as_it_says_which_it_is():
     """Its first heartbeat may have lost its TLV, or been robbed of it, and so may a later run's."""
     guard, hours = Guard(OURS), 3_600 * SECOND
-    look(guard, 5, 0)
-    look(guard, 5, 1, incarnation=1)
+    look(guard, 5, 0, sent=WALL - 2)
+    look(guard, 5, 1, sent=WALL - 1, incarnation=1)
     assert look(guard, 5, 2, sent=WALL - hours, incarnation=1) is Standing.NEW
     look(guard, 5, 0, sent=WALL + 1)
     look(guard, 5, 1, sent=WALL + 2, incarnation=2)
-    assert look(guard, 5, 3, sent=WALL - hours, incarnation=2) is Standing.NEW
+    assert look(guard, 5, 3, sent=WALL - hours + 1, incarnation=2) is Standing.NEW
     assert look(guard, 5, 4, sent=WALL, incarnation=1) is Standing.DOUBTFUL
 
 
