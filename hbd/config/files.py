@@ -36,6 +36,7 @@ MAX_SIZE: Final = 32 * 1024 * 1024
 """Octets of one file; 65,535 peers with every key stay below."""
 
 LONGEST_PATTERN: Final = 1_000
+"""Characters: the glob of the standard library calls itself for each directory of a pattern."""
 
 MAIN_KEYS: Final = ("listen", "listen_tcp", "accept", "node", "keys", "include", "start_grace")
 PART_KEYS: Final = ("defaults", "peers")
@@ -203,7 +204,6 @@ def _is_same(one: str, other: str) -> bool:
 
 def _pattern(scalar: Scalar) -> str:
     text = word(scalar)
-    # The glob of the standard library calls itself for each directory of a pattern.
     if not text.isprintable() or len(text) > LONGEST_PATTERN:
         raise Mistake(f"{shown(text)} is no path; write for instance /etc/hbd.d/*.yaml")
     return text

@@ -163,22 +163,10 @@ class Reflector:
         `destination` is the address in the datagram's header. `received` and `wall`, the moment of
         sending, are nanoseconds since 1970, `now` is monotonic.
         """
-        host = host_of(source)
-        is_known = self.accepts(host)
-        reason = (
-            _too_short(datagram)
-            or self._wrong_way(source, destination)
-            or (None if is_known or self.roaming else self._stranger(host))
-        )
-        key = None
+        host, key = host_of(source), None
+        reason = _too_short(datagram) or self._wrong_way(source, destination)
         if reason is None:
-            keys = self.keys(host) if is_known else ()
-            key = _signing(datagram, keys)
-            self.is_of_host = is_known and (key is not None or not keys)
-            self.known_by, roaming = self._roaming_key(datagram) if self.roaming else (None, None)
-            key = key or roaming
-            if key is None:
-                reason = "hmac" if keys else None if is_known else self._stranger(host)
+            reason, key = self._recognise(datagram, host)
         # Only now: who has no key takes no tokens from a host that has, by sending in its name.
         reason = (
             reason
@@ -327,6 +315,22 @@ class Reflector:
         if not (is_unicast(source[0]) and is_unicast(destination)):
             return "multicast"
         return None
+
+    def _recognise(self, datagram: bytes, host: str) -> tuple[str | None, Key | None]:
+        """Give why whoever has an address is not answered; else the key that signed, if one did."""
+        is_known = self.accepts(host)
+        if not (is_known or self.roaming):
+            return self._stranger(host), None
+        keys = self.keys(host) if is_known else ()
+        key = _signing(datagram, keys)
+        self.is_of_host = is_known and (key is not None or not keys)
+        self.known_by, roaming = self._roaming_key(datagram) if self.roaming else (None, None)
+        key = key or roaming
+        if key is None and keys:
+            return "hmac", None
+        if key is None and not is_known:
+            return self._stranger(host), None
+        return None, key
 
     def _roaming_key(self, datagram: bytes) -> tuple[str | None, Key | None]:
         for name, keys in self.roaming.items():

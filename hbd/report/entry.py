@@ -18,9 +18,9 @@ FACT_LIMIT: Final = 240
 FIELD_NAME_LIMIT: Final = 64
 """journald drops fields with longer names."""
 
-
-_FIELD: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_FIELD: Final = re.compile(rf"[A-Z][A-Z0-9_]{{0,{FIELD_NAME_LIMIT - 1}}}")
 _PRIORITIES: Final = range(8)
+"""Those of syslog(3)."""
 
 
 class Priority(IntEnum):

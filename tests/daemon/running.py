@@ -17,7 +17,7 @@ NOBODY = 65534
 
 FAST = {"interval": "200ms", "timeout": "100ms", "retries": 2, "rise": 2}
 DETECTION = 0.2 + 3 * 0.1
-MARGIN = 2.0
+MARGIN = 1.0
 """What a busy machine may add to any time, seconds."""
 
 # Several test runs may go on side by side.
