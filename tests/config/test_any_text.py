@@ -117,7 +117,7 @@ def test_a_bomb_is_refused_at_once(text, tmp_path):
     began = time.process_time()
     with pytest.raises(ConfigError, match=r"nested deeper|aliases stand for more"):
         load(str(file))
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 0.25
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_ten_thousand_peers_load_while_one_waits(tmp_path):
     file.write_text("- {name: gw, address: 192.0.2.1}\n" + "".join(lines))
     began = time.process_time()
     assert len(load(str(file)).configuration.peers) == 10_001
-    assert time.process_time() - began < 15
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.slow
@@ -175,4 +175,4 @@ def test_ten_thousand_mistakes_are_told_while_one_waits(tmp_path):
     with pytest.raises(ConfigError) as raised:
         load(str(file))
     assert len(raised.value.problems) == 30_000
-    assert time.process_time() - began < 60
+    assert time.process_time() - began < 15
