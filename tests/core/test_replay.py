@@ -124,15 +124,16 @@ def test_a_run_before_is_not_ahead_of_this_one():
         assert look(guard, 5, number, sent=WALL + number, incarnation=1) is Standing.NEW
     for number in range(5):
         assert look(guard, 5, number, sent=WALL + 100 + number, incarnation=2) is Standing.NEW
+    assert look(guard, 5, 6, sent=WALL + 106, incarnation=2) is Standing.NEW
     for number in range(20):
         assert look(guard, 5, number, sent=WALL + number, incarnation=1) is Standing.REPLAYED
         held = WALL + 50 + number
         assert look(guard, 5, 20 + number, sent=held, incarnation=1) is Standing.DOUBTFUL
     assert look(guard, 5, 5, sent=WALL + 105, incarnation=2) is Standing.NEW
     assert look(guard, 5, 4, sent=WALL + 104, incarnation=2) is Standing.REPLAYED
-    # Its clock is put back, or it is late: it is who it was.
+    # Its clock is put back, or it is late as number 5 was: it is who it was.
     assert look(guard, 5, 7, sent=WALL - SECOND, incarnation=2) is Standing.NEW
-    assert look(guard, 5, 6, sent=WALL + 106, incarnation=2) is Standing.NEW
+    assert look(guard, 5, 8, sent=WALL + 107, incarnation=2) is Standing.NEW
 
 
 @pytest.mark.parametrize(("earlier", "standing"), [(0, Standing.NEW), (1, Standing.DOUBTFUL)])
