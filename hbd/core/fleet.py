@@ -439,11 +439,14 @@ class Fleet:
             path.target = source
         self._received(path, reception, answer, now)
 
-    def receive_all(self, arrivals: Arrivals, since: int) -> None:
-        """Take what has reached a sender socket since a moment when all had been read."""
-        clock = self.clock
-        for at in self._volleys.receive(arrivals, since):
-            real = arrived(arrivals.stamps[at], since, clock.real, clock.wall)
+    def receive_all(self, arrivals: Arrivals, since: int, until: int) -> None:
+        """Take what has reached a sender socket between two moments when all had been read.
+
+        The second may be after `now`: what came while it was read is no older than it is.
+        """
+        wall = self.clock.wall + until - self.clock.real
+        for at in self._volleys.receive(arrivals, since, until):
+            real = arrived(arrivals.stamps[at], since, until, wall)
             source = arrivals.address_of(arrivals.places[at])
             self.receive(arrivals.datagram(at), source, real, arrivals.ttls[at])
 

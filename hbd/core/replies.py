@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 def take(
-    arrivals: Arrivals, since: int, clock: Clock, at: Mapping[bytes, Asked]
+    arrivals: Arrivals, between: tuple[int, int], clock: Clock, at: Mapping[bytes, Asked]
 ) -> tuple[list[int], set[Volley]]:
     """Take the replies with which all is well; `at`: whose they are, by where they come from.
 
-    `since`: when all was last read; a stamp counts from then till now. Gives the indices of the
-    others, and the volleys that replies came to.
+    `between`: when all was last read, and was now; a stamp counts from then till then. Gives the
+    indices of the others, and the volleys that replies came to.
     """
     rest: list[int] = []
     heard: set[Volley] = set()
     octets, stride, second = arrivals.octets, arrivals.stride, ntp.SECOND
-    now, offset = clock.real, clock.real - clock.wall
+    (since, until), offset = between, clock.real - clock.wall
     volley: Volley | None = None
     places: Sequence[bytes] = ()
     rank = count = 0
@@ -57,9 +57,9 @@ def take(
                 began, step, timeout = volley.real, volley.step, volley.timeout
                 sessions = volley.sessions if volley.is_keyed else None
         counted, t3, estimates, t2, echoed, token, ours, words = read(octets, index * stride)
-        moment = now if stamp is None else stamp + offset
-        if moment < since or moment > now:
-            moment = since if moment < since else now
+        moment = until if stamp is None else stamp + offset
+        if moment < since or moment > until:
+            moment = since if moment < since else until
         since_first = moment - began
         rtt = since_first - rank * step
         dwell = (t3 - t2) * second >> 32

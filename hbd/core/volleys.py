@@ -249,12 +249,12 @@ class Volleys:
 
     # -- replies ------------------------------------------------------------------------------
 
-    def receive(self, arrivals: Arrivals, since: int) -> list[int]:
+    def receive(self, arrivals: Arrivals, since: int, until: int) -> list[int]:
         """Take the replies with which all is well; give the indices of the rest.
 
-        `since`: when all was last read; a stamp counts from then till now.
+        `since`, `until`: when all was last read, and was now; a stamp counts from then till then.
         """
-        rest, heard = take(arrivals, since, self.clock, self._at)
+        rest, heard = take(arrivals, (since, until), self.clock, self._at)
         for volley in heard:
             self._heard(volley)
         return rest

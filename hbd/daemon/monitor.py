@@ -159,7 +159,8 @@ class Monitor:
         """Take everything that has arrived until this moment; False if there is still more.
 
         A reply counts from its kernel stamp, which is on the wall clock: it is held between the
-        end of the last drain and now, so that no step of that clock makes it old or young.
+        end of the last drain and when it was read, so that no step of that clock makes it old or
+        young. That may be after `now`: replies come while we read.
         """
         self._routes.forget()
         empty = True
@@ -168,7 +169,7 @@ class Monitor:
                 self._take_error(error)
             taken = 0
             for arrivals in sender.arrivals(LIMIT):
-                self.fleet.receive_all(arrivals, self._drained)
+                self.fleet.receive_all(arrivals, self._drained, self._clock.now())
                 taken += len(arrivals.lengths)
             empty = empty and taken < LIMIT
         if not self.ears.drain(self._drained, now, wall):

@@ -18,6 +18,7 @@ from hbd.core.arrival import Arrivals
 from hbd.core.events import Restarted, StateChanged
 from hbd.core.fleet import Ask
 from hbd.core.model import (
+    MICROSECOND,
     MILLISECOND,
     SECOND,
     Cause,
@@ -117,6 +118,8 @@ class Net(World):
         self.last = {}
         self.skew = 0
         """How wrong the stamps of what comes are; None: there are none."""
+        self.reading = 0
+        """How long it takes to read: what comes meanwhile is read, too."""
         self.by_itself = 0
         """How many replies were not taken with others."""
         self._receive_one, self.fleet.receive = self.fleet.receive, self._count_one
@@ -199,7 +202,7 @@ class Net(World):
             address_of,
             {},
         )
-        self.fleet.receive_all(arrivals, self._read)
+        self.fleet.receive_all(arrivals, self._read, self.now + self.reading)
 
     def turn(self):
         if self._promised is not None and self.now > self._promised:
@@ -796,6 +799,24 @@ def test_a_stamp_counts_from_when_all_was_last_read_till_now(skew):
             world.skew = skew
             world.run(3 * SECOND)
         agree(*worlds)
+
+
+def test_what_comes_while_we_read_came_when_it_did():
+    """It is no reason to look at it by itself, nor is its round trip shorter than it was."""
+    more = 100_000
+    with exactly():
+        together, alone = pair()
+        prompt, _ = pair()
+        before = together.by_itself
+        for world in (together, alone):
+            world.skew, world.reading = more, 5 * more
+        for world in (together, alone, prompt):
+            world.run(3 * SECOND)
+        assert together.by_itself == before
+        for world in (together, alone):
+            longer = world.path("a").last_rtt - prompt.path("a").last_rtt
+            assert longer // MICROSECOND == more // MICROSECOND
+            assert world.path("a").last_reply_real == prompt.path("a").last_reply_real + more
 
 
 @pytest.mark.parametrize("span", [10, 100, 240, 280, 299, 400])

@@ -299,7 +299,7 @@ class World:
         arrivals = Arrivals(
             octets, stride, [len(datagram)], [place_of(source)], [stamp], [None], address_of, {}
         )
-        self.fleet.receive_all(arrivals, self._read)
+        self.fleet.receive_all(arrivals, self._read, self.fleet.clock.real)
 
     def suspend(self, span: int) -> None:
         """The machine sleeps: monotonic time stands still, what was under way is lost."""
