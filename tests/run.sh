@@ -164,9 +164,22 @@ if [ "${#failed[@]}" -gt 0 ]; then printf 'run.sh: failed: %s\n' "${failed[@]}" 
 
 # Longer than the slowest test with its container, far shorter than a hang.
 export PYTEST_TIMEOUT=300
+# These need nothing but a processor: all of them are put to it, where pytest-xdist is. What is
+# measured by a clock has the machine to itself.
+computing=(tests/config tests/core tests/simulation tests/wire)
+run_tests() {  # NAME ARGUMENTS...
+    local name=$1
+    shift
+    python3 -m pytest "$@" || failed+=("$name")
+}
 # Without the venv, pytest of the distribution serves.
 if python3 -c 'import pytest, yaml, systemd.journal' 2>/dev/null; then
-    python3 -m pytest "$@" || failed+=(pytest)
+    if [ "$#" -eq 0 ] && python3 -c 'import xdist' 2>/dev/null; then
+        run_tests "pytest of ${computing[*]}" -n auto "${computing[@]}"
+        run_tests "pytest of the others" "${computing[@]/#/--ignore=}"
+    else
+        run_tests pytest "$@"
+    fi
 else
     skip pytest "python3-pytest, python3-yaml or python3-systemd is missing"
 fi
