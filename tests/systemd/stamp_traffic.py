@@ -1,6 +1,7 @@
 """Runs inside the container, with nothing of hbd: STAMP from the outside, both roles.
 
-send SECONDS RATE        heartbeats to 127.0.0.1:862; prints {"sent": N, "answered": N}
+send SECONDS RATE        heartbeats to 127.0.0.1:862; prints {"sent": N, "answered": N,
+                         "slowest": SECONDS}
 reflect PORT COUNT FILE  answers on COUNT ports; FILE gets the time of each request, a line each
 """
 
@@ -18,7 +19,7 @@ def send(seconds, rate):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("127.0.0.1", 862))
         sock.setblocking(False)  # noqa: FBT003 - its only form
-        answered = set()
+        answered = {}  # when, by number
         start = time.monotonic()
         count = int(seconds * rate)
         for sequence in range(count):
@@ -27,7 +28,8 @@ def send(seconds, rate):
                 sock.send(request)
             receive_until(sock, start + (sequence + 1) / rate, answered)
         receive_until(sock, time.monotonic() + 2, answered)
-    print(json.dumps({"sent": count, "answered": len(answered)}))
+    slowest = max(at - start - sequence / rate for sequence, at in answered.items())
+    print(json.dumps({"sent": count, "answered": len(answered), "slowest": slowest}))
 
 
 def receive_until(sock, moment, answered):
@@ -39,7 +41,7 @@ def receive_until(sock, moment, answered):
         except ConnectionRefusedError:
             continue  # nothing listened: that heartbeat is lost
         else:
-            answered.add(struct.unpack_from("!I", reply, 24)[0])
+            answered.setdefault(struct.unpack_from("!I", reply, 24)[0], time.monotonic())
 
 
 def reflect(port, count, file):
