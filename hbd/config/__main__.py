@@ -1,12 +1,16 @@
-"""Loads a configuration in a process of its own: `python3 -m hbd.config FILE`, for `hbd run`.
+"""Loads configurations in a process of its own, for `hbd run`: `python3 -m hbd.config`.
+
+Each line that comes in is the name of a file, in JSON.
 
 A big file takes longer to read than a heartbeat may be late, and a daemon that never reads YAML
 itself is smaller by three megabytes. What comes out are pickles, each small enough to be taken in
-between two heartbeats.
+between two heartbeats. Before those of a file stands a line: our version, as who asks may be older
+than this code, and how many octets follow.
 """
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 from dataclasses import replace
@@ -56,7 +60,10 @@ def _shared(peers: Iterable[PeerSettings]) -> Iterator[PeerSettings]:
 
 
 if __name__ == "__main__":
-    # The version first: after an upgrade the daemon that asks may be older than this code.
-    sys.stdout.buffer.write(__version__.encode() + b"\n")
-    for piece in pieces(sys.argv[1]):
-        pickle.dump(piece, sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)
+    for line in sys.stdin.buffer:
+        octets = b"".join(
+            pickle.dumps(piece, protocol=pickle.HIGHEST_PROTOCOL)
+            for piece in pieces(json.loads(line))
+        )
+        sys.stdout.buffer.write(f"{__version__} {len(octets)}\n".encode() + octets)
+        sys.stdout.buffer.flush()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import hbd
 from hbd.config.model import ConfigError, Loaded, Problem
@@ -23,83 +25,132 @@ if TYPE_CHECKING:
     InUse = Callable[[str], PeerSettings | None]
     """Gives the settings of a peer as they are until now."""
 
+COMMAND: Final = (sys.executable, "-P", "-m", "hbd.config")
+
 CHUNK: Final = 1 << 16
 
 Outcome = Loaded | list[Problem]
 
 
+class Answer(NamedTuple):
+    """What the process gave for one file, as far as that came; see hbd.config's __main__."""
+
+    is_ours: bool
+    """It runs the same code as we do."""
+    pickles: bytes
+    is_whole: bool
+
+    @classmethod
+    def of(cls, come: bytes | bytearray) -> Answer:
+        """Read what has come so far."""
+        head, end, pickles = come.partition(b"\n")
+        version, _, size = head.partition(b" ")
+        is_ours = not end or version == hbd.__version__.encode()
+        is_whole = bool(end) and (not is_ours or len(pickles) >= int(size))
+        return cls(is_ours, bytes(pickles), is_whole)
+
+
 def load_now(file: str) -> Loaded:
     """Read a configuration before there is a loop to hold up; ConfigError with every mistake."""
-    done = subprocess.run(_command(file), stdout=subprocess.PIPE, env=_environment(), check=False)  # noqa: S603 - our own interpreter and module
-    steps = taken_in(file, done.returncode, done.stdout, lambda _: None)
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        COMMAND, input=_question(file), stdout=subprocess.PIPE, env=_environment(), check=False
+    )
+    steps = taken_in(file, Answer.of(done.stdout), lambda _: None)
     outcome = [one for one in steps if one is not None][-1]
     if not isinstance(outcome, Loaded):
         raise ConfigError(outcome)
     return outcome
 
 
-class Loading:
-    """One reading of the configuration, whose outcome is taken in step by step.
+class Reader:
+    """A process that reads configurations, one after the other: its start takes the longest.
 
     Construction raises OSError where no process can be had.
     """
 
-    def __init__(self, file: str, poller: Poller, in_use: InUse) -> None:
-        self._file: Final = file
+    def __init__(self, poller: Poller) -> None:
         self._poller: Final = poller
-        self._in_use: Final = in_use
-        self._chunks: list[bytes] = []
-        self._steps: Iterator[Outcome | None] | None = None
-        """There are some once the process has ended."""
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            _command(file),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-        )
-        self._pipe = self._process.stdout
-        if self._pipe is not None:
-            os.set_blocking(self._pipe.fileno(), False)
-            poller.watch(self._pipe.fileno(), self._read)
+        self._come = bytearray()
+        self._has_ended = False
+        self.answer = Answer.of(b"")
+        """What has come of the file, as far as it has."""
+        self._socket, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._process: Final = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    COMMAND,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=subprocess.DEVNULL,
+                    env=_environment(),
+                )
+        except OSError:
+            self._socket.close()
+            raise
+        self._socket.settimeout(0)
+        poller.watch(self._socket.fileno(), self._read)
+
+    def ask(self, file: str) -> bool:
+        """Have a file read, once the one before was; False where the process is no more."""
+        self._come.clear()
+        self.answer = Answer.of(b"")
+        try:
+            self._socket.send(_question(file))
+        except OSError:
+            return False
+        return not self._has_ended
 
     def _read(self) -> None:
-        if self._pipe is None:
-            return
         try:
-            chunk = os.read(self._pipe.fileno(), CHUNK)
+            chunk = self._socket.recv(CHUNK)
         except BlockingIOError:
             return
-        if chunk:
-            self._chunks.append(chunk)
-            return
-        self._poller.unwatch(self._pipe.fileno())
-        self._pipe.close()
-        self._pipe = None
-        status = self._process.wait()
-        self._steps = taken_in(self._file, status, b"".join(self._chunks), self._in_use)
+        except OSError:
+            chunk = b""
+        self._come += chunk
+        self.answer = Answer.of(self._come)
+        if not chunk:
+            self._has_ended = True
+            self._poller.unwatch(self._socket.fileno())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is to come of the file."""
+        return self._has_ended or self.answer.is_whole
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        self._poller.unwatch(self._socket.fileno())
+        self._socket.close()
+        if not self._has_ended:
+            self._process.kill()
+        self._process.wait()
+
+
+class Loading:
+    """One reading of the configuration, whose outcome is taken in step by step."""
+
+    def __init__(self, file: str, reader: Reader, in_use: InUse) -> None:
+        """`reader` was asked for the file."""
+        self._file: Final = file
+        self._reader: Final = reader
+        self._in_use: Final = in_use
+        self._steps: Iterator[Outcome | None] | None = None
 
     @property
     def has_work(self) -> bool:
         """Whether a step can be taken at once."""
-        return self._steps is not None
+        return self._steps is not None or self._reader.is_done
 
     def step(self) -> Outcome | None:
         """Take in some of what came; give the outcome when that was all."""
+        if self._steps is None and self._reader.is_done:
+            self._steps = taken_in(self._file, self._reader.answer, self._in_use)
         return None if self._steps is None else next(self._steps)
 
-    def cancel(self) -> None:
-        """End it without an outcome."""
-        if self._pipe is not None:
-            self._poller.unwatch(self._pipe.fileno())
-            self._pipe.close()
-            self._pipe = None
-            self._process.kill()
-            self._process.wait()
 
-
-def _command(file: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "hbd.config", file]
+def _question(file: str) -> bytes:
+    return json.dumps(file).encode() + b"\n"
 
 
 def _environment() -> dict[str, str]:
@@ -108,16 +159,14 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
-def taken_in(file: str, status: int, output: bytes, in_use: InUse) -> Iterator[Outcome | None]:
+def taken_in(file: str, answer: Answer, in_use: InUse) -> Iterator[Outcome | None]:
     """Take in a piece a step, and at last give the outcome."""
-    if status != 0:
-        words = f"the process that reads it ended early (status {status}); try again"
-        yield [Problem(file, 1, 1, words)]
+    if not answer.is_whole:
+        yield [Problem(file, 1, 1, "the process that reads it ended early; try again")]
         return
-    stream = BytesIO(output)
     try:
-        if stream.readline() == hbd.__version__.encode() + b"\n":
-            yield from _unpickled(stream, in_use)
+        if answer.is_ours:
+            yield from _unpickled(BytesIO(answer.pickles), in_use)
             return
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, TypeError):
         pass  # other code under the same version

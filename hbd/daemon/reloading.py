@@ -8,7 +8,7 @@ from hbd.config.model import ConfigError, Loaded, Problem
 from hbd.core.model import SECOND
 from hbd.daemon import memory
 from hbd.daemon.binding import BindError
-from hbd.daemon.loading import Loading, Outcome
+from hbd.daemon.loading import Loading, Outcome, Reader
 from hbd.daemon.teller import new_id
 from hbd.report import messages
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 PATIENCE: Final = 50 * SECOND
 """How long the configuration may take to be read; whoever asks waits for 60 s."""
 
+KEPT: Final = 5 * SECOND
+"""How long the process that reads is kept for the next: one reload is often soon followed by
+another, and its twenty megabytes are not to stay."""
+
 Done = tuple["Change", list[str]] | list[str]
 """What changed and the warnings, or the errors for which nothing did."""
 
@@ -31,10 +35,12 @@ class Reloading:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon: Final = daemon
+        self._reader: Reader | None = None
         self._loading: Loading | None = None
         self._taken: tuple[Change, list[str]] | None = None
         """What is in use already, and whose paths are to follow."""
         self._deadline = 0
+        """Of the reading; then of the reader."""
         self._wanted = False
         self._waiting: list[Callable[[Done], None]] = []
         self._served: list[Callable[[Done], None]] = []
@@ -53,15 +59,18 @@ class Reloading:
             self._go_on(self._loading, now)
         elif self._wanted:
             self._begin(now)
+        elif now >= self._deadline:
+            self._end_reader()
 
     def _go_on(self, loading: Loading, now: int) -> None:
         outcome = loading.step()
         if outcome is None and now >= self._deadline:
-            loading.cancel()
+            self._end_reader()
             words = f"reading it took longer than {PATIENCE // SECOND} s; try again"
             outcome = [Problem(self._daemon.configuration.file, 1, 1, words)]
         if outcome is not None:
             self._loading = None
+            self._deadline = now + KEPT
             self._take_over(outcome)
 
     def _begin(self, now: int) -> None:
@@ -72,24 +81,42 @@ class Reloading:
         self._deadline = now + PATIENCE
         file = daemon.configuration.file
         try:
-            self._loading = Loading(file, daemon.poller, self._in_use)
+            reader = self._ask(file)
         except OSError as error:
             words = f"no process to read it with: {error.strerror}; try again"
             self._refuse([Problem(file, 1, 1, words)])
+        else:
+            self._loading = Loading(file, reader, self._in_use)
+
+    def _ask(self, file: str) -> Reader:
+        """Have the file read by the process that is there, or by a new one."""
+        if self._reader is not None:
+            if self._reader.ask(file):
+                return self._reader
+            self._end_reader()
+        self._reader = Reader(self._daemon.poller)
+        self._reader.ask(file)
+        return self._reader
+
+    def _end_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def _in_use(self, peer: str) -> PeerSettings | None:
         known = self._daemon.fleet.peers.get(peer)
         return None if known is None else known.settings
 
     def next_deadline(self) -> int | None:
-        if self._loading is None:
-            return 0 if self._taken is not None or self._wanted else None
-        return 0 if self._loading.has_work else self._deadline
+        if self._loading is not None:
+            return 0 if self._loading.has_work else self._deadline
+        if self._taken is not None or self._wanted:
+            return 0
+        return None if self._reader is None else self._deadline
 
     def cancel(self) -> None:
         """The daemon stops: nothing is taken over any more."""
-        if self._loading is not None:
-            self._loading.cancel()
+        self._end_reader()
         if self._taken is not None:
             self._complete(*self._taken)
 

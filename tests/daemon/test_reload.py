@@ -226,6 +226,8 @@ def test_reloads_leave_no_file_descriptors_behind(daemon, net):
     one.wait("a", "down")
     one.reload()
     until(lambda: len(one.entries("reload")) == 1)
+    children = Path(f"/proc/{one.process.pid}/task/{one.process.pid}/children")
+    until(lambda: children.read_text() == "")
     fds = Path(f"/proc/{one.process.pid}/fd")
     before = len(list(fds.iterdir()))
     good = one.file.read_text()
@@ -233,5 +235,4 @@ def test_reloads_leave_no_file_descriptors_behind(daemon, net):
         one.file.write_text(good if number % 2 else "peers: 3")
         one.reload()
     until(lambda: len(list(fds.iterdir())) <= before)
-    children = Path(f"/proc/{one.process.pid}/task/{one.process.pid}/children")
     assert children.read_text() == ""

@@ -1,5 +1,6 @@
 """Reloads when something is not as it should be: sockets, names, processes, upgrades."""
 
+import os
 import pickle
 import resource
 import signal
@@ -11,12 +12,13 @@ from running import PORT, peer, until
 import hbd
 from hbd.config.__main__ import SLICE
 from hbd.config.model import Configuration, Loaded
-from hbd.core.model import PeerSettings
-from hbd.daemon.loading import taken_in
+from hbd.core.model import SECOND, PeerSettings
+from hbd.daemon.loading import Answer, taken_in
+from hbd.daemon.reloading import KEPT
 
 pytestmark = pytest.mark.slow
 
-VERSION = hbd.__version__.encode() + b"\n"
+VERSION = hbd.__version__.encode()
 
 
 def test_one_address_follows_the_wildcard_on_its_port(daemon, net):
@@ -62,6 +64,21 @@ def test_no_process_for_a_reload_refuses_it_and_nothing_more(daemon, net):
     assert one.hbd("reload").returncode == 0
 
 
+def test_the_process_that_reads_is_there_for_the_next_and_goes(daemon, net):
+    """A reload soon after another needs no new process; killed meanwhile, it is replaced."""
+    one = daemon(peers=[peer("a", net(1))]).start()
+    children = Path(f"/proc/{one.process.pid}/task/{one.process.pid}/children")
+    readers = []
+    for number in range(4):
+        one.configure(peers=[peer("a", net(1)), peer(f"b{number}", net(2))])
+        assert one.reload()["added"] == [f"b{number}"]
+        readers.append(int(children.read_text()))
+        if number == 1:
+            os.kill(readers[-1], signal.SIGKILL)
+    assert readers[0] == readers[1] != readers[2] == readers[3]
+    until(lambda: children.read_text() == "", KEPT / SECOND + 5)
+
+
 def test_a_reload_of_many_is_whole(daemon, net):
     """More peers than are taken in at a time: in order, one removed, no other's file touched."""
     count = 2 * SLICE + 1
@@ -86,7 +103,7 @@ ADDRESS = "192.0.2.1"
 
 def outcome_of(output, in_use=lambda _: None):
     """What all steps of taking it in come to."""
-    *steps, outcome = taken_in("hbd.yaml", 0, output, in_use)
+    *steps, outcome = taken_in("hbd.yaml", Answer.of(output), in_use)
     assert steps == [None] * len(steps)
     return outcome
 
@@ -94,22 +111,34 @@ def outcome_of(output, in_use=lambda _: None):
 def said(*pieces):
     """What the process that reads a configuration writes: the peers are in these pieces."""
     head = Loaded(Configuration("hbd.yaml"))
-    return b"".join([VERSION, *(pickle.dumps(one) for one in (head, *map(tuple, pieces)))])
+    return headed(b"".join(pickle.dumps(one) for one in (head, *map(tuple, pieces))))
+
+
+def headed(octets):
+    return b"%s %d\n%s" % (VERSION, len(octets), octets)
 
 
 @pytest.mark.parametrize(
     "output",
     [
+        b"99.0 5\n" + pickle.dumps([]),
         b"99.0\n" + pickle.dumps([]),
-        VERSION + b"cos\nno_such_thing\n.",
-        VERSION,
-        b"",
+        headed(b"cos\nno_such_thing\n."),
+        headed(b""),
     ],
 )
 def test_what_another_version_says_is_no_configuration(output):
     """After an upgrade under a running daemon a reload says to restart it."""
     (problem,) = outcome_of(output)
     assert "restart" in problem.text
+
+
+@pytest.mark.parametrize("kept", [0, 1, len(VERSION), len(VERSION) + 2, -1])
+def test_what_ends_early_is_no_configuration(kept):
+    """A process that was killed while it read has said nothing: the reload can be tried again."""
+    whole = said([PeerSettings("a", (ADDRESS,))], [])
+    (problem,) = outcome_of(whole[:kept])
+    assert problem.text == "the process that reads it ended early; try again"
 
 
 def test_what_this_version_says_is():

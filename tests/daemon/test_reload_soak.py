@@ -25,7 +25,7 @@ from hbd.report.store import Store
 
 pytestmark = pytest.mark.slow
 
-RELOADS = int(os.environ.get("HBD_TESTS_RELOADS", "300"))
+RELOADS = int(os.environ.get("HBD_TESTS_RELOADS", "500"))
 SEED = int(os.environ.get("HBD_TESTS_SEED", "7"))
 ROTATION = 50
 """Reloads from one change of the key to the next."""
@@ -276,11 +276,19 @@ class Soak:
         """Another key: accepted at both ends first, then used, then the old one is gone."""
         new = secrets.token_hex(32)
         for keys in ((self.key, new), (new, self.key), (new,)):
+            self.exchange()
             write_keys((self.one, self.far), *keys)
             self.reload(self.changing.text(), renewed=(KEY,))
             assert self.far.reload()["changed"] == ["near"]
         self.key = new
         self.rotated += 1
+
+    def exchange(self):
+        """Wait until what was signed before has come, both ways: two keys are known no longer."""
+        views = ((self.one, "far"), (self.far, "near"))
+        before = [each.peer(name)["received"] for each, name in views]
+        for (each, name), count in zip(views, before, strict=True):
+            until(lambda each=each, name=name, count=count: each.peer(name)["received"] > count + 1)
 
     def back_to_the_first(self):
         self.changing.whole = self.whole_at_first

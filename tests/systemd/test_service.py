@@ -145,7 +145,7 @@ def test_a_bad_configuration_ends_with_78_and_is_not_tried_again(service):
     """Started on a mistake, the service fails once, with the mistake in its status."""
     configure(service, BAD)
     assert service.run("systemctl", "restart", "hbd", check=False).returncode != 0
-    time.sleep(3)  # RestartSec= is 1 s: were it tried again, it would be by now
+    time.sleep(3)  # RestartSec= is half a second: were it tried again, it would be by now
     shown = service.show("hbd", "ActiveState", "ExecMainStatus", "NRestarts", "StatusText")
     assert shown["ActiveState"] == "failed"
     assert shown["ExecMainStatus"] == "78"
