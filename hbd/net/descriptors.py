@@ -6,8 +6,9 @@ import resource
 from contextlib import suppress
 from typing import Final
 
-RESERVED: Final = 64
-"""Left for all that is no connection of ours: clients of the control socket, files, the journal."""
+RESERVED: Final = 400
+"""Left for all that is no connection of ours: 72 clients of the control socket, 256 connections for
+evidence, files, the journal; where there are few at all, as many as are for connections."""
 
 
 def claim() -> int:
@@ -20,4 +21,4 @@ def claim() -> int:
     with suppress(OSError, ValueError):  # a sandbox forbids it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    return max(soft - RESERVED, 0)
+    return max(soft - RESERVED, soft // 2)
