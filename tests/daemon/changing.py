@@ -56,7 +56,10 @@ class Changing:
         return self.net(self.dice.randint(61, 120))
 
     def dead(self):
-        return self.net(self.dice.randint(121, 239))
+        """Give an address that no other has: some protocols tell peers by it."""
+        taken = [one.get("address") for one in self.loose.values()]
+        hosts = map(self.net, range(121, 240))
+        return self.dice.choice([host for host in hosts if host not in taken])
 
     def name(self, kind):
         self.number += 1
