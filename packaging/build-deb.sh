@@ -37,7 +37,7 @@ place 755 packaging/hbd /usr/bin/hbd
 place 644 etc/hbd.yaml /etc/hbd.yaml
 install -d "$root/etc/hbd.d"
 # Where units live on merged-/usr systems, in Debian 12 and 13 alike.
-for unit in packaging/*.service; do
+for unit in packaging/*.service packaging/*.path packaging/*.target; do
     place 644 "$unit" "/usr/lib/systemd/system/${unit##*/}"
 done
 place 644 packaging/hbd.sysusers /usr/lib/sysusers.d/hbd.conf

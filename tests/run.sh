@@ -113,8 +113,9 @@ check_man_page() {
 verify_units() {
     local tree
     tree=$(mktemp -d)
-    sed "s|/usr/bin/hbd|$PWD/packaging/hbd|" packaging/hbd.service >"$tree/hbd.service"
-    systemd-analyze verify --man=no "$tree/hbd.service"
+    cp packaging/*.service packaging/*.path packaging/*.target "$tree"
+    sed -i "s|/usr/bin/hbd|$PWD/packaging/hbd|" "$tree"/*.service
+    systemd-analyze verify --man=no "$tree"/*
     local code=$?
     rm -rf "$tree"
     return $code
@@ -151,6 +152,8 @@ check_with shellcheck shellcheck shellcheck packaging/*.sh packaging/debian/p* t
 check_with systemd-analyze "systemd-analyze verify" verify_units
 check_with systemd-analyze "systemd-analyze security <= 1.4" systemd-analyze security \
     --offline=yes --threshold=14 --no-pager packaging/hbd.service
+check_with systemd-analyze "systemd-analyze security follow <= 0.5" systemd-analyze security \
+    --offline=yes --threshold=5 --no-pager packaging/hbd-follow.service
 if [ "$(id -u)" -eq 0 ]; then
     check_with systemd-sysusers "sysusers, tmpfiles, catalog" apply_declarations
 else

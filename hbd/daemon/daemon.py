@@ -34,7 +34,7 @@ from hbd.net.sockaddr import octets_of
 from hbd.report import messages
 from hbd.report.files import StateFiles
 from hbd.report.notify import Notifier, watchdog_interval
-from hbd.report.places import runtime_directory, state_directory
+from hbd.report.places import changed_queue, runtime_directory, state_directory
 from hbd.report.store import Store, StoreTakenError
 from hbd.wire import ntp, stamp
 
@@ -113,7 +113,7 @@ class Daemon:
             self.poller,
             sink=sink,
             store=self._store,
-            files=StateFiles(self._runtime),
+            files=StateFiles(self._runtime, changed_queue(environ)),
             notifier=self.notifier,
         )
         self.monitor.requests_dropped = self.mirror.drops

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -41,7 +42,8 @@ class StateFiles:
     def __init__(self, directory: Path, queue: Path | None = None) -> None:
         """Below `directory`, beginning with what an earlier process left there.
 
-        The names of changed peers go into the directory `queue`, if it is there.
+        The names of changed peers go into the directory `queue`, once it is there; at first those
+        of all peers, for what an earlier process moved and did not queue.
         """
         self.errors = 0
         self.error = ""
@@ -53,8 +55,9 @@ class StateFiles:
         self._failed: dict[str, _Shown | None] = {}
         self._retry = 0
         self._shown: dict[str, _Shown] = {}
-        self._untold: set[str] = set()
+        self._untold: dict[str, None] = {}
         """Moved, but not yet in the queue."""
+        self._queue_due = 0
         for state in State:
             self._read(state)
 
@@ -75,7 +78,7 @@ class StateFiles:
     @property
     def has_work(self) -> bool:
         """Whether more can be done at once."""
-        return bool(self._wanted)
+        return bool(self._wanted) or bool(self._untold and not self._queue_due)
 
     def work(self, now: int) -> None:
         """Write a slice of what waits."""
@@ -94,10 +97,15 @@ class StateFiles:
                 self._retry = now + RETRY
         if not self._wanted:
             self._wanted = {}  # the old one keeps the room of all that were in it
+        if self._untold and now >= self._queue_due:
+            self._queue_some(now)
 
     def next_deadline(self) -> int | None:
         """When what failed is due again; None where nothing failed."""
-        return self._retry if self._failed else None
+        due = [self._retry] if self._failed else []
+        if self._untold and self._queue_due:
+            due.append(self._queue_due)
+        return min(due, default=None)
 
     def _want(self, name: str, wish: _Shown | None) -> None:
         self._failed.pop(name, None)
@@ -111,6 +119,7 @@ class StateFiles:
                     file.unlink(missing_ok=True)
                 else:
                     self._shown[file.name] = _Shown(state, None)
+                    self._changed(file.name)
 
     def _fulfil(self, name: str, wish: _Shown | None) -> None:
         before = self._shown.get(name)
@@ -122,15 +131,12 @@ class StateFiles:
         if before is None or before.state is not wish.state:
             self._move(name, before, wish.state)
         self._write(name, wish)
-        if name in self._untold:
-            self._tell(name)
-            self._untold.discard(name)
         self._shown[name] = wish
 
     def _remove(self, name: str) -> None:
         (self._root / self._shown[name].state / name).unlink(missing_ok=True)
         del self._shown[name]
-        self._untold.discard(name)
+        self._untold.pop(name, None)
 
     def _move(self, name: str, before: _Shown | None, state: State) -> None:
         places.make(self._root / state)
@@ -139,7 +145,7 @@ class StateFiles:
             with suppress(FileNotFoundError):
                 (self._root / before.state / name).rename(self._root / state / name)
         self._shown[name] = _Shown(state, None)
-        self._untold.add(name)
+        self._changed(name)
 
     def _write(self, name: str, shown: _Shown) -> None:
         content = (shown.cause or "").encode()
@@ -155,9 +161,30 @@ class StateFiles:
         finally:
             os.close(fd)
 
-    def _tell(self, name: str) -> None:
-        """Queue the name for the units that follow a peer, if that queue was made."""
-        if self._queue is None or not self._queue.is_dir():
-            return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(self._queue / name, flags, 0o644))
+    def _changed(self, name: str) -> None:
+        """Only once its file is where it belongs: whoever takes the name then looks for that."""
+        if self._queue is not None:
+            self._untold[name] = None
+
+    def _queue_some(self, now: int) -> None:
+        """Queue a slice of the names for the units that follow a peer."""
+        self._queue_due = 0
+        try:
+            for _ in range(min(SLICE, len(self._untold))):
+                name = next(iter(self._untold))
+                self._enqueue(name)
+                del self._untold[name]
+        except FileNotFoundError:
+            self._queue_due = now + RETRY  # nobody made it, so nobody follows yet
+        except OSError as error:
+            self.errors += 1
+            self.error = str(error)
+            self._queue_due = now + RETRY
+        if not self._untold:
+            self._untold = {}
+
+    def _enqueue(self, name: str) -> None:
+        """Neither waits nor follows a link, as to open a file might: the group may write there."""
+        if self._queue is not None:
+            with suppress(FileExistsError):
+                os.mknod(self._queue / name, stat.S_IFREG | 0o644)

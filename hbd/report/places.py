@@ -28,6 +28,15 @@ def control_socket(environ: Mapping[str, str]) -> Path:
     return runtime_directory(environ) / SOCKET_NAME
 
 
+def changed_queue(environ: Mapping[str, str]) -> Path:
+    """Where names of changed peers wait for units that follow them, if somebody made it.
+
+    Beside the other, not in it: it is root's, and whoever may replace a directory owns its content.
+    """
+    runtime = runtime_directory(environ)
+    return runtime.parent / f"{runtime.name}-changed"
+
+
 def make(directory: Path, mode: int = 0o755) -> None:
     """Make what is missing of it with that mode, whatever the umask; what is there stays."""
     if directory.is_dir():

@@ -145,40 +145,123 @@ def test_everybody_may_read(run):
     assert stat.S_IMODE((run / "peers/up/db1").stat().st_mode) == 0o644
 
 
+def taken(queue):
+    """Empty the queue; give what was in it."""
+    names = sorted(entry.name for entry in queue.iterdir())
+    for name in names:
+        (queue / name).unlink()
+    return names
+
+
 def test_names_of_changed_peers_are_queued_for_units(run, tmp_path):
-    """A change of state, but not of cause and not a restart, queues the peer's name."""
+    """A change of state queues the peer's name, one of cause does not."""
     queue = tmp_path / "hbd-changed"
-    files = StateFiles(run, queue)
-    files.show("db1", State.UP, None)
-    files.work(0)
-    assert not queue.exists()
     queue.mkdir()
+    files = StateFiles(run, queue)
     for state, cause, queued in [
-        (State.DOWN, Cause.SILENT, True),
-        (State.DOWN, Cause.MTU, False),
+        (State.UP, None, ["db1"]),
+        (State.DOWN, Cause.SILENT, ["db1"]),
+        (State.DOWN, Cause.MTU, []),
+        (State.UP, None, ["db1"]),
     ]:
         files.show("db1", state, cause)
         files.work(0)
-        assert (queue / "db1").exists() == queued
-        (queue / "db1").unlink(missing_ok=True)
-    files = StateFiles(run, queue)
-    files.show("db1", State.DOWN, Cause.MTU)
-    files.work(0)
-    assert not (queue / "db1").exists()
+        assert taken(queue) == queued
 
 
-def test_name_is_queued_once_the_queue_works_again(run, tmp_path):
-    """A queue that failed gets the name at the next try."""
+def test_file_is_moved_before_its_name_is_queued(run, tmp_path):
+    """Who takes a name out of the queue finds the new state, though it takes it at once."""
     queue = tmp_path / "queue"
-    queue.mkdir()
-    (queue / "db1").symlink_to("elsewhere")
     files = StateFiles(run, queue)
     files.show("db1", State.UP, None)
     files.work(0)
-    assert files.errors == 1
-    (queue / "db1").unlink()
+    queue.mkdir()
+    files.show("db1", State.DOWN, None)
+    asked = []
+    enqueue = files._enqueue
+    files._enqueue = lambda name: asked.append(list(files_of(run))) or enqueue(name)
     files.work(RETRY)
-    assert (queue / "db1").exists()
+    assert asked == [["down/db1"]]
+    assert taken(queue) == ["db1"]
+
+
+def test_new_process_queues_every_peer_once(run, tmp_path):
+    """What an earlier process moved and did not queue is not lost; who is gone is not named."""
+    queue = tmp_path / "queue"
+    queue.mkdir()
+    files = StateFiles(run)
+    for name in ("db1", "old"):
+        files.show(name, State.DOWN, Cause.MTU)
+    files.work(0)
+    files = StateFiles(run, queue)
+    files.keep_only(["db1"])
+    files.show("db1", State.DOWN, Cause.MTU)
+    for _ in range(3):
+        files.work(0)
+    assert taken(queue) == ["db1"]
+    files.work(0)
+    assert taken(queue) == []
+
+
+def test_queue_is_filled_in_slices(run, tmp_path):
+    """A storm does not hold up the loop by its names either."""
+    queue = tmp_path / "queue"
+    queue.mkdir()
+    files = StateFiles(run)
+    for number in range(2 * SLICE):
+        files.show(f"p{number}", State.UP, None)
+    while files.has_work:
+        files.work(0)
+    files = StateFiles(run, queue)
+    files.work(0)
+    assert (files.has_work, len(taken(queue))) == (True, SLICE)
+    files.work(0)
+    assert (files.has_work, len(taken(queue))) == (False, SLICE)
+
+
+def test_name_waits_for_a_queue_that_is_missing(run, tmp_path):
+    """Without a queue nothing fails and nothing is lost: made later, it gets the name."""
+    queue = tmp_path / "queue"
+    files = StateFiles(run, queue)
+    files.show("db1", State.UP, None)
+    files.work(0)
+    assert (files.errors, files.has_work, files.next_deadline()) == (0, False, RETRY)
+    queue.mkdir()
+    files.work(RETRY - 1)
+    assert taken(queue) == []
+    files.work(RETRY)
+    assert taken(queue) == ["db1"]
+    assert (files.has_work, files.next_deadline()) == (False, None)
+
+
+def test_names_wait_for_a_queue_that_fails(run, tmp_path):
+    """A queue that takes nothing is one error at each try, whatever the number of names."""
+    queue = tmp_path / "queue"
+    queue.write_text("no directory")
+    files = StateFiles(run, queue)
+    for name in ("db1", "gw"):
+        files.show(name, State.UP, None)
+    files.work(0)
+    assert (files.errors, files.next_deadline()) == (1, RETRY)
+    files.show("web", State.UP, None)
+    files.work(1)
+    assert (files.errors, files_of(run).keys()) == (1, {"up/db1", "up/gw", "up/web"})
+    queue.unlink()
+    queue.mkdir()
+    files.work(RETRY)
+    assert taken(queue) == ["db1", "gw", "web"]
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda p: p.symlink_to("/nowhere/x")])
+def test_planted_entry_stands_for_the_name(run, tmp_path, plant):
+    """What lies there under the name says it too, and is not opened, waited for or followed."""
+    queue = tmp_path / "queue"
+    queue.mkdir()
+    plant(queue / "db1")
+    files = StateFiles(run, queue)
+    files.show("db1", State.UP, None)
+    files.work(0)
+    assert (files.errors, files.has_work, files.next_deadline()) == (0, False, None)
 
 
 @pytest.mark.slow

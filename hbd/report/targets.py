@@ -1,0 +1,260 @@
+"""Starts the targets of peers whose state changed: what hbd-follow.service does, as root.
+
+Queue and state files are written by user hbd, whom nothing here trusts: it takes names of one
+form and which of four files there are, removes everything else unread, and has bounds for all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+QUEUE: Final = Path("/run/hbd-changed")
+PEERS: Final = Path("/run/hbd/peers")
+
+NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.-]{0,99}")
+"""As hbd.config has it, which is too much to import for a start at every change."""
+
+SIDE_OF: Final = {"up": "up", "degraded": "up", "down": "down", "unreachable": "down"}
+"""Which target goes with a state; what is not listed changes neither."""
+
+SLICE: Final = 500
+"""Names in one round, as many as fit well into one command."""
+SPACING_S: Final = 0.1
+"""Rounds are never closer: of a peer that flips faster only the outcome is seen."""
+AGAIN_S: Final = 1.0
+"""When systemd did not take an order, or something in the queue cannot be removed."""
+
+FREELY: Final = 2000
+"""While so few targets are loaded (two a peer) all get theirs; then only those a unit follows.
+
+Each costs PID 1 some kilobytes for ever, and a time at every daemon-reload.
+"""
+AT_MOST: Final = 2 * 65_535
+"""More peers hbd does not watch."""
+
+UNIT_DIRECTORIES: Final = (
+    "/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient",
+    "/run/systemd/generator.early", "/etc/systemd/system", "/etc/systemd/system.attached",
+    "/run/systemd/system", "/run/systemd/system.attached", "/run/systemd/generator",
+    "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/run/systemd/generator.late",
+)  # fmt: skip
+"""After systemd.unit(5)."""
+LINKS: Final = re.compile(r"hbd-(?:up|down)@(.*)\.target\.(?:wants|requires|upholds|d)")
+
+HOPELESS: Final = (5, 6)
+"""Exit statuses of systemctl: not installed, masked or faulty; to try again will not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What systemd says of a target that it knows."""
+
+    is_active: bool
+    is_changing: bool
+    """A job of it is still to be done."""
+
+    @property
+    def is_there_to_stay(self) -> bool:
+        """Whether it is active and nothing is about to end that."""
+        return self.is_active and not self.is_changing
+
+
+QUIET: Final = Loaded(is_active=False, is_changing=False)
+OTHER: Final = {"up": "down", "down": "up"}
+EVERYBODY: Final = ""
+"""A unit that is enabled for the template follows every peer."""
+
+
+def take(queue: int) -> tuple[set[str], int]:
+    """Empty the queue; give the names that were in it, and how much could not be removed.
+
+    `queue` is a descriptor of the directory. No more than a slice is taken at a time.
+    """
+    names: set[str] = set()
+    stuck = 0
+    with os.scandir(queue) as entries:
+        for entry in entries:
+            if not _remove(queue, entry.name):
+                stuck += 1
+            elif NAME.fullmatch(entry.name):
+                names.add(entry.name)
+            if len(names) == SLICE:
+                break
+    return names, stuck
+
+
+def _remove(queue: int, name: str) -> bool:
+    try:
+        os.unlink(name, dir_fd=queue)
+    except FileNotFoundError:
+        return True
+    except (IsADirectoryError, PermissionError):
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=queue)
+            return True
+        return False
+    return True
+
+
+def sides(names: Iterable[str], peers: Path = PEERS) -> dict[str, str]:
+    """Give the target's side, up or down, of each name whose state has one.
+
+    To be called after the names were taken: what changes later is queued again.
+    """
+    found: dict[str, str] = {}
+    for state, side in SIDE_OF.items():
+        with suppress(OSError):
+            directory = _opened(peers, state)
+            try:
+                found.update((name, side) for name in names if _is_there(directory, name))
+            finally:
+                os.close(directory)
+    return found
+
+
+def _opened(peers: Path, state: str) -> int:
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    above = os.open(peers, flags)
+    try:
+        return os.open(state, flags, dir_fd=above)
+    finally:
+        os.close(above)
+
+
+def _is_there(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def target(name: str, side: str) -> str:
+    """Give the unit's name."""
+    return f"hbd-{side}@{name}.target"
+
+
+def loaded() -> dict[str, Loaded]:
+    """Ask systemd for all targets of peers that it knows; OSError where it does not answer."""
+    asked = _systemctl(
+        "list-units", "--all", "--full", "--output=json", "hbd-up@*.target", "hbd-down@*.target"
+    )
+    if asked.returncode != 0:
+        raise OSError(f"systemctl list-units: {asked.stderr.strip()}")
+    return {
+        row["unit"]: Loaded(row["active"] == "active", bool(row.get("job")))
+        for row in json.loads(asked.stdout or "[]")
+    }
+
+
+def linked(directories: Iterable[str] = UNIT_DIRECTORIES) -> set[str]:
+    """Give the names of peers that a unit is enabled for, EVERYBODY among them."""
+    found: set[str] = set()
+    for directory in directories:
+        with suppress(OSError), os.scandir(directory) as entries:
+            matches = (LINKS.fullmatch(entry.name) for entry in entries)
+            found.update(match[1] for match in matches if match)
+    return found
+
+
+def due(
+    wanted: dict[str, str],
+    known: dict[str, Loaded],
+    followed: Callable[[], set[str]] = linked,
+) -> Iterator[str]:
+    """Give the targets to be started, of the sides that are wanted.
+
+    One that is active is let alone: to start it again would start anew what it wants and what
+    has ended since, a mail at every restart of hbd.
+    """
+    chosen = followed() if len(known) >= FREELY else {EVERYBODY}
+    room = AT_MOST - len(known)
+    for name, side in wanted.items():
+        ours = known.get(target(name, side))
+        other = known.get(target(name, OTHER[side]), QUIET)
+        if ours is not None and ours.is_there_to_stay and other == QUIET:
+            continue
+        if ours is None and other is QUIET:
+            if room <= 0 or not chosen & {name, EVERYBODY}:
+                continue
+            room -= 2
+        yield target(name, side)
+
+
+def start(targets: list[str]) -> bool:
+    """Start them without waiting; whether systemd took the orders, or never will."""
+    if not targets or _start(targets) == os.EX_OK:
+        return True
+    statuses = {_start([one]) for one in targets}
+    return statuses <= {os.EX_OK, *HOPELESS}
+
+
+def _start(targets: list[str]) -> int:
+    started = _systemctl("start", "--no-block", "--quiet", *targets)
+    if started.returncode != os.EX_OK and len(targets) == 1:
+        sys.stderr.write(f"{started.stderr.strip()}\n")
+    return started.returncode
+
+
+def _systemctl(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - names of peers are of one form
+        ["/usr/bin/systemctl", "--no-pager", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def follow(queue: int) -> None:
+    """Empty the queue and start what is due, until there is nothing more."""
+    wanted: dict[str, str] = {}
+    has_complained = False
+    while True:
+        names, stuck = take(queue)
+        if not names and not wanted and not stuck:
+            return
+        wanted |= sides(names)
+        if stuck and not has_complained:
+            has_complained = True
+            sys.stderr.write(f"{stuck} directories in {QUEUE} cannot be removed: remove them\n")
+        is_done = _carry_out(wanted)
+        if is_done:
+            wanted = {}
+        time.sleep(AGAIN_S if stuck or not is_done else SPACING_S)
+
+
+def _carry_out(wanted: dict[str, str]) -> bool:
+    if not wanted:
+        return True
+    try:
+        return start(list(due(wanted, loaded())))
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        return False
+
+
+def main() -> int:
+    """Open the queue, if there is one, and follow what is in it."""
+    try:
+        queue = os.open(QUEUE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.EX_OK
+    follow(queue)
+    return os.EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
