@@ -124,12 +124,30 @@ def init_of(nspawn, log):
 
 
 @contextmanager
-def booted(log):
-    """A container on a throw-away copy of the system, with a network of its own: loopback."""
+def disk(directory):
+    """A throw-away copy of the system that can be booted more than once, below that directory."""
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", directory], check=True)
+    try:
+        for name in ("upper", "work", "root"):
+            (directory / name).mkdir()
+        layers = f"lowerdir={debian()},upperdir={directory}/upper,workdir={directory}/work"
+        subprocess.run(
+            ["mount", "-t", "overlay", "overlay", "-o", layers, directory / "root"], check=True
+        )
+        yield directory / "root"
+    finally:
+        subprocess.run(["umount", "--lazy", "--recursive", directory], check=True)
+
+
+@contextmanager
+def booted(log, root=None):
+    """A container with a network of its own, loopback; on that root, or a throw-away copy."""
     name = f"hbd-{os.getpid()}-{time.monotonic_ns() % 100_000}"
+    system = ("-D", root) if root else ("-D", debian(), "--volatile=overlay")
     with Path(log).open("wb") as out:
         nspawn = subprocess.Popen(
-            ["systemd-nspawn", "-q", "-D", debian(), "--volatile=overlay", f"--machine={name}",
+            ["systemd-nspawn", "-q", *system, f"--machine={name}",
              "--register=no", "--keep-unit", "--private-network", "--link-journal=no",
              "--resolv-conf=off", "--timezone=off", "-b"],
             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
