@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "resume",
     "ping",
     "keygen",
+    "demo",
 )
 
 EPILOG: Final = """\

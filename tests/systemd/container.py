@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -169,5 +170,8 @@ def booted(log, root=None):
         nspawn.wait(timeout=30)
     finally:
         if nspawn.poll() is None:
-            nspawn.kill()  # takes the whole container with it
+            # Its PID 1 takes the whole container with it, and may outlive nspawn itself.
+            if leader := init_of(nspawn, log):
+                os.kill(leader, signal.SIGKILL)
+            nspawn.kill()
             nspawn.wait(timeout=10)
