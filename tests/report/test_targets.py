@@ -131,7 +131,7 @@ def test_a_target_is_started_unless_it_is_there_to_stay(up, down, is_due):
 
 
 def test_of_very_many_only_the_followed_are_started():
-    """Where a thousand are loaded, a peer that no unit follows gets no further target."""
+    """Where a thousand are loaded, a peer that no unit follows gets no further one."""
     known = {f"hbd-up@p{number}.target": ACTIVE for number in range(FREELY)}
     known["hbd-down@seen.target"] = STOPPED
     wanted = {"db1": "down", "linked": "down", "seen": "down"}
@@ -140,6 +140,15 @@ def test_of_very_many_only_the_followed_are_started():
     assert len(list(targets.due(wanted, known, lambda: {EVERYBODY}))) == 3
     full = {f"hbd-up@p{number}.target": ACTIVE for number in range(AT_MOST)}
     assert list(targets.due(wanted, full, lambda: {EVERYBODY})) == []
+
+
+def test_a_storm_at_first_is_bounded_too():
+    """Of many new peers only some get their targets, and whoever is followed."""
+    wanted = {f"p{number}": "up" for number in range(FREELY)}
+    last = f"p{FREELY - 1}"
+    started = list(targets.due(wanted, {}, lambda: {last}))
+    assert len(started) == FREELY // 2 + 1
+    assert started[-1] == f"hbd-up@{last}.target"
 
 
 def test_enabled_units_are_found(tmp_path):

@@ -31,6 +31,13 @@ ExecStart=/usr/bin/hbd run --config /root/db1.yaml
 [Install]
 WantedBy=multi-user.target
 """
+ALL = """\
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'echo %i >>/root/all'
+[Install]
+WantedBy=hbd-down@.target
+"""
 UP, DOWN = "hbd-up@db1.target", "hbd-down@db1.target"
 
 
@@ -85,7 +92,7 @@ def revive(machine):
 
 def nothing_failed(machine):
     failed = machine.run("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
-    assert failed == ""
+    assert failed == "", machine.journal("-n", "60")
 
 
 def main_pid(machine, unit):
@@ -108,6 +115,7 @@ def first_boot(root, package, tmp_path_factory):
             '{listen: ["127.0.0.5:8620"], accept: any, peers: []}'
         )
         machine.path("/etc/systemd/system/db1.service").write_text(DB1)
+        machine.path("/etc/systemd/system/all@.service").write_text(ALL)
         app = machine.path("/usr/local/bin/app")
         app.write_text("#!/bin/sh\nexec sleep infinity\n")
         app.chmod(0o755)
@@ -118,7 +126,7 @@ def first_boot(root, package, tmp_path_factory):
         machine.path("/etc/hbd.yaml").write_text(CONFIGURATION)
         machine.run("systemctl", "restart", "hbd")
         machine.run("systemctl", "enable", "--now", "app", timeout=30)
-        machine.run("systemctl", "enable", "page@db1")
+        machine.run("systemctl", "enable", "page@db1", "all@")
         yield machine
 
 
@@ -158,6 +166,7 @@ def test_a_mail_says_that_it_is_down_and_why(machine):
     assert "\n\ndb1 is down: port closed on 127.0.0.5 " in text
     assert "\nEvidence:\n" in text
     assert "\nNext:\n" in text
+    assert set(machine.path("/root/all").read_text().split()) == {"db1"}
     revive(machine)
 
 
