@@ -30,6 +30,33 @@ def test_a_restart_repeats_nothing(daemon, reflector, net):
     assert (one.states("good"), one.states("bad")) == (["up"], ["down"])
 
 
+def test_names_are_queued_for_units_at_each_change_and_each_start(daemon, reflector, net):
+    """Who follows a peer hears of it once it changed, and of every peer after a crash."""
+    queue = (one := daemon()).directory / "run-changed"
+    queue.mkdir()
+
+    def queued(*names):
+        until(lambda: sorted(entry.name for entry in queue.iterdir()) == sorted(names))
+        for name in names:
+            (queue / name).unlink()
+
+    far = reflector(net(1))
+    one.configure(peers=[peer("a", net(1)), peer("b", net(2))])
+    one.start()
+    until(
+        lambda: (
+            {name: state for name, (state, _) in one.files().items()} == {"a": "up", "b": "down"}
+        )
+    )
+    queued("a", "b")
+    far.behave = lambda _: []
+    until(lambda: one.files().get("a", ("",))[0] == "down")
+    queued("a")
+    one.kill()
+    one.start()
+    queued("a", "b")
+
+
 def test_the_time_in_between_is_unknown(daemon, net):
     """The start entry says for how long nobody watched."""
     one = daemon(peers=[peer("a", net(1))]).start()

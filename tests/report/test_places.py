@@ -3,7 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from hbd.report.places import control_socket, make, runtime_directory, state_directory
+from hbd.report.places import (
+    changed_queue,
+    control_socket,
+    make,
+    runtime_directory,
+    state_directory,
+)
 
 
 def test_directories_are_the_systems_unless_the_environment_names_others():
@@ -12,6 +18,15 @@ def test_directories_are_the_systems_unless_the_environment_names_others():
     assert state_directory({}) == Path("/var/lib/hbd")
     assert runtime_directory({"RUNTIME_DIRECTORY": "/tmp/a:/tmp/b"}) == Path("/tmp/a")  # noqa: S108 - only a name
     assert state_directory({"STATE_DIRECTORY": ""}) == Path("/var/lib/hbd")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "queue"),
+    [("", "/run/hbd-changed"), ("/run/second", "/run/second-changed"), ("/", "/-changed")],
+)
+def test_queue_lies_beside_the_runtime_directory(runtime, queue):
+    """A second daemon has a queue of its own, and does not fill the first one's."""
+    assert changed_queue({"RUNTIME_DIRECTORY": runtime}) == Path(queue)
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])

@@ -32,6 +32,8 @@ ExecStart=/usr/bin/hbd run --config /root/db1.yaml
 WantedBy=multi-user.target
 """
 ALL = """\
+[Unit]
+StartLimitIntervalSec=0
 [Service]
 Type=oneshot
 ExecStart=/bin/sh -c 'echo %i >>/root/all'
