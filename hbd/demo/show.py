@@ -42,20 +42,27 @@ def _wait(stage: Stage, journal: Journal, scene: Scene) -> None:
     client, end = stage.client("monitor"), time.monotonic() + PATIENCE_S
     told: dict[str, dict[str, Any]] = {}
     while True:
-        for entry in journal.new():
-            if entry.get("HBD_EVENT") in TOLD:
-                _say(f"  {entry['MESSAGE']}")
-            if entry.get("HBD_EVENT") == "state":
-                told[entry["HBD_PEER"]] = entry
+        _take(journal, told)
         missing = [seen for seen in scene.seen if not _is_told(told.get(seen.peer, {}), seen)]
-        if not missing or time.monotonic() > end:
-            break
+        is_over = time.monotonic() > end
+        if not missing or is_over:
+            views = {view["name"]: view for view in client.call("Status")["peers"]}
+            missing = missing or [seen for seen in scene.seen if not _is_so(views[seen.peer], seen)]
+            if not missing:
+                return
+            if is_over:
+                raise DemoError("; ".join(_words(views[seen.peer], seen) for seen in missing))
         stage.look()
         time.sleep(LOOK_S)
-    views = {view["name"]: view for view in client.call("Status")["peers"]}
-    otherwise = [seen for seen in scene.seen if not _is_so(views[seen.peer], seen)]
-    if missing or otherwise:
-        raise DemoError("; ".join(_words(views[one.peer], one) for one in missing or otherwise))
+
+
+def _take(journal: Journal, told: dict[str, dict[str, Any]]) -> None:
+    """Print what is new, and keep the last change of each peer."""
+    for entry in journal.new():
+        if entry.get("HBD_EVENT") in TOLD:
+            _say(f"  {entry['MESSAGE']}")
+        if entry.get("HBD_EVENT") == "state":
+            told[entry["HBD_PEER"]] = entry
 
 
 def _is_told(entry: dict[str, Any], seen: Seen) -> bool:

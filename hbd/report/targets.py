@@ -35,6 +35,8 @@ SPACING_S: Final = 0.1
 """Rounds are never closer: of a peer that flips faster only the outcome is seen."""
 AGAIN_S: Final = 1.0
 """When systemd did not take an order, or something in the queue cannot be removed."""
+TRIES: Final = 30
+"""So long systemd may be busy with itself; what it then still refuses is masked or faulty."""
 
 FREELY: Final = 1000
 """While so few targets are loaded (two a peer) all get theirs; then only those a unit follows.
@@ -52,9 +54,6 @@ UNIT_DIRECTORIES: Final = (
 )  # fmt: skip
 """After systemd.unit(5)."""
 LINKS: Final = re.compile(r"hbd-(?:up|down)@(.*)\.target\.(?:wants|requires|upholds|d)")
-
-HOPELESS: Final = (5, 6)
-"""Exit statuses of systemctl: not installed, masked or faulty; to try again will not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,19 +192,20 @@ def due(
         yield target(name, side)
 
 
-def start(targets: list[str]) -> bool:
-    """Start them without waiting; whether systemd took the orders, or never will."""
-    if not targets or _start(targets) == os.EX_OK:
-        return True
-    statuses = {_start([one]) for one in targets}
-    return statuses <= {os.EX_OK, *HOPELESS}
+def refusals(wanted: dict[str, str]) -> list[str]:
+    """Start what is due without waiting for it; give what systemd says of what it refuses."""
+    try:
+        targets = list(due(wanted, loaded()))
+    except OSError as error:
+        return [str(error)]
+    if not targets or not _refusal(targets):
+        return []
+    return [words for one in targets if (words := _refusal([one]))]
 
 
-def _start(targets: list[str]) -> int:
+def _refusal(targets: list[str]) -> str:
     started = _systemctl("start", "--no-block", "--quiet", *targets)
-    if started.returncode != os.EX_OK and len(targets) == 1:
-        sys.stderr.write(f"{started.stderr.strip()}\n")
-    return started.returncode
+    return "" if started.returncode == os.EX_OK else started.stderr.strip() or "no reason given"
 
 
 def _systemctl(*words: str) -> subprocess.CompletedProcess[str]:
@@ -221,29 +221,24 @@ def _systemctl(*words: str) -> subprocess.CompletedProcess[str]:
 def follow(queue: int) -> None:
     """Empty the queue and start what is due, until there is nothing more."""
     wanted: dict[str, str] = {}
+    tries = 0
     has_complained = False
     while True:
         names, stuck = take(queue)
         if not names and not wanted and not stuck:
             return
-        wanted |= sides(names)
         if stuck and not has_complained:
             has_complained = True
             sys.stderr.write(f"{stuck} directories in {QUEUE} cannot be removed: remove them\n")
-        is_done = _carry_out(wanted)
-        if is_done:
-            wanted = {}
-        time.sleep(AGAIN_S if stuck or not is_done else SPACING_S)
-
-
-def _carry_out(wanted: dict[str, str]) -> bool:
-    if not wanted:
-        return True
-    try:
-        return start(list(due(wanted, loaded())))
-    except OSError as error:
-        sys.stderr.write(f"{error}\n")
-        return False
+        wanted |= sides(names)
+        refused = refusals(wanted) if wanted else []
+        tries = tries + 1 if refused else 0
+        if tries == TRIES:
+            sys.stderr.write("".join(f"given up: {words}\n" for words in refused))
+        if not refused or tries == TRIES:
+            wanted.clear()
+            tries = 0
+        time.sleep(AGAIN_S if stuck or refused else SPACING_S)
 
 
 def main() -> int:
