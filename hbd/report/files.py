@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SLICE: Final = 30
-"""Peers in one turn of the loop."""
+"""Files and names in one turn of the loop."""
 RETRY: Final = 10 * SECOND
 """A file that could not be written (a full /run, say) is tried again so often."""
 
@@ -85,7 +85,8 @@ class StateFiles:
         if self._failed and now >= self._retry:
             self._wanted = self._failed | self._wanted
             self._failed = {}
-        for _ in range(min(SLICE, len(self._wanted))):
+        count = min(SLICE, len(self._wanted))
+        for _ in range(count):
             name = next(iter(self._wanted))
             wish = self._wanted.pop(name)
             try:
@@ -98,7 +99,7 @@ class StateFiles:
         if not self._wanted:
             self._wanted = {}  # the old one keeps the room of all that were in it
         if self._untold and now >= self._queue_due:
-            self._queue_some(now)
+            self._queue_some(now, SLICE - count)
 
     def next_deadline(self) -> int | None:
         """When what failed is due again; None where nothing failed."""
@@ -166,11 +167,11 @@ class StateFiles:
         if self._queue is not None:
             self._untold[name] = None
 
-    def _queue_some(self, now: int) -> None:
-        """Queue a slice of the names for the units that follow a peer."""
+    def _queue_some(self, now: int, most: int) -> None:
+        """Queue some of the names for the units that follow a peer."""
         self._queue_due = 0
         try:
-            for _ in range(min(SLICE, len(self._untold))):
+            for _ in range(min(most, len(self._untold))):
                 name = next(iter(self._untold))
                 self._enqueue(name)
                 del self._untold[name]
