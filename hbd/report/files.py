@@ -57,6 +57,8 @@ class StateFiles:
         self._shown: dict[str, _Shown] = {}
         self._untold: dict[str, None] = {}
         """Moved, but not yet in the queue."""
+        self._has_queue = True
+        """Without one no name is kept: all are queued once somebody has made it."""
         self._queue_due = 0
         for state in State:
             self._read(state)
@@ -78,7 +80,7 @@ class StateFiles:
     @property
     def has_work(self) -> bool:
         """Whether more can be done at once."""
-        return bool(self._wanted) or bool(self._untold and not self._queue_due)
+        return bool(self._wanted) or (self._has_names and not self._queue_due)
 
     def work(self, now: int) -> None:
         """Write a slice of what waits."""
@@ -98,13 +100,13 @@ class StateFiles:
                 self._retry = now + RETRY
         if not self._wanted:
             self._wanted = {}  # the old one keeps the room of all that were in it
-        if self._untold and now >= self._queue_due:
+        if self._has_names and now >= self._queue_due:
             self._queue_some(now, SLICE - count)
 
     def next_deadline(self) -> int | None:
         """When what failed is due again; None where nothing failed."""
         due = [self._retry] if self._failed else []
-        if self._untold and self._queue_due:
+        if self._has_names and self._queue_due:
             due.append(self._queue_due)
         return min(due, default=None)
 
@@ -164,19 +166,26 @@ class StateFiles:
 
     def _changed(self, name: str) -> None:
         """Only once its file is where it belongs: whoever takes the name then looks for that."""
-        if self._queue is not None:
+        if self._queue is not None and self._has_queue:
             self._untold[name] = None
+
+    @property
+    def _has_names(self) -> bool:
+        return bool(self._untold) or not self._has_queue
 
     def _queue_some(self, now: int, most: int) -> None:
         """Queue some of the names for the units that follow a peer."""
         self._queue_due = 0
+        if not self._has_queue:
+            self._has_queue, self._untold = True, dict.fromkeys(self._shown)
         try:
             for _ in range(min(most, len(self._untold))):
                 name = next(iter(self._untold))
                 self._enqueue(name)
                 del self._untold[name]
         except FileNotFoundError:
-            self._queue_due = now + RETRY  # nobody made it, so nobody follows yet
+            self._has_queue, self._untold = False, {}
+            self._queue_due = now + RETRY
         except OSError as error:
             self.errors += 1
             self.error = str(error)

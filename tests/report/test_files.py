@@ -220,17 +220,24 @@ def test_queue_is_filled_in_slices(run, tmp_path):
 
 
 def test_name_waits_for_a_queue_that_is_missing(run, tmp_path):
-    """Without a queue nothing fails and nothing is lost: made later, it gets the name."""
+    """Without a queue nothing fails and nothing is lost: made later, it gets the names."""
     queue = tmp_path / "queue"
     files = StateFiles(run, queue)
-    files.show("db1", State.UP, None)
+    for name in ("db1", "old"):
+        files.show(name, State.UP, None)
     files.work(0)
     assert (files.errors, files.has_work, files.next_deadline()) == (0, False, RETRY)
-    queue.mkdir()
-    files.work(RETRY - 1)
-    assert taken(queue) == []
+    files.show("gw", State.DOWN, None)
+    files.remove("old")
+    files.work(1)
+    assert (files.errors, files.has_work, files._untold) == (0, False, {})
     files.work(RETRY)
-    assert taken(queue) == ["db1"]
+    assert (files.errors, files.has_work, files.next_deadline()) == (0, False, 2 * RETRY)
+    queue.mkdir()
+    files.work(2 * RETRY - 1)
+    assert taken(queue) == []
+    files.work(2 * RETRY)
+    assert taken(queue) == ["db1", "gw"]
     assert (files.has_work, files.next_deadline()) == (False, None)
 
 
