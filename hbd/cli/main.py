@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -24,8 +25,12 @@ COMMANDS: Final = (
     "resume",
     "ping",
     "keygen",
+    "report",
     "demo",
 )
+
+NEGATIVE: Final = re.compile("-[0-9]")
+OPTION: Final = re.compile("--[a-z-]+")
 
 EPILOG: Final = """\
 Exit status of every command besides its own: 3 no daemon to ask, 64 usage,
@@ -44,7 +49,17 @@ class Formatter(RawDescriptionHelpFormatter):
 
 
 class Parser(ArgumentParser):
-    """An argument parser whose errors end with EX_USAGE."""
+    """An argument parser whose errors end with EX_USAGE, and that takes `--since -7d`."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str], namespace: Namespace | None = None
+    ) -> tuple[Namespace, list[str]]:
+        """Read what begins with a minus and a digit as the value of the option before it."""
+        joined: list[str] = []
+        for word in args:
+            is_value = NEGATIVE.match(word) and joined and OPTION.fullmatch(joined[-1])
+            joined[-1:] = [f"{joined[-1]}={word}"] if is_value else [*joined[-1:], word]
+        return super().parse_known_args(joined, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is."""

@@ -291,6 +291,15 @@ class PeerSettings:
         return Way.UNWATCHED if self.protocol == "plain" else Way.ASKED
 
     @property
+    def detection(self) -> int:
+        """How long silence takes to be a verdict, at most; of BFD both ends may agree on less."""
+        if self.expect is not None:
+            return self.expect.patience
+        if self.way is Way.AGREED:
+            return self.bfd.multiplier * self.timing.interval
+        return self.timing.detection
+
+    @property
     def is_asked_by_connection(self) -> bool:
         """Whether a connection to it is held."""
         return self.protocol in ("tcp", "mqtt") and self.way is Way.ASKED

@@ -151,7 +151,10 @@ class Teller:
     def snapshot(self, occasion: str) -> None:
         """Tell every peer's state as it is now, for reports, before what happens after."""
         peers = self._fleet.peers.items()
-        rows = [(name, peer.state, peer.cause, peer.since) for name, peer in peers]
+        rows = [
+            (name, peer.state, peer.cause, peer.since, peer.settings.detection)
+            for name, peer in peers
+        ]
         self._events.append(snapshot(new_id, self._clock.wall(), rows, occasion))
 
     def begin(self) -> None:

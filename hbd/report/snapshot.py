@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hbd.core.model import Cause, State
 
-    Row = tuple[str, State, Cause | None, int]
+    Row = tuple[str, State, Cause | None, int, int]
 
 SNAPSHOT_LIMIT: Final = 48_000
 """Readers of the journal cut a field at 64 KiB unless told otherwise."""
@@ -27,11 +27,12 @@ def snapshot(
 ) -> Iterator[Entry]:
     """Every peer's state in entries of bounded size; `occasion` is start, reload, stop or daily.
 
-    A peer is its name, state, cause and since when, on the wall clock.
-    HBD_SNAPSHOT holds JSON: a list of [name, state, cause or null, since in microseconds].
+    A peer is its name, state, cause, since when, on the wall clock, and how long its silence takes
+    to be noticed. HBD_SNAPSHOT holds JSON: a list of [name, state, cause or null, since,
+    detection], both in microseconds.
     """
     when = "daily snapshot" if occasion == "daily" else f"snapshot at {occasion}"
-    message = f"{when}: {in_words(tally(state for _, state, _, _ in peers))}"
+    message = f"{when}: {in_words(tally(state for _, state, *_ in peers))}"
     for part, rows in enumerate(_parts(peers), 1):
         fields: Fields = (
             ("HBD_OCCASION", occasion),
@@ -48,8 +49,8 @@ def _parts(peers: Sequence[Row]) -> Iterator[list[str]]:
     """JSON rows, as many together as one entry may hold; one empty part where there is no peer."""
     rows: list[str] = []
     size = 0
-    for name, state, cause, since in peers:
-        told = (name, state, cause, since // 1000)
+    for name, state, cause, since, detection in peers:
+        told = (name, state, cause, since // 1000, detection // 1000)
         row = json.dumps(told, separators=(",", ":"))
         if size + len(row) > SNAPSHOT_LIMIT:
             yield rows

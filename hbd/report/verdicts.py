@@ -253,7 +253,10 @@ def stalled(event: Stalled, event_id: str) -> Entry:
     if event.in_pieces:
         what = f"was late by {long} in all, a little in many turns"
     message = f"hbd {what}: deadlines were moved, no peer is judged by it"
-    fields: Fields = (("HBD_DURATION_USEC", usec(event.duration)),)
+    fields: Fields = (
+        ("HBD_DURATION_USEC", usec(event.duration)),
+        ("HBD_IN_PIECES", 1 if event.in_pieces else None),
+    )
     return compose(
         Kind.STALL, Priority.INFO, message, event_id=event_id, since=event.since, fields=fields
     )

@@ -318,11 +318,11 @@ def test_start_stop_and_lost_entries():
 
 def test_snapshot_holds_every_peer_once_in_bounded_entries():
     """The entries of a snapshot hold every peer once and none is larger than readers take."""
-    peers = [(f"peer-{n}", State.UP, None, TEN) for n in range(3000)]
+    peers = [(f"peer-{n}", State.UP, None, TEN, 3 * SECOND) for n in range(3000)]
     entries = list(snapshot(lambda: ID, TEN, peers, "start"))
     rows = [row for entry in entries for row in json.loads(entry.value("HBD_SNAPSHOT"))]
     assert [row[0] for row in rows] == [name for name, *_ in peers]
-    assert rows[0] == ["peer-0", "up", None, TEN // 1000]
+    assert rows[0] == ["peer-0", "up", None, TEN // 1000, 3_000_000]
     assert len(entries) > 1
     assert all(len(entry.value("HBD_SNAPSHOT")) <= SNAPSHOT_LIMIT + 200 for entry in entries)
     assert entries[0].message == "snapshot at start: 3000 peers: 3000 up"

@@ -123,6 +123,6 @@ def _restore(contents):
         for one in peers:
             assert json.dumps(status.view(world.fleet, one))
             assert json.dumps(status.explain(world.fleet, one))
-        rows = [(one.name, one.state, one.cause, one.since) for one in peers]
+        rows = [(one.name, one.state, one.cause, one.since, SECOND) for one in peers]
         assert list(snapshot(lambda: "1", WALL, rows, "start"))
         world.run(span)

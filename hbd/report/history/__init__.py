@@ -1,0 +1,1 @@
+"""What the journal tells of the past: availability, outages, causes."""
