@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import struct
@@ -159,9 +158,9 @@ def _write(found: Figures, arguments: Namespace) -> int:
     if arguments.html is not None:
         return _write_page(found, arguments.html)
     if arguments.json:
-        from hbd.report.history.shape import shape  # noqa: PLC0415 - one of three
+        from hbd.report.history.shape import written  # noqa: PLC0415 - one of three
 
-        sys.stdout.write(json.dumps(shape(found), indent=1) + "\n")
+        sys.stdout.writelines(written(found))
         return os.EX_OK
     from hbd.report.history.text import text  # noqa: PLC0415 - one of three
 

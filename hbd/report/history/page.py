@@ -72,10 +72,15 @@ def _head(figures: Figures) -> Iterator[str]:
         f"<p>{_time(figures.since)} to {_time(figures.until)}"
         f' <span class="soft">({_zone(figures.until)}, {duration(figures.until - figures.since)})'
         "</span></p></header>\n"
-        '<nav aria-label="On this page"><ul><li><a href="#peers">Peers</a></li>'
-        '<li><a href="#outages">Outages</a></li><li><a href="#causes">Causes</a></li>'
-        '<li><a href="#watch">hbd itself</a></li></ul></nav>\n'
+        f'<nav aria-label="On this page"><ul>{_links(figures)}</ul></nav>\n'
     )
+
+
+def _links(figures: Figures) -> str:
+    there = {"peers": "Peers", "outages": "Outages", "causes": "Causes", "watch": "hbd itself"}
+    if not figures.causes:
+        del there["causes"]
+    return "".join(f'<li><a href="#{name}">{words}</a></li>' for name, words in there.items())
 
 
 def _time(wall: int) -> str:
@@ -127,7 +132,7 @@ def _lines(figures: Figures, troubled: Sequence[PeerFigures]) -> Iterator[str]:
     yield (
         '<table class="lines" role="table"><thead role="rowgroup"><tr role="row">'
         f"{_headings(('Peer', ''), ('Available', 'n'))}"
-        f'<th role="columnheader" scope="col">{_axis(figures)}</th>'
+        f'<th role="columnheader" scope="col" class="w">{_axis(figures)}</th>'
         f"{_headings(('Outages', 'n'), ('Down', 'n'), ('Unreachable', 'n'), ('Not known', 'n'))}"
         f"{_headings(('MTBF', 'n'), ('MTTR', 'n'))}</tr></thead>"
         '<tbody role="rowgroup">\n'
@@ -228,7 +233,7 @@ def _longest(found: list[Outage]) -> list[Outage]:
 
 
 def _outage(outage: Outage, since: int) -> str:
-    before = " (before this report)" if outage.since < since else ""
+    before = ' <span class="before soft">before this report</span>' if outage.since < since else ""
     goes_on = "" if outage.is_over else " <small>so far</small>"
     state = outage.state.value
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.core.model import SECOND, State
@@ -9,6 +10,8 @@ from hbd.report.history.figures import UNWATCHED
 from hbd.report.words import moment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hbd.report.history.figures import CauseFigures, Figures, Outage, PeerFigures
 
 VERSION: Final = 1
@@ -17,6 +20,16 @@ FORMULA: Final = (
     " unwatched time is in neither"
 )
 KINDS: Final = (*(state.value for state in State), UNWATCHED)
+
+
+def written(figures: Figures) -> Iterator[str]:
+    """Give the JSON in pieces, a peer a line."""
+    whole = shape(figures)
+    peers = whole.pop("peers")
+    yield json.dumps(whole)[:-1] + ', "peers": ['
+    for number, peer in enumerate(peers):
+        yield (",\n" if number else "\n") + json.dumps(peer)
+    yield "\n]}\n"
 
 
 def shape(figures: Figures) -> dict[str, Any]:

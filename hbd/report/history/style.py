@@ -45,8 +45,14 @@ th, td { text-align: left; vertical-align: top; padding: .35rem .6rem .35rem 0;
 thead th { font-size: .85rem; color: var(--soft); vertical-align: bottom; white-space: nowrap; }
 tbody th { font-weight: 600; overflow-wrap: anywhere; min-width: 6rem; }
 td.n, th.n { text-align: right; white-space: nowrap; }
+.lines .n { padding: .35rem .25rem .35rem .5rem; }
+.lines .w { padding-left: .75rem; }
+.outages .n { padding-right: 1.25rem; }
+.outages .wide { width: 45%; }
 td.t { white-space: nowrap; }
-.lines td.w { width: 45%; min-width: 15rem; }
+.before { display: block; white-space: normal; }
+.lines tbody th { min-width: 13rem; }
+.lines td.w { width: 34%; min-width: 15rem; padding-right: 0; }
 .axis { display: flex; justify-content: space-between; font-weight: 400; }
 svg { display: block; }
 svg.line, svg.share { width: 100%; overflow: hidden; }
@@ -72,13 +78,15 @@ svg.line, svg.share { width: 100%; overflow: hidden; }
     overflow: hidden; }
   .lines tr, .outages tr { display: grid; grid-template-columns: repeat(3, 1fr);
     gap: .1rem .75rem; padding: .6rem 0; border-bottom: 1px solid var(--edge); }
-  .lines th, .lines td, .outages th, .outages td { border: 0; padding: 0; text-align: left;
-    min-width: 0; }
-  .lines th { grid-column: 1 / 3; } .lines td.w, .outages .wide { grid-column: 1 / -1; width: auto;
-    min-width: 0; }
+  .lines tbody th, .lines tbody td, .outages th, .outages td { border: 0; padding: 0;
+    text-align: left; min-width: 0; }
+  .lines th, .outages th, .outages td.t { grid-column: 1 / 3; }
+  .lines tbody th { min-width: 0; }
+  .lines td.w, .outages .wide { grid-column: 1 / -1; width: auto; min-width: 0; }
+  .outages th { order: -2; } .outages td.state { order: -1; }
+  .outages td.state::before { display: none !important; }
   .lines td[data-label]::before, .outages td[data-label]::before { content: attr(data-label);
     display: block; color: var(--soft); font-size: .75rem; }
-  .outages th { grid-column: 1 / -1; }
   .causes .meaning { display: none; }
 }
 @media print {
