@@ -293,16 +293,14 @@ class _Past:
         marks = self._peer(changed.peer)
         if changed.labels:
             marks.labels = changed.labels
-        last = marks.last
-        if last.state is not None and last.state is not changed.previous:
-            began = at if changed.lasted is None else at - changed.lasted
-            marks.put(min(began, at), changed.previous, "", began)
+        began = max(at - (changed.lasted or 0), 0)
+        if marks.last.state not in (None, changed.previous):
+            marks.put(began, changed.previous, "", began)  # what told of it is lost
         if changed.state is not changed.previous:
             marks.put(at, changed.state, changed.cause, at, changed)
         elif marks.last.state is changed.state:
             marks.last.cause, marks.last.told = changed.cause, _better(marks.last.told, changed)
         else:
-            began = at if changed.lasted is None else at - changed.lasted
             marks.put(at, changed.state, changed.cause, began, changed)
 
     # -- the end ------------------------------------------------------------------------------

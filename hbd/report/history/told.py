@@ -221,7 +221,7 @@ def _row(told: list[object]) -> Row:
 
 
 def _number(value: object) -> int:
-    if type(value) is not int or not 0 <= value < END:
+    if type(value) is not int or not 0 <= value < END // MICROSECOND:
         raise ValueError("not a number of microseconds")
     return value
 
@@ -235,4 +235,4 @@ def _moment(text: str) -> int:
     when = datetime.fromisoformat(text)
     if when.tzinfo is None:
         raise ValueError("a moment without its zone")
-    return (when - _EPOCH) // timedelta(microseconds=1) * MICROSECOND
+    return _number((when - _EPOCH) // timedelta(microseconds=1)) * MICROSECOND

@@ -21,7 +21,7 @@ class Telling:
     def __init__(self):
         self.entries = []
         self.peers = {}
-        """By name: state, cause, since when."""
+        """By name: state, cause, since when on the wall clock, and in truth."""
         self.boot, self.process = 1, 100
         self.clock_error = 0
         """How far the wall clock is ahead of the true one."""
@@ -69,11 +69,11 @@ class Telling:
         self.snapshot(at, "reload")
 
     def _list(self, at, names):
-        fresh = State.UNKNOWN, None, self.wall(at)
+        fresh = State.UNKNOWN, None, self.wall(at), at
         self.peers = {name: self.peers.get(name, fresh) for name in names}
 
     def snapshot(self, at, occasion="daily"):
-        rows = [(name, *known, DETECTION) for name, known in self.peers.items()]
+        rows = [(name, *known[:3], DETECTION) for name, known in self.peers.items()]
         for entry in snapshot(self.new_id, self.wall(at), rows, occasion):
             self.tell(at, entry)
 
@@ -88,13 +88,14 @@ class Telling:
 
     def change(self, at, name, state, cause=None, *, delay=0, untold=False, evidence=(), labels=()):
         state = State(state)
-        before, why, since = self.peers[name]
+        before, why, since, began = self.peers[name]
         is_new = state is not before
-        self.peers[name] = (state, cause and Cause(cause), self.wall(at) if is_new else since)
+        since, true = (self.wall(at), at) if is_new else (since, began)
+        self.peers[name] = (state, cause and Cause(cause), since, true)
         event = StateChanged(
             at=0, since=self.wall(at), peer=name, labels=labels, previous=before,
             previous_cause=why, state=state, cause=cause and Cause(cause), address="10.0.0.1",
-            evidence=evidence, duration=self.wall(at) - since, detection=DETECTION, rtt=None,
+            evidence=evidence, duration=at - began, detection=DETECTION, rtt=None,
             loss=None,
         )  # fmt: skip
         if not untold:
