@@ -14,7 +14,15 @@ from hbd.report.causes import explanation
 from hbd.report.history.drawing import LOOKS, PATTERNS, picture, sample
 from hbd.report.history.figures import UNWATCHED
 from hbd.report.history.style import STYLE
-from hbd.report.history.text import local, not_known, percent, short, why, why_not
+from hbd.report.history.text import (
+    local,
+    not_known,
+    percent,
+    short,
+    times_in_words,
+    why,
+    why_not,
+)
 from hbd.report.words import duration, one_line
 
 if TYPE_CHECKING:
@@ -197,10 +205,7 @@ def _labels(peer: PeerFigures) -> str:
 
 def _in_words(peer: PeerFigures) -> str:
     """Say what the picture shows."""
-    shares = [
-        f"{state} for {duration(lasted)}" for state in LOOKS if (lasted := peer.times.get(state, 0))
-    ]
-    return escaped(f"{peer.name}: {', '.join(shares)}; causes: {why(peer.outages) or 'none'}")
+    return escaped(f"{peer.name}: {times_in_words(peer)}; causes: {why(peer.outages) or 'none'}")
 
 
 # -- outages --------------------------------------------------------------------------------------
@@ -273,7 +278,7 @@ def _causes(causes: Sequence[CauseFigures]) -> str:
         f'<tr><th scope="row">{escaped(each.cause)}</th>'
         f'<td class="state {each.state}">{each.state}</td>'
         f'<td class="n">{each.outages:,}</td><td class="n">{each.peers:,}</td>'
-        f'<td class="n">{duration(each.lasted)}</td><td>{_share(each.lasted / most)}</td>'
+        f'<td class="n">{duration(each.lasted)}</td><td class="share">{_share(each.lasted / most)}</td>'
         f'<td class="meaning">{escaped(_meaning(each))}</td></tr>\n'
         for each in causes
     )
@@ -281,7 +286,7 @@ def _causes(causes: Sequence[CauseFigures]) -> str:
         '<section aria-labelledby="causes"><h2 id="causes">Causes, by time</h2>\n'
         '<table class="causes"><thead><tr><th scope="col">Cause</th><th scope="col">State</th>'
         '<th scope="col" class="n">Outages</th><th scope="col" class="n">Peers</th>'
-        '<th scope="col" class="n">Time</th><th scope="col">Share</th>'
+        '<th scope="col" class="n">Time</th><th scope="col" class="share">Share</th>'
         f'<th scope="col" class="meaning">Meaning</th></tr></thead><tbody>\n{rows}</tbody></table>'
         "</section>\n"
     )
@@ -289,7 +294,7 @@ def _causes(causes: Sequence[CauseFigures]) -> str:
 
 def _share(share: float) -> str:
     bar = f'<rect class="bar" width="{max(100 * share, 1):.1f}%" height="12"/>'
-    return f'<svg class="share" height="16" aria-hidden="true">{bar}</svg>'
+    return f'<svg class="share-bar" height="16" aria-hidden="true">{bar}</svg>'
 
 
 def _meaning(cause: CauseFigures) -> str:

@@ -55,7 +55,8 @@ td.t { white-space: nowrap; }
 .lines td.w { width: 34%; min-width: 15rem; padding-right: 0; }
 .axis { display: flex; justify-content: space-between; font-weight: 400; }
 svg { display: block; }
-svg.line, svg.share { width: 100%; overflow: hidden; }
+td.share { min-width: 8rem; }
+svg.line, svg.share-bar { width: 100%; overflow: hidden; }
 .labels { display: block; font-weight: 400; font-size: .8rem; color: var(--soft); }
 .facts { font-size: .85rem; color: var(--soft); overflow-wrap: anywhere; }
 .state { white-space: nowrap; font-weight: 600; }
@@ -87,7 +88,8 @@ svg.line, svg.share { width: 100%; overflow: hidden; }
   .outages td.state::before { display: none !important; }
   .lines td[data-label]::before, .outages td[data-label]::before { content: attr(data-label);
     display: block; color: var(--soft); font-size: .75rem; }
-  .causes .meaning { display: none; }
+  .causes .share, .causes .meaning { display: none; }
+  .causes th { min-width: 0; } .causes td, .causes th { padding-right: .4rem; white-space: normal; }
 }
 @media print {
   :root { color-scheme: light; --back: #fff; --fore: #000; --soft: #444; --edge: #999; --card: #fff;

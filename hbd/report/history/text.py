@@ -50,6 +50,7 @@ def text(figures: Figures, *, colour: bool, named: bool, note: str = "") -> list
     parts = [
         [f"{local(figures.since)} to {local(figures.until)}{note}", ""],
         _table(figures, colour=colour, named=named),
+        _times(figures.peers) if named else [],
         _outages(figures, named=named),
         _causes(figures),
         _watch(figures),
@@ -147,6 +148,23 @@ def _summary(figures: Figures) -> str:
     if any(peer.flapping for peer in figures.peers):
         words.append("~ was flapping")
     return "; ".join(words)
+
+
+def _times(peers: Sequence[PeerFigures]) -> list[str]:
+    """Say what the whole span was spent in, peer by peer."""
+    return ["", *(f"{one_line(peer.name, NAME_LIMIT)}: {times_in_words(peer)}" for peer in peers)]
+
+
+def times_in_words(peer: PeerFigures) -> str:
+    """`up for 3d 4h, down for 5min`: what there was, and of the flapping how often."""
+    told = [
+        f"{state} for {duration(lasted)}"
+        for state in (*State, UNWATCHED)
+        if (lasted := peer.times.get(state, 0))
+    ]
+    if peer.flapping:
+        told.append(f"flapping {peer.flapping}x, for {duration(peer.flapped)}")
+    return ", ".join(told)
 
 
 def _outages(figures: Figures, *, named: bool) -> list[str]:

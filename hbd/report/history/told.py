@@ -105,7 +105,10 @@ class Snapshot:
 
     def rows(self) -> list[Row]:
         """ValueError where they are not as ours are."""
-        return [_row(told) for told in json.loads(self.text)]
+        told = json.loads(self.text)
+        if not isinstance(told, list):
+            raise ValueError("not a list of peers")  # noqa: TRY004 - one error for all damage
+        return [_row(row) for row in told]
 
 
 @dataclass(frozen=True, slots=True)
