@@ -278,7 +278,8 @@ def _causes(causes: Sequence[CauseFigures]) -> str:
         f'<tr><th scope="row">{escaped(each.cause)}</th>'
         f'<td class="state {each.state}">{each.state}</td>'
         f'<td class="n">{each.outages:,}</td><td class="n">{each.peers:,}</td>'
-        f'<td class="n">{duration(each.lasted)}</td><td class="share">{_share(each.lasted / most)}</td>'
+        f'<td class="n">{duration(each.lasted)}</td>'
+        f'<td class="share">{_share(each.lasted / most)}</td>'
         f'<td class="meaning">{escaped(_meaning(each))}</td></tr>\n'
         for each in causes
     )
