@@ -200,7 +200,8 @@ def test_a_browser_shows_it(tmp_path, width, theme):
         [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}",
-         "--host-resolver-rules=MAP * ~NOTFOUND", f"--blink-settings=preferredColorScheme={int(theme == 'light')}",
+         "--host-resolver-rules=MAP * ~NOTFOUND",
+         f"--blink-settings=preferredColorScheme={int(theme == 'light')}",
          "--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path / 'frame.html'}"],
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
