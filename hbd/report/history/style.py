@@ -73,7 +73,7 @@ svg.line, svg.share-bar { width: 100%; overflow: hidden; }
   stroke-width: 1.2; }
 .unknown-dot { fill: var(--unknown); } .paused-line { fill: var(--paused); }
 .bar { fill: var(--soft); }
-@media (max-width: 45rem) {
+@media screen and (max-width: 45rem) {
   .lines, .lines tbody, .outages, .outages tbody { display: block; }
   .lines thead, .outages thead { position: absolute; clip-path: inset(50%); height: 1px; width: 1px;
     overflow: hidden; }
@@ -82,7 +82,7 @@ svg.line, svg.share-bar { width: 100%; overflow: hidden; }
   .lines tbody th, .lines tbody td, .outages th, .outages td { border: 0; padding: 0;
     text-align: left; min-width: 0; }
   .lines th, .outages th, .outages td.t { grid-column: 1 / 3; }
-  .lines tbody th { min-width: 0; }
+  .lines tbody th { min-width: 0; } .lines tbody .n, .lines tbody .w { padding: 0; }
   .lines td.w, .outages .wide { grid-column: 1 / -1; width: auto; min-width: 0; }
   .outages th { order: -2; } .outages td.state { order: -1; }
   .outages td.state::before { display: none !important; }
@@ -92,11 +92,13 @@ svg.line, svg.share-bar { width: 100%; overflow: hidden; }
   .causes th { min-width: 0; } .causes td, .causes th { padding-right: .4rem; white-space: normal; }
 }
 @media print {
-  :root { color-scheme: light; --back: #fff; --fore: #000; --soft: #444; --edge: #999; --card: #fff;
+  :root { color-scheme: light; font-size: 11px; --back: #fff; --fore: #000; --soft: #444; --edge: #999; --card: #fff;
     --up: #00805f; --degraded: #b35c00; --degraded-soft: #ffd8a8; --down: #b3001b;
     --unreachable: #7b3294; --unreachable-soft: #e7d4ee; --unknown: #6e7781; --paused: #0969da; }
-  body { font-size: 9pt; } main { max-width: none; padding: 0; } nav { display: none; }
+  body { font-size: 1rem; } main { max-width: none; padding: 0; } nav { display: none; }
   tr, li, .cards div { break-inside: avoid; } thead { display: table-header-group; }
-  h2 { break-after: avoid; }
+  h2 { break-after: avoid; margin-top: 1rem; } th, td { padding: .15rem .4rem .15rem 0; }
+  .lines tbody th { min-width: 6rem; } .lines td.w { min-width: 10rem; }
+  .lines .n { padding-left: .3rem; } .causes .share { display: none; }
 }
 """
