@@ -8,6 +8,7 @@ import struct
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,7 +112,12 @@ def _figures(reading: Reading, names: list[str], since: int, until: int, now: in
     entries = list(reading.entries(since, until))
     horizon = min(until + SLACK, now)
     is_watched = horizon == now and _is_running(reading.last)
-    past = history(entries, horizon, is_watched=is_watched, unreadable=reading.unreadable)
+    past = history(entries, horizon, is_watched=is_watched)
+    past = replace(
+        past,
+        lost=past.lost + reading.suppressed,
+        unreadable=past.unreadable + reading.unreadable,
+    )
     return figures(past, since, until, names)
 
 

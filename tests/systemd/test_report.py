@@ -205,6 +205,32 @@ def test_it_is_watched_until_now_only_while_hbd_runs(service):
     assert [gap["why"] for gap in told["watch"]["unwatched"]] == ["not-told"]
 
 
+FLOOD = """\
+import sys, time
+from systemd import journal
+for number in range(int(sys.argv[1])):
+    if number == 300:
+        time.sleep(1.2)
+    journal.send(
+        "x", HBD_EVENT="state", HBD_EVENT_ID=str(number), HBD_SINCE="2026-01-01T00:00:00+00:00",
+        MESSAGE_ID="37d9351fc0e84b4da269304e00d9b0b1", HBD_PEER="db1", HBD_STATE="down",
+        HBD_PREVIOUS_STATE="up",
+    )
+"""
+
+
+def test_what_journald_dropped_is_told(service):
+    """A unit beyond its rate limit: the report says how many entries are missing."""
+    service.path("/root/flood.py").write_text(FLOOD)
+    service.run(
+        "systemd-run", "--unit=flood", "--wait", "--quiet", "-p", "LogRateLimitIntervalSec=1s",
+        "-p", "LogRateLimitBurst=10", "python3", "/root/flood.py", "301",
+    )  # fmt: skip
+    told, peers = report(service, "--unit", "flood", "--since", "-1h")
+    assert told["watch"]["entries_lost"] >= 1
+    assert peers.keys() == {"db1"}
+
+
 def test_text_and_page(service):
     """The text is a table; the page is written whole, with what came from the journal escaped."""
     reflect(service)

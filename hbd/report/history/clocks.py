@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from hbd.core.model import SECOND
-from hbd.report.history.told import Absent, Changed
+from hbd.report.history.told import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,10 +59,8 @@ def _received(entry: Told) -> tuple[int, int, str]:
     return entry.receipt.wall, entry.receipt.real, entry.event_id
 
 
-def _order(entry: Told) -> tuple[int, bool, int, str]:
-    # Of two changes at the same moment the second says that the first lasted no time.
-    follows = isinstance(entry.news, Changed) and entry.news.lasted == 0
-    return entry.since, follows, entry.receipt.real, entry.event_id
+def _order(entry: Told) -> tuple[int, int, str]:
+    return entry.since, entry.receipt.real, entry.event_id
 
 
 def _offset(entry: Told) -> int:

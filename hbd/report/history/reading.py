@@ -6,6 +6,7 @@ Anybody may write fields like ours into the journal, but not those that journald
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,10 @@ SYSTEM: Final = "system.journal"
 
 SLACK: Final = 26 * 3_600 * SECOND
 """A snapshot is at most a day older than what follows; and entries may come late."""
+
+SUPPRESSED: Final = "a596d6fe7bfa4994828e72309e95d61e"
+"""The kind of entry by which journald says that it dropped some (sd-messages.h)."""
+JOURNALD: Final = "systemd-journald.service"
 
 BEYOND: Final = 1_000
 """So many in a row that came too late are the end: single ones may bear the time of a clock that
@@ -67,6 +72,8 @@ class Reading:
         """`progress` is called with how many have been read."""
         self.unreadable = 0
         self.read = 0
+        self.suppressed = 0
+        """Entries that journald did not take, by its rate limit."""
         self.last: Receipt | None = None
         """Of the entry that came last."""
         self._unit: Final = unit
@@ -96,16 +103,29 @@ class Reading:
                 reader.add_match(**{name: value})
             for message_id in message_ids():
                 reader.add_match(MESSAGE_ID=message_id)
+            reader.add_disjunction()
+            reader.add_match(MESSAGE_ID=SUPPRESSED)
+            reader.add_match(_SYSTEMD_UNIT=JOURNALD)
             reader.converters = CONVERTERS
             reader.seek_realtime(max(since, 0) // MICROSECOND)
             beyond = 0
             while beyond < BEYOND and (fields := reader.get_next()):
                 receipt = _receipt(fields)
-                if receipt.wall <= until:
-                    beyond = 0
-                    yield _texts(fields), receipt
-                else:
+                if receipt.wall > until:
                     beyond += 1
+                    continue
+                beyond = 0
+                if fields["MESSAGE_ID"] == SUPPRESSED:
+                    self._count_suppressed(fields)
+                else:
+                    yield _texts(fields), receipt
+
+    def _count_suppressed(self, fields: Mapping[str, Any]) -> None:
+        """Of which unit stands in the message alone, by its name or its control group."""
+        unit = str(fields.get("MESSAGE", "")).rpartition(" ")[2].rpartition("/")[2]
+        if unit == self._unit.name:
+            with suppress(ValueError):
+                self.suppressed += int(fields.get("N_DROPPED", 0))
 
 
 def check_access(unit: Unit) -> None:

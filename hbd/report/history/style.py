@@ -92,7 +92,8 @@ svg.line, svg.share-bar { width: 100%; overflow: hidden; }
   .causes th { min-width: 0; } .causes td, .causes th { padding-right: .4rem; white-space: normal; }
 }
 @media print {
-  :root { color-scheme: light; font-size: 11px; --back: #fff; --fore: #000; --soft: #444; --edge: #999; --card: #fff;
+  :root { color-scheme: light; font-size: 11px;
+    --back: #fff; --fore: #000; --soft: #444; --edge: #999; --card: #fff;
     --up: #00805f; --degraded: #b35c00; --degraded-soft: #ffd8a8; --down: #b3001b;
     --unreachable: #7b3294; --unreachable-soft: #e7d4ee; --unknown: #6e7781; --paused: #0969da; }
   body { font-size: 1rem; } main { max-width: none; padding: 0; } nav { display: none; }

@@ -144,9 +144,7 @@ class _Marks:
             self.put(at, None, why, at)
 
 
-def history(
-    entries: Iterable[Told], until: int, *, is_watched: bool, unreadable: int = 0
-) -> History:
+def history(entries: Iterable[Told], until: int, *, is_watched: bool) -> History:
     """Put what was told into timelines that end at `until`.
 
     `is_watched`: hbd is known to run until then; else it is, up to the last entry.
@@ -156,7 +154,7 @@ def history(
     for entry in straight:
         teller.take(entry)
     holes = [Hole(gap.begin, gap.end, None, Why.NOT_TOLD, 0) for gap in gaps]
-    return teller.history(until, [*teller.holes, *holes], is_watched=is_watched, bad=unreadable)
+    return teller.history(until, [*teller.holes, *holes], is_watched=is_watched)
 
 
 class _Past:
@@ -254,8 +252,6 @@ class _Past:
         return marks
 
     def _snapshot(self, at: int, snapshot: Snapshot) -> None:
-        if snapshot.occasion == "stop" and not self._is_running:
-            return  # what it holds has been told
         try:
             rows = snapshot.rows()
         except (ValueError, RecursionError):
@@ -305,7 +301,7 @@ class _Past:
 
     # -- the end ------------------------------------------------------------------------------
 
-    def history(self, until: int, holes: list[Hole], *, is_watched: bool, bad: int) -> History:
+    def history(self, until: int, holes: list[Hole], *, is_watched: bool) -> History:
         known = until if is_watched else min(self._seen, until)
         cuts = _Cuts(holes)
         peers = {
@@ -323,7 +319,7 @@ class _Past:
             starts=tuple(self._starts),
             stalls=self._stalls,
             lost=self._lost,
-            unreadable=self._unreadable + bad,
+            unreadable=self._unreadable,
             storms=tuple(self._storms),
         )
 

@@ -23,7 +23,7 @@ def hbd_with(*names):
 
 
 def counted(hbd, *names, since=TEN, until=END):
-    return figures(history(hbd.entries, until, is_watched=True), since, until, names)
+    return figures(history(hbd.entries, END, is_watched=True), since, until, names)
 
 
 def outage(hbd, name, begin, lasted, *why):
@@ -80,6 +80,27 @@ def test_mean_times():
     assert peer.mttr == 15 * MINUTE
     assert peer.longest == HOUR
     assert [each.is_over for each in peer.outages] == [True, True, False]
+
+
+def test_what_is_over_later_is_no_repair_yet():
+    """Nor is an outage told of in which no part of the span lies."""
+    hbd = hbd_with("db1")
+    outage(hbd, "db1", HOUR, 10 * MINUTE)
+    outage(hbd, "db1", 3 * HOUR, 2 * HOUR)
+    (peer,) = counted(hbd, until=TEN + 4 * HOUR).peers
+    assert peer.mttr == 10 * MINUTE
+    (peer,) = counted(hbd, since=TEN + 2 * HOUR, until=TEN + 150 * MINUTE).peers
+    assert peer.outages == ()
+
+
+def test_a_stall_at_the_beginning_of_an_outage_is_no_downtime():
+    """It began then all the same."""
+    hbd = hbd_with("db1")
+    outage(hbd, "db1", HOUR, 10 * MINUTE)
+    hbd.stall(TEN + HOUR + MINUTE, 2 * MINUTE)
+    (peer,) = counted(hbd).peers
+    (found,) = peer.outages
+    assert (found.since, found.lasted) == (TEN + HOUR, 9 * MINUTE)
 
 
 def test_an_outage_goes_on_until_the_peer_is_seen_again():

@@ -73,17 +73,36 @@ def test_a_crash_is_told_by_the_next_start(hbd):
 
 def test_after_a_crash_with_nothing_stored_the_last_entry_counts(hbd):
     """Where the new process knows nothing of the old one, its last entry was its last sign."""
-    hbd.change(TEN + HOUR, "db1", "degraded", "slow")
+    hbd.snapshot(TEN + HOUR)
     hbd.start(TEN + 2 * HOUR, "db1", knows_when=False)
-    assert seen(hbd)[2:] == [(3600, Why.NOT_RUNNING), (7200, "degraded")]
+    assert seen(hbd)[2:] == [(3600, Why.NOT_RUNNING), (7200, "up")]
 
 
 def test_what_was_told_after_the_last_stored_moment_was_watched(hbd):
     """With a disk that takes nothing the stored moment is old; an entry is better proof."""
+    hbd.reload(TEN + MINUTE, "db1", "db2")
     hbd.crash(TEN + HOUR)
-    hbd.change(TEN + 90 * MINUTE, "db1", "down", "silent")
+    hbd.change(TEN + 90 * MINUTE, "db2", "down", "silent")
+    hbd.start(TEN + 2 * HOUR, "db1", "db2")
+    assert seen(hbd)[2:] == [(5400, Why.NOT_RUNNING), (7200, "up")]
+
+
+def test_without_the_entry_of_a_stop_its_snapshot_tells(hbd):
+    """And without that of a start, whatever is told of peers."""
+    hbd.stop(TEN + HOUR)
+    hbd.entries.pop()
+    assert seen(hbd, is_watched=False)[2:] == [(3600, Why.NOT_RUNNING)]
     hbd.start(TEN + 2 * HOUR, "db1")
-    assert seen(hbd)[2:] == [(5400, Why.NOT_RUNNING), (7200, "down")]
+    del hbd.entries[-2]
+    assert seen(hbd)[2:] == [(3600, Why.NOT_RUNNING), (7200, "up")]
+    watch = history(hbd.entries, END, is_watched=True).watch.spans
+    assert [(span.begin, span.state) for span in watch[-2:]] == [
+        (TEN + HOUR, None),
+        (TEN + 2 * HOUR, State.UP),
+    ]
+    hbd.stop(TEN + 3 * HOUR)
+    hbd.change(TEN + 4 * HOUR, "db1", "down", "silent")
+    assert seen(hbd)[4:] == [(10800, Why.NOT_RUNNING), (14400, "down")]
 
 
 def test_a_silent_end_is_not_taken_for_uptime(hbd):
@@ -179,12 +198,14 @@ def test_a_stall_longer_than_a_detection_is_unknown(hbd):
 
 @pytest.mark.parametrize("untold", [False, True])
 def test_nobody_watches_a_sleep(hbd, untold):
-    """Whether the entry of the wake-up is there, or only the clocks tell of it."""
+    """Told of by an entry; or else the clocks tell how long it was, though not when."""
     hbd.snapshot(TEN + HOUR)
-    hbd.sleep(TEN + HOUR, TEN + 3 * HOUR, untold=untold)
+    hbd.sleep(TEN + 90 * MINUTE, TEN + 3 * HOUR, untold=untold)
     hbd.snapshot(TEN + 3 * HOUR + SECOND)
-    why = Why.NOT_TOLD if untold else Why.SUSPENDED
-    assert seen(hbd)[1:] == [(1, "up"), (3600, why), (10800, "up")]
+    if untold:
+        assert seen(hbd)[1:] == [(1, "up"), (3600, Why.NOT_TOLD), (9000, "up")]
+    else:
+        assert seen(hbd)[1:] == [(1, "up"), (5400, Why.SUSPENDED), (10800, "up")]
 
 
 def test_a_clock_that_was_ahead_and_set_back(hbd):
