@@ -316,6 +316,12 @@ def test_start_stop_and_lost_entries():
     assert messages.weather(ID, TEN, "the disk is full").priority == 4
 
 
+def test_a_stall_in_pieces_is_marked():
+    """A report counts a stall as unknown time, but not what was a little late in many turns."""
+    assert entry_of(Stalled(0, TEN, SECOND), ID).value("HBD_IN_PIECES") is None
+    assert entry_of(Stalled(0, TEN, SECOND, in_pieces=True), ID).value("HBD_IN_PIECES") == "1"
+
+
 def test_snapshot_holds_every_peer_once_in_bounded_entries():
     """The entries of a snapshot hold every peer once and none is larger than readers take."""
     peers = [(f"peer-{n}", State.UP, None, TEN, 3 * SECOND) for n in range(3000)]

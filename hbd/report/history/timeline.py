@@ -252,6 +252,8 @@ class _Past:
         return marks
 
     def _snapshot(self, at: int, snapshot: Snapshot) -> None:
+        if snapshot.occasion == "stop" and not self._is_running:
+            return  # a stop is told as of the moment just before it
         try:
             rows = snapshot.rows()
         except (ValueError, RecursionError):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import count
 
 from hbd.core.events import FlappingChanged, Stalled, StateChanged, Storm, Woke
-from hbd.core.model import SECOND, Cause, PeerSettings, State
+from hbd.core.model import MICROSECOND, SECOND, Cause, PeerSettings, State
 from hbd.report import messages
 from hbd.report.history.told import Receipt, told
 from hbd.report.snapshot import snapshot
@@ -78,7 +78,7 @@ class Telling:
             self.tell(at, entry)
 
     def stop(self, at):
-        self.snapshot(at, "stop")
+        self.snapshot(at + MICROSECOND, "stop")  # told first, though it is of later
         self.tell(at, messages.stopped(self.new_id(), self.wall(at), node="m1", ran=0))
         self._watched_until = at
 

@@ -61,6 +61,8 @@ def test_nobody_watches_between_stop_and_start(hbd):
     """A restart is a gap; the state from before it goes on after."""
     hbd.stop(TEN + HOUR)
     hbd.start(TEN + 2 * HOUR, "db1")
+    watch = history(hbd.entries, END, is_watched=True).watch.spans
+    assert [span.state for span in watch] == [None, State.UP, None, State.UP]
     assert seen(hbd) == [(0, "unknown"), (1, "up"), (3600, Why.NOT_RUNNING), (7200, "up")]
 
 
@@ -96,10 +98,7 @@ def test_without_the_entry_of_a_stop_its_snapshot_tells(hbd):
     del hbd.entries[-2]
     assert seen(hbd)[2:] == [(3600, Why.NOT_RUNNING), (7200, "up")]
     watch = history(hbd.entries, END, is_watched=True).watch.spans
-    assert [(span.begin, span.state) for span in watch[-2:]] == [
-        (TEN + HOUR, None),
-        (TEN + 2 * HOUR, State.UP),
-    ]
+    assert [(span.state, span.lasted // HOUR) for span in watch[-2:]] == [(None, 0), (State.UP, 8)]
     hbd.stop(TEN + 3 * HOUR)
     hbd.change(TEN + 4 * HOUR, "db1", "down", "silent")
     assert seen(hbd)[4:] == [(10800, Why.NOT_RUNNING), (14400, "down")]
