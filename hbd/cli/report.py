@@ -55,8 +55,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument("peers", nargs="*", metavar="PEER", help="default: all")
     parser.add_argument("--since", metavar="WHEN", help=f"default: -{DEFAULT_DAYS}d")
     parser.add_argument("--until", metavar="WHEN", help="default: now")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--html", metavar="FILE", help="write a page instead; - is standard output")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--html", metavar="FILE", help="write a page; - is standard output")
     parser.add_argument(
         "--unit", default="hbd.service", help="whose entries are read; default: %(default)s"
     )
@@ -86,6 +87,8 @@ def run(arguments: Namespace) -> int:
         return complain(AskError(words, os.EX_UNAVAILABLE))
     if not reading.read:
         _say_nothing_found(arguments)
+        if not (arguments.json or arguments.html):
+            return os.EX_OK
     return _write(found, arguments)
 
 

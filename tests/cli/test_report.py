@@ -20,6 +20,7 @@ def hbd(*words):
         (("--since", "tomorrow"), "nothing lies between"),
         (("--since", "-1d", "--until", "-2d"), "nothing lies between"),
         (("--since",), "expected one argument"),
+        (("--json", "--html", "page"), "not allowed with argument --json"),
         (("--nonsense",), "unrecognized arguments"),
     ],
     ids=str,

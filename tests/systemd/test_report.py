@@ -71,6 +71,8 @@ def test_without_entries_it_says_so(service):
     done = service.run("hbd", "report", "--since", "-1h", "--json")
     assert "no entries of hbd.service" in done.stderr
     assert json.loads(done.stdout)["peers"] == []
+    done = service.run("hbd", "report")
+    assert (done.stdout, "no entries of hbd.service" in done.stderr) == ("", True)
 
 
 def test_an_ordinary_user_is_told_what_is_missing(service):
@@ -79,6 +81,9 @@ def test_an_ordinary_user_is_told_what_is_missing(service):
     assert (done.returncode, done.stdout) == (77, "")
     assert "systemd-journal" in done.stderr
     assert "sudo" in done.stderr
+    member = ("runuser", "-u", "nobody", "-G", "systemd-journal", "--", "hbd", "report")
+    done = service.run(*member, check=False)
+    assert (done.returncode, "no entries" in done.stderr) == (0, True)
 
 
 def live_through_it(service):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from hbd.report.history.figures import CauseFigures, Figures, Outage, PeerFigures
 
+FEW: Final = 50
+"""So many peers all have a line; of more, those without any trouble have only their names."""
 LINES: Final = 500
 """So many peers have a timeline, the worst: more would be too much, for a reader too."""
 OUTAGES: Final = 500
@@ -45,13 +47,14 @@ DAYS: Final = 2 * 86_400 * SECOND
 def page(figures: Figures, made: int) -> Iterator[str]:
     """Give the page in pieces; `made` is the moment, on the wall clock."""
     peers = figures.peers
-    troubled = [peer for peer in peers if not peer.is_quiet]
-    quiet = [peer for peer in peers if peer.is_quiet and peer.availability is not None]
-    unseen = [peer for peer in peers if peer.is_quiet and peer.availability is None]
+    lines = [peer for peer in peers if len(peers) <= FEW or not peer.is_quiet]
+    others = [] if len(peers) <= FEW else [peer for peer in peers if peer.is_quiet]
+    quiet = [peer for peer in others if peer.availability is not None]
+    unseen = [peer for peer in others if peer.availability is None]
     yield from _head(figures)
-    yield _cards(figures, troubled)
+    yield _cards(figures)
     yield _formula()
-    yield from _lines(figures, troubled)
+    yield from _lines(figures, lines)
     yield from _outages(figures)
     yield _causes(figures.causes)
     yield _watch(figures)
@@ -100,7 +103,8 @@ def _zone(wall: int) -> str:
     return f"{datetime.fromtimestamp(wall // SECOND, UTC).astimezone():UTC%z}"
 
 
-def _cards(figures: Figures, troubled: Sequence[PeerFigures]) -> str:
+def _cards(figures: Figures) -> str:
+    troubled = [peer for peer in figures.peers if not peer.is_quiet]
     outages = sum(len(peer.outages) for peer in troubled)
     down = sum(peer.times.get(State.DOWN, 0) for peer in troubled)
     unwatched = figures.watch.times.get(UNWATCHED, 0)
@@ -129,11 +133,12 @@ def _formula() -> str:
 # -- peers ----------------------------------------------------------------------------------------
 
 
-def _lines(figures: Figures, troubled: Sequence[PeerFigures]) -> Iterator[str]:
+def _lines(figures: Figures, peers: Sequence[PeerFigures]) -> Iterator[str]:
     yield '<section aria-labelledby="peers">'
-    yield '<h2 id="peers">Peers with trouble, the worst first</h2>\n'
-    if not troubled:
-        yield "<p>None: no peer had an outage.</p></section>\n"
+    yield '<h2 id="peers">Peers, the worst first</h2>\n'
+    if not peers:
+        words = "None: no peer had an outage." if figures.peers else "The journal tells of none."
+        yield f"<p>{words}</p></section>\n"
         return
     legend = "".join(f"<li>{sample(state)}{look.words}</li>" for state, look in LOOKS.items())
     yield f'<ul class="legend" aria-label="What the bars mean">{legend}</ul>\n'
@@ -145,10 +150,10 @@ def _lines(figures: Figures, troubled: Sequence[PeerFigures]) -> Iterator[str]:
         f"{_headings(('MTBF', 'n'), ('MTTR', 'n'))}</tr></thead>"
         '<tbody role="rowgroup">\n'
     )
-    for number, peer in enumerate(troubled):
+    for number, peer in enumerate(peers):
         yield _line(peer, has_line=number < LINES)
     yield "</tbody></table>\n"
-    if len(troubled) > LINES:
+    if len(peers) > LINES:
         yield f'<p class="soft">The {LINES} worst have a timeline.</p>\n'
     yield "</section>\n"
 

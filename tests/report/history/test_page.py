@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from hbd.report.history.figures import figures
-from hbd.report.history.page import LINES, OUTAGES, page
+from hbd.report.history.page import FEW, LINES, OUTAGES, page
 from hbd.report.history.shape import written
 from hbd.report.history.text import text
 from hbd.report.history.timeline import history
@@ -96,19 +96,23 @@ def test_who_does_not_see_it_is_told():
     read = Reader(page_of(fleet("db1", "db2")))
     assert read.all("html") == [{"lang": "en"}]
     lines = [attrs for attrs in read.all("svg") if attrs.get("class") == "line"]
-    assert [attrs["role"] for attrs in lines] == ["img", "img"]
-    assert all("down for 10min" in attrs["aria-label"] for attrs in lines)
+    assert [attrs["role"] for attrs in lines] == ["img"] * 4
+    words = [attrs["aria-label"] for attrs in lines]
+    assert all("down for 10min" in told for told in words[:2])
+    assert words[2] == "steady: up for 30d; causes: none"
+    assert words[3] == "unseen: unknown for 30d; causes: none"
     assert all(attrs.get("scope") or attrs.get("role") for attrs in read.all("th"))
     others = [attrs for attrs in read.all("svg") if attrs.get("class") != "line"]
     assert all(attrs.get("aria-hidden") == "true" for attrs in others)
 
 
 def test_a_page_without_any_trouble():
-    """It says so."""
-    told = page_of(fleet())
+    """It says so, and of many peers it has the names."""
+    assert '<h2 id="outages">Outages, the latest first</h2>\n<p>None.</p>' in page_of(fleet())
+    told = page_of(fleet(*(f"db{number}" for number in range(FEW)), outages=0))
     assert "no peer had an outage" in told
-    assert "Without any outage" in told
-    assert "neither seen up nor down" in told
+    assert f"{FEW + 1} peers: never down" in told
+    assert "1 peer: neither seen up nor down" in told
     Reader(told)
 
 
