@@ -251,5 +251,7 @@ def test_text_and_page(service):
     assert page.rstrip().endswith("</html>")
     assert "site=&lt;b&gt;ams&lt;/b&gt;" in page
     assert "<b>ams" not in page
+    unwritten = service.run("hbd", "report", "--html", "/nowhere/report.html", check=False)
+    assert (unwritten.returncode, "cannot write" in unwritten.stderr) == (73, True)
     missing = service.run("hbd", "report", "nobody", check=False)
     assert missing.returncode == 69

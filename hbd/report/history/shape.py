@@ -111,6 +111,7 @@ def _outage(outage: Outage) -> dict[str, Any]:
         "state": outage.state,
         "since": moment(outage.since),
         "until": moment(outage.until) if outage.is_over else None,
+        "known_until": moment(outage.until),
         "seconds": _seconds(outage.lasted),
         "down_seconds": _seconds(outage.down),
         "unreachable_seconds": _seconds(outage.unreachable),
