@@ -157,6 +157,13 @@ def test_the_figures_are_what_was_done_to_the_peer(service):
     (outage,) = renamed["outages"]
     assert outage["until"] is None
     assert renamed["state"] == "down"
+
+    within = spans[0][0] + 0.5  # the outage lasted from before until after
+    _, peers = report(service, "--since", f"@{within:.6f}", "--until", f"@{within + 1:.6f}", "db1")
+    (outage,) = peers["db1"]["outages"]
+    assert (peers["db1"]["availability_percent"], peers["db1"]["seconds"]["down"]) == (0, 1)
+    assert (outage["seconds_within"], outage["seconds"]) == (1, near(outage_lasted))
+    assert outage["until"] is not None
     assert (steady["outages"], steady["availability_percent"]) == ([], 100)
     assert told["watch"]["seconds"]["unwatched"] == near(unwatched)
     assert [gap["why"] for gap in told["watch"]["unwatched"]] == ["not-running"]

@@ -211,7 +211,9 @@ def peer_figures(name: str, track: Track, since: int, until: int) -> PeerFigures
 def clipped(spans: Iterable[Span], since: int, until: int) -> tuple[Span, ...]:
     """Give what lies in [since, until)."""
     return tuple(
-        replace(span, begin=max(span.begin, since), end=min(span.end, until))
+        span
+        if since <= span.begin and span.end <= until  # as most are
+        else replace(span, begin=max(span.begin, since), end=min(span.end, until))
         for span in spans
         if span.begin < until and span.end > since
     )
