@@ -262,18 +262,23 @@ class _Past:
         self._run(at)
         for row in rows:
             self._see(at, row)
+        self._list(at, snapshot, rows)
+        if snapshot.occasion == "stop":
+            self._stop(at)
+
+    def _list(self, at: int, snapshot: Snapshot, rows: list[Row]) -> None:
+        """Who is in no part of a snapshot is not on the list; whole it is with its last part."""
         key = at, snapshot.occasion, snapshot.count
         if self._listing[0] != key:
             self._listing = key, set()
         named = self._listing[1]
         named.update(row.peer for row in rows)
-        if len(named) == snapshot.count:
-            self._is_listed = True
-            for name, marks in self._peers.items():
-                if name not in named:
-                    marks.leave(at, Why.NOT_LISTED)
-        if snapshot.occasion == "stop":
-            self._stop(at)
+        if len(named) < snapshot.count:
+            return
+        self._is_listed = True
+        for name, marks in self._peers.items():
+            if name not in named:
+                marks.leave(at, Why.NOT_LISTED)
 
     def _see(self, at: int, row: Row) -> None:
         """Take what a snapshot says of a peer; mostly it is known."""
