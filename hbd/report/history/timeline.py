@@ -298,7 +298,8 @@ class _Past:
             marks.labels = changed.labels
         began = max(at - (changed.lasted or 0), 0)
         if marks.last.state not in (None, changed.previous):
-            marks.put(began, changed.previous, "", began)  # what told of it is lost
+            # What told of it is lost.
+            marks.put(began, changed.previous, changed.previous_cause, began)
         if changed.state is not changed.previous:
             marks.put(at, changed.state, changed.cause, at, changed)
         elif marks.last.state is changed.state:

@@ -49,6 +49,7 @@ class Changed:
     address: str = ""
     evidence: str = ""
     detection: int | None = None
+    previous_cause: str = ""
     labels: tuple[tuple[str, str], ...] = ()
 
 
@@ -162,6 +163,7 @@ def _changed(fields: Mapping[str, str]) -> Changed:
         address=fields.get("HBD_ADDRESS", ""),
         evidence=fields.get("HBD_EVIDENCE", ""),
         detection=_span(fields, "HBD_DETECTION_USEC"),
+        previous_cause=fields.get("HBD_PREVIOUS_CAUSE", ""),
         labels=tuple(
             (name.removeprefix(LABEL).lower(), value)
             for name, value in sorted(fields.items())

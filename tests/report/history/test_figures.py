@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hbd.core.model import SECOND, State
 from hbd.report.history.drawing import BINS, parts
-from hbd.report.history.figures import NO_CAUSE, figures
+from hbd.report.history.figures import figures
 from hbd.report.history.shape import shape
 from hbd.report.history.timeline import Span, Why, history
 from tests.report.history.telling import DAY, HOUR, MINUTE, TEN, Telling
@@ -162,13 +162,13 @@ def test_causes_by_their_time():
     ]
 
 
-def test_a_cause_that_was_never_told():
-    """What was made up for by a later entry has none."""
+def test_the_cause_of_an_outage_of_which_no_entry_came():
+    """The next entry has it."""
     hbd = hbd_with("db1")
     hbd.change(TEN + HOUR, "db1", "down", "silent", untold=True)
     hbd.change(TEN + 2 * HOUR, "db1", "up")
     (peer,) = counted(hbd).peers
-    assert [each.cause for each in peer.outages] == [NO_CAUSE]
+    assert [each.cause for each in peer.outages] == ["silent"]
 
 
 def test_an_outage_from_before_all_entries():
