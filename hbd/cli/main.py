@@ -7,6 +7,7 @@ import re
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from hbd import __version__
@@ -94,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for module in modules.values():
         module.add(subparsers)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a sign that the terminal lacks is no failure
     parsed = parser.parse_args(arguments)
     try:
         status: int = modules[parsed.command].run(parsed)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, ask, complain, declare, span
+from hbd.cli.question import label
 from hbd.cli.table import local
 
 if TYPE_CHECKING:
@@ -38,14 +38,6 @@ def add(subparsers: Any) -> None:
         "--for", dest="span", type=span, metavar="DURATION", help="default: 1h", default=None
     )
     parser.add_argument("--reason", default="", metavar="TEXT", help="shown in hbd status")
-
-
-def label(text: str) -> tuple[str, str]:
-    """Read K=V; a type for argparse."""
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise ArgumentTypeError(f"{text!r} is no label; write K=V, such as site=ams")
-    return key, value
 
 
 def run(arguments: Namespace) -> int:

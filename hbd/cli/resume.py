@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, ask, complain, declare
+from hbd.report.words import is_pattern
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -29,7 +30,11 @@ def run(arguments: Namespace) -> int:
         answer = ask("Resume", peers=arguments.peers)
     except AskError as error:
         return complain(error)
-    for name in arguments.peers:
-        words = "is judged again" if name in answer["peers"] else "was not paused"
-        sys.stdout.write(f"{name} {words}\n")
+    for name in answer["peers"]:
+        sys.stdout.write(f"{name} is judged again\n")
+    for name in dict.fromkeys(arguments.peers):
+        if not is_pattern(name) and name not in answer["peers"]:
+            sys.stdout.write(f"{name} was not paused\n")
+    if not answer["peers"] and all(map(is_pattern, arguments.peers)):
+        sys.stdout.write("none of them was paused\n")
     return os.EX_OK

@@ -547,6 +547,11 @@ class Asked(_Round):
         self.volley = volley
         return seen
 
+    def recent(self, now: int) -> str:
+        max_rtt = self.limits.max_rtt
+        slow = self.timing.timeout // 2 if max_rtt is None else max_rtt
+        return self.figures.window.recent(slow, self._in_time(now))
+
     def directions(self, now: int) -> Directions | None:
         return self.figures.directions(self._in_time(now))
 

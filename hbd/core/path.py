@@ -445,6 +445,10 @@ class Path(Timer):
         loss = lost / decided if decided > 0 else None
         return Seen(figures, rtts, lost, loss, self.last_reply_real, self.reply_ttl, rounds)
 
+    def recent(self, _now: int) -> str:
+        """What its last 100 heartbeats came to, as Window.recent; empty where none are asked."""
+        return ""
+
     def loss(self, _now: int) -> float | None:
         """The lost of the last 100 heartbeats, a fraction; None where that is not known."""
         return None

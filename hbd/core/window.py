@@ -122,18 +122,42 @@ class Window:
         """Give that of one of the last 100 heartbeats, which was answered."""
         return (self.slots[sequence % WINDOW] & _RTT) * MICROSECOND
 
+    def recent(self, slow: int, waiting: int) -> str:
+        """Tell what the last 100 heartbeats came to, the oldest first, in one letter each.
+
+        `.` answered, `s` answered after more than `slow` nanoseconds, `x` not answered, `-` held
+        against nobody. The last `waiting` of those without a reply may still get it: they are left
+        out. Those from before it began anew are not: a reader wants to see the outage that ended.
+        """
+        limit = slow // MICROSECOND
+        text = "".join(
+            [
+                "x"
+                if not slot
+                else "-"
+                if slot == _ANNULLED
+                else "s"
+                if slot & _RTT > limit
+                else "."
+                for slot in self._since(max(0, self._next - WINDOW))
+            ]
+        )
+        for _ in range(waiting):
+            before, _, after = text.rpartition("x")
+            text = before + after
+        return text
+
     def fates(self) -> Iterator[int]:
         """Tell what became of each heartbeat, as directions.split reads it; oldest first."""
         for slot in self._ordered():
             yield LOST if slot == 0 else ANNULLED if slot == _ANNULLED else slot >> _COUNT
 
     def _ordered(self) -> list[int]:
-        start = self._start
-        return (self.slots[start:] + self.slots[:start]).tolist()[: len(self)]
+        return self._since(max(self._first, self._next - WINDOW))
 
-    @property
-    def _start(self) -> int:
-        return max(self._first, self._next - WINDOW) % WINDOW
+    def _since(self, first: int) -> list[int]:
+        start = first % WINDOW
+        return (self.slots[start:] + self.slots[:start]).tolist()[: self._next - first]
 
 
 def fill(slots: array[int], sequence: int, fates: Sequence[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import grp
 import json
 import os
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from hbd.core.model import SECOND
 from hbd.core.peer import Pause
 from hbd.daemon import status
+from hbd.daemon.selection import Selection
 from hbd.daemon.teller import began
-from hbd.report import places, varlink
+from hbd.report import places, tally, varlink
 from hbd.report.call import Answer, Call, Follow, Later, Stream
 from hbd.report.control import ControlServer, SocketTakenError
 from hbd.report.varlink import RefusedError
-from hbd.report.words import moment, one_line
+from hbd.report.words import is_pattern, moment, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,14 +123,26 @@ class Desk:
     # -- questions ----------------------------------------------------------------------------
 
     def _status(self, call: Call) -> Answer:
-        peers = self._named(call.texts("peers")) or list(self._daemon.fleet.peers.values())
-        return Stream(self._status_pieces(peers))
+        peers = self._daemon.fleet.peers
+        selection = Selection(call, peers)
+        recent = call.flag("recent")
+        if selection.is_of_all:
+            return Stream(self._status_pieces(self._head(), list(peers.values()), recent=recent))
+        return Stream(self._selected_pieces(selection, recent=recent))
 
-    def _status_pieces(self, peers: list[Peer]) -> Iterator[bytes]:
+    def _selected_pieces(self, selection: Selection, *, recent: bool) -> Iterator[bytes]:
+        for _ in selection.look():
+            yield b""
+        told = {"selected": tally.every(selection.counts), "unmatched": list(selection.unmatched)}
+        yield from self._status_pieces(self._head() | told, selection.found, recent=recent)
+
+    def _status_pieces(
+        self, head: dict[str, Any], peers: list[Peer], *, recent: bool
+    ) -> Iterator[bytes]:
         """Give the JSON in pieces, so that ten thousand peers do not hold up a heartbeat."""
-        yield json.dumps(self._head())[:-1].encode() + varlink.PEERS + b"\n"
+        yield json.dumps(head)[:-1].encode() + varlink.PEERS + b"\n"
         for number, peer in enumerate(peers):
-            text = status.written(self._daemon.fleet, peer)
+            text = status.written(self._daemon.fleet, peer, recent=recent)
             yield (",\n" * (number > 0) + text).encode()
         yield b"\n]}"
 
@@ -202,6 +216,12 @@ class Desk:
                 raise RefusedError("NoSuchPeer", name=name)
         return [peers[name] for name in names]
 
+    def _like(self, texts: tuple[str, ...]) -> Iterator[Peer]:
+        """Give those named, and those like a pattern, which must be some."""
+        for text in texts:
+            like = fnmatch.filter(self._daemon.fleet.peers, text) if is_pattern(text) else []
+            yield from self._named(like or [text])
+
     # -- changes ------------------------------------------------------------------------------
 
     def _reload(self, call: Call) -> Answer:
@@ -242,7 +262,7 @@ class Desk:
 
     def _chosen(self, call: Call) -> list[Peer]:
         """Give the peers that are named, and those with all the labels."""
-        chosen = {peer.name: peer for peer in self._named(call.texts("peers"))}
+        chosen = {peer.name: peer for peer in self._like(call.texts("peers"))}
         labels = call.mapping("labels").items()
         if labels:
             for peer in self._daemon.fleet.peers.values():

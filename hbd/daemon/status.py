@@ -48,8 +48,11 @@ def view(fleet: Fleet, peer: Peer) -> dict[str, Any]:
     return told
 
 
-def written(fleet: Fleet, peer: Peer) -> str:
-    """The same as JSON: to have json write it would take as long as all the rest."""
+def written(fleet: Fleet, peer: Peer, *, recent: bool = False) -> str:
+    """The same as JSON: to have json write it would take as long as all the rest.
+
+    With `recent` it has what the last heartbeats came to, on the path whose loss is told.
+    """
     settings, clock = peer.settings, fleet.clock
     paths = [(path, path.seen(clock.now)) for path in peer.paths]
     all_seen = [seen for _, seen in paths]
@@ -76,8 +79,14 @@ def written(fleet: Fleet, peer: Peer) -> str:
         f' "loss_percent": {_percent(worst.loss)}, "loss_out_percent": {_percent(loss_out)},'
         f' "loss_in_percent": {_percent(loss_in)},'
         f' "rtt_ms": {_rtt((answering or all_seen)[0])},'
-        f' "paths": [{", ".join([_path(path, seen, clock.real) for path, seen in paths])}]}}'
+        f' "paths": [{", ".join([_path(path, seen, clock.real) for path, seen in paths])}]'
+        f"{_recent(paths, worst, clock.now) if recent else ''}}}"
     )
+
+
+def _recent(paths: list[tuple[Path, Seen]], told: Seen, now: int) -> str:
+    path = next(path for path, seen in paths if seen is told)
+    return f', "recent": "{path.recent(now)}"'
 
 
 @lru_cache  # of thousands of peers most are judged alike

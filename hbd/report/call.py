@@ -115,6 +115,13 @@ class Call:
         value = self.parameters.get(name)
         return None if value is None else _checked(name, value, int)
 
+    def flag(self, name: str) -> bool:
+        """A parameter that is true or false; null is false."""
+        value = self.parameters.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise RefusedError(f"{SERVICE}.InvalidParameter", parameter=name)
+        return value is True
+
     def texts(self, name: str) -> tuple[str, ...]:
         """A parameter that is a list of strings; null is an empty one."""
         values = self.parameters.get(name)

@@ -203,12 +203,12 @@ class Connection:
         self._owner.touched(self)
 
     def _make(self, source: Iterator[bytes]) -> None:
-        """The next slice of what is made while it is sent."""
+        """The next slice of what is made while it is sent; an empty piece ends it."""
         allowance = self._owner.allowance
         for piece in source:
             self._out += piece
             allowance.octets -= len(piece)
-            if allowance.octets <= 0 or len(self._out) >= WRITE_SLICE:
+            if not piece or allowance.octets <= 0 or len(self._out) >= WRITE_SLICE:
                 return
         self._source = None
         if self._source_is_final:

@@ -23,5 +23,9 @@ ORDER: Final = (
 
 def tally(states: Iterable[State]) -> dict[str, int]:
     """Count each state there is, those that do not occur too."""
-    count = Counter(states)
-    return {state.value: count[state] for state in ORDER}
+    return every(Counter(states))
+
+
+def every(counts: Counter[State]) -> dict[str, int]:
+    """Give what was counted, those that do not occur too."""
+    return {state.value: counts[state] for state in ORDER}

@@ -45,6 +45,8 @@ type Path (
 # Of the last 100 heartbeats; null where nothing is known.
 type Rtt (last: ?float, min: ?float, mean: ?float, p99: ?float, max: ?float)
 
+# "recent", where asked for: the last 100 heartbeats, the oldest first: "." answered,
+# "s" slowly (above max_rtt, else half the timeout), "x" not, "-" counts for nothing.
 type Peer (
   name: string,
   state: string,
@@ -69,7 +71,8 @@ type Peer (
   loss_out_percent: ?float,
   loss_in_percent: ?float,
   rtt_ms: Rtt,
-  paths: []Path
+  paths: []Path,
+  recent: ?string
 )
 
 type Summary (
@@ -91,8 +94,17 @@ type Journal (waiting: int, lost: int)
 type Store (not_stored: int, damaged_lines: int)
 type Files (failed: int)
 
-# Every peer, or those named.
-method Status(peers: ?[]string) -> (
+# Every peer, or of those that "peers" names (or is like, as db*) and that have all the
+# labels: those in one of the states, or of these so many, the worst first.
+# Where any of that is asked for, "selected" has how many there are, in whatever state,
+# and "unmatched" the patterns that no peer is like.
+method Status(
+  peers: ?[]string,
+  labels: ?[string]string,
+  states: ?[]string,
+  most: ?int,
+  recent: ?bool
+) -> (
   version: int,
   node: string,
   pid: int,
@@ -107,7 +119,9 @@ method Status(peers: ?[]string) -> (
   journal: Journal,
   store: Store,
   files: Files,
-  clients_refused: int
+  clients_refused: int,
+  selected: ?Summary,
+  unmatched: ?[]string
 )
 
 # Gathers fresh evidence first.

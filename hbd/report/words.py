@@ -24,6 +24,15 @@ _SECONDS_ENOUGH: Final = 10_000_000_000
 _MILLISECONDS_ENOUGH: Final = 10_000_000
 
 
+WORST_FIRST: Final = ("down", "unreachable", "degraded", "unknown", "left", "paused", "up")
+"""States, those first that one looks for."""
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a PEER stands for all that are like it: no name has such a letter."""
+    return any(letter in text for letter in "*?[")
+
+
 def duration(nanoseconds: int) -> str:
     """`3d 4h`, `12s`, `240ms`: the two largest units, and nothing finer than a reader needs."""
     rest = max(nanoseconds, 0)

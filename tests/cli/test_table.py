@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from hbd.cli.explain import text
-from hbd.cli.table import table
+from hbd.cli.question import Question
+from hbd.cli.table import page
+from hbd.cli.terminal import Terminal
 
 NOW = datetime.now(UTC).isoformat()
 RTT = {"last": 0.21, "min": 0.1, "mean": 0.2, "p99": 0.4, "max": 0.5}
@@ -46,7 +48,8 @@ def answer(peer):
 
 def shown(*peers):
     summary = {"up": len(peers), "down": 0}
-    return table({"peers": list(peers), "summary": summary}, colour=False)
+    status = {"peers": list(peers), "summary": summary}
+    return page(status, Question([], {}, []), Terminal()).lines(Terminal())
 
 
 def test_protocols_are_shown_where_they_differ():

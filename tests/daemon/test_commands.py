@@ -188,7 +188,9 @@ def test_status_is_a_table_with_the_worst_first(fleet):
     """The table has a line for each peer, the worst first, and a summary."""
     done = fleet.hbd("status")
     header, *rows, blank, summary = done.stdout.splitlines()
-    assert header.split() == ["PEER", "STATE", "CAUSE", "SINCE", "RTT", "LOSS", "ADDRESS"]
+    assert header.split() == [
+        *("PEER", "STATE", "CAUSE", "SINCE", "RTT", "LOSS", "RECENT", "ADDRESS", "LABELS"),
+    ]
     assert [row.split()[:3] for row in rows] == [
         ["bad", "down", "port-closed"],
         ["behind", "unreachable", "parent-down"],
