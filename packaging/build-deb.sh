@@ -44,6 +44,7 @@ place 644 packaging/hbd.sysusers /usr/lib/sysusers.d/hbd.conf
 place 644 packaging/hbd.tmpfiles /usr/lib/tmpfiles.d/hbd.conf
 place 644 packaging/hbd.sysctl /usr/lib/sysctl.d/60-hbd.conf
 place 644 packaging/hbd.catalog /usr/lib/systemd/catalog/hbd.catalog
+place 644 packaging/hbd.bash-completion /usr/share/bash-completion/completions/hbd
 for page in packaging/man/*.[1-8]; do
     compressed "$page" "/usr/share/man/man${page##*.}/${page##*/}.gz"
 done

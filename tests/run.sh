@@ -148,7 +148,7 @@ check_with ruff "ruff format" ruff format --check .
 check_with ruff "ruff check" ruff check .
 check_with mypy mypy mypy
 check_with lint-imports import-linter lint-imports
-check_with shellcheck shellcheck shellcheck packaging/*.sh packaging/debian/p* tests/run.sh .ci/run
+check_with shellcheck shellcheck shellcheck packaging/*.sh packaging/*.bash-completion packaging/debian/p* tests/run.sh .ci/run
 check_with systemd-analyze "systemd-analyze verify" verify_units
 check_with systemd-analyze "systemd-analyze security <= 1.4" systemd-analyze security \
     --offline=yes --threshold=14 --no-pager packaging/hbd.service

@@ -51,6 +51,12 @@ def test_manual_pages_are_where_man_looks(installed):
         assert installed.path(f"/usr/share/man/{page}").exists()
 
 
+def test_completion_is_where_bash_looks(installed):
+    """The completion of bash is installed, under the name of the command."""
+    file = installed.path("/usr/share/bash-completion/completions/hbd")
+    assert "complete -F _hbd hbd" in file.read_text()
+
+
 def test_the_queue_of_changes_is_the_groups(installed):
     """/run/hbd-changed belongs to root, and group hbd may write to it."""
     shown = installed.run("stat", "-c", "%U:%G %a", "/run/hbd-changed").stdout.strip()
