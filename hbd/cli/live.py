@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.cli.asking import EX_NO_DAEMON, FAILURES, AskError, in_words
+from hbd.cli.screen import Screen
 from hbd.cli.table import Page, page, wrapped
 from hbd.cli.terminal import DIM, RED, clean, standard_output
 from hbd.report.client import Client, NoDaemonError
@@ -63,8 +64,6 @@ def watch(question: Question) -> int:
 
 
 def _draw(question: Question, known: Known) -> None:
-    from hbd.cli.screen import Screen  # noqa: PLC0415 - who does not watch need not load it
-
     with Screen() as screen:
         while True:
             terminal = _terminal()

@@ -6,7 +6,6 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from hbd.cli import live
 from hbd.cli.asking import AskError, ask_octets, complain, declare, verdict
 from hbd.cli.question import label, question_of, states
 from hbd.cli.table import page
@@ -61,6 +60,8 @@ def run(arguments: Namespace) -> int:
     question = question_of(arguments)
     try:
         if arguments.watch:
+            from hbd.cli import live  # noqa: PLC0415 - who does not watch need not load it
+
             return live.watch(question)
         return _print_json(question) if arguments.json else _print_table(question)
     except AskError as error:

@@ -250,3 +250,28 @@ def test_impossible_dwell_time_is_ignored():
     world.watch(peer(A), link=Link(delay=4 * MILLISECOND))
     world.run(2 * SECOND)
     assert world.path(A).figures.window.rtts(1) == [8 * MILLISECOND]
+
+
+def test_window_tells_what_the_last_heartbeats_came_to():
+    """A letter each, the oldest first; those that may still be answered are left out."""
+    window = Window()
+    for sequence, rtt in enumerate((1_000, 2_001_000, 2_000_000, None, 5_000, None)):
+        window.sent(sequence)
+        if rtt is not None:
+            window.answered(sequence, rtt, uncounted=sequence)
+    window.annulled(4)
+    assert window.recent(2 * MILLISECOND, 1) == ".s.x-"
+    assert window.recent(2 * MILLISECOND, 0) == ".s.x-x"
+    assert Window().recent(2 * MILLISECOND, 0) == ""
+
+
+def test_window_tells_of_the_outage_before_it_began_anew():
+    """What was lost before a path came up again is seen, but not counted as loss of today."""
+    window = Window()
+    for sequence in range(150):
+        window.sent(sequence)
+        if sequence >= 120:
+            window.answered(sequence, 1_000)
+    window.restart(120)
+    assert window.recent(MILLISECOND, 0) == 70 * "x" + 30 * "."
+    assert window.unanswered() == 0

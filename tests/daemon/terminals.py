@@ -1,5 +1,6 @@
 """A command in a pseudo-terminal, and what one would see there."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -12,6 +13,7 @@ import termios
 import time
 
 _TOKEN = re.compile(rb"\x1b\[([?0-9;]*)([A-Za-z])|([^\x1b]+)|\x1b", re.DOTALL)
+_UNFINISHED = re.compile(rb"(\x1b(\[[?0-9;]*)?)?\Z")
 
 
 class Terminal:
@@ -22,7 +24,8 @@ class Terminal:
         self.columns, self.lines = columns, lines
         self._set_size()
         self.modes = termios.tcgetattr(self.slave)
-        self.sent = b""
+        self.sent = self._rest = b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self.rows = {}
         self.row = self.column = 0
         self.is_alternate = False
@@ -84,6 +87,11 @@ class Terminal:
         last = max((row for row, line in self.rows.items() if line.strip()), default=-1)
         return [self.rows.get(row, "").rstrip() for row in range(last + 1)]
 
+    def style_of(self, beginning):
+        """Give how the last text of the line that begins so is shown, as its code."""
+        (row,) = [row for row, line in self.rows.items() if line.startswith(beginning)]
+        return self.styles[row]
+
     def end(self, seconds=5.0):
         """Wait for the command's end; give its status."""
         end = time.monotonic() + seconds
@@ -102,11 +110,13 @@ class Terminal:
     # -- what it shows ------------------------------------------------------------------------
 
     def _show(self, octets):
-        for match in _TOKEN.finditer(octets):
+        octets = self._rest + octets
+        self._rest = _UNFINISHED.search(octets)[0]
+        for match in _TOKEN.finditer(octets, 0, len(octets) - len(self._rest)):
             values, letter, text = match.groups()
             assert letter or text, octets
             if text:
-                self._put(text.decode())
+                self._put(self._decoder.decode(text))
             else:
                 self._control(values.decode(), letter.decode())
 

@@ -6,7 +6,16 @@ from random import Random
 import pytest
 
 from hbd.core.fleet import Fleet
-from hbd.core.model import MILLISECOND, SECOND, Cause, Expectation, PeerSettings, State, Timing
+from hbd.core.model import (
+    MILLISECOND,
+    SECOND,
+    Cause,
+    Expectation,
+    Limits,
+    PeerSettings,
+    State,
+    Timing,
+)
 from hbd.core.peer import Pause
 from hbd.core.stamp import Station
 from hbd.daemon import status
@@ -112,3 +121,39 @@ def test_figures_are_of_the_last_heartbeats(fleet):
         "max": 6.004,
     }
     assert told["loss_percent"] == told["paths"][0]["loss_percent"] == 20.0
+
+
+def test_what_the_last_heartbeats_came_to_is_told_to_who_asks(fleet):
+    """It is of the path whose loss is told, and nothing else of the line changes."""
+    limits = Limits(max_rtt=2 * MILLISECOND)
+    settings = PeerSettings("p", ("192.0.2.1", "192.0.2.2"), limits=limits)
+    fleet.apply([settings])
+    peer = fleet.peers["p"]
+    for path, rtts in zip(peer.paths, ([1, 1, 1], [1, 3, None]), strict=True):
+        for sequence, rtt in enumerate(rtts):
+            path.figures.window.sent(sequence)
+            if rtt is not None:
+                path.figures.window.answered(sequence, rtt * MILLISECOND)
+    told = json.loads(status.written(fleet, peer, recent=True))
+    assert told.pop("recent") == ".sx"
+    assert told == json.loads(status.written(fleet, peer))
+
+
+def test_without_a_limit_half_the_timeout_is_slow(fleet):
+    """A reply that took more than half the timeout is shown before it is too late."""
+    settings = PeerSettings("p", ("192.0.2.1",), timing=Timing(timeout=100 * MILLISECOND))
+    fleet.apply([settings])
+    window = fleet.peers["p"].paths[0].figures.window
+    for sequence, rtt in enumerate((50, 51)):
+        window.sent(sequence)
+        window.answered(sequence, rtt * MILLISECOND)
+    told = json.loads(status.written(fleet, fleet.peers["p"], recent=True))
+    assert told["recent"] == ".s"
+
+
+def test_of_who_is_not_asked_no_heartbeats_are_told(fleet):
+    """A peer that beats by itself has none of ours that could be answered."""
+    expect = Expectation(3 * SECOND)
+    fleet.apply([PeerSettings("p", ("192.0.2.1",), protocol="plain", expect=expect)])
+    told = json.loads(status.written(fleet, fleet.peers["p"], recent=True))
+    assert told["recent"] == ""

@@ -252,6 +252,24 @@ def test_big_answer_is_made_in_slices(daemon, path):
     daemon.loop.settle()
 
 
+def test_an_empty_piece_of_an_answer_ends_the_turn(daemon, path):
+    """Who has worked long on a piece that is small leaves the rest to another turn."""
+    daemon.server._methods["Slow"] = lambda _: Stream(iter([b"{", b"", b"", b'"n":1}']))
+    stream = connect(path)
+    ask(stream, "Slow")
+    found = [b""]
+    while not found[-1].endswith(b"\0"):
+        daemon.loop.turn()
+        with contextlib.suppress(BlockingIOError):
+            found.append(stream.recv(1 << 20))
+    assert [octets for octets in found if octets] == [
+        varlink.BEGIN + b"{",
+        b'"n":1}' + b"}\0",
+    ]
+    stream.close()
+    daemon.loop.settle()
+
+
 def test_many_big_answers_take_no_longer_of_a_turn_than_one(daemon, path):
     """Of all who ask together no turn makes more than a slice; each gets a little of every one."""
     streams = [connect(path) for _ in range(CLIENTS)]
