@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.cli.asking import AskError
 from hbd.cli.terminal import clean
-from hbd.report.words import WORST_FIRST, is_pattern
+from hbd.report.words import LONGEST_PATTERN, PATTERNS, WORST_FIRST, is_pattern
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -70,6 +70,14 @@ class Question(NamedTuple):
 
 
 def question_of(arguments: Namespace) -> Question:
-    """Read it from the command line."""
+    """Read it from the command line; AskError for what no daemon would answer."""
+    patterns = [text for text in arguments.peers if is_pattern(text)]
+    if len(patterns) > PATTERNS:
+        words = f"{len(patterns)} patterns are too many; write at most {PATTERNS}"
+        raise AskError(words, os.EX_USAGE)
+    for text in patterns:
+        if len(text) > LONGEST_PATTERN:
+            words = f"a pattern of {len(text)} letters is longer than any name"
+            raise AskError(f"{words}; write at most {LONGEST_PATTERN}", os.EX_USAGE)
     asked = [state for given in arguments.states for state in given]
     return Question(arguments.peers, dict(arguments.labels), list(dict.fromkeys(asked)))

@@ -57,8 +57,8 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the table, or the JSON."""
-    question = question_of(arguments)
     try:
+        question = question_of(arguments)
         if arguments.watch:
             from hbd.cli import live  # noqa: PLC0415 - who does not watch need not load it
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from hbd.report.tally import ORDER
 from hbd.report.varlink import SERVICE, RefusedError
-from hbd.report.words import WORST_FIRST, is_pattern
+from hbd.report.words import LONGEST_PATTERN, PATTERNS, WORST_FIRST, is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from hbd.core.model import State
     from hbd.core.peer import Peer
     from hbd.report.call import Call
-
-PATTERNS: Final = 32
-LONGEST: Final = 100
-"""Of a pattern; a name is no longer. Both so that nobody can keep us busy by asking."""
 
 SLICE: Final = 256
 """Peers that are looked at in one turn of the loop, by one pattern or none."""
@@ -88,12 +84,9 @@ class Selection:
 
 
 def _compiled(texts: list[str]) -> dict[str, re.Pattern[str]]:
-    if len(texts) > PATTERNS or any(len(text) > LONGEST for text in texts):
+    if len(texts) > PATTERNS or any(len(text) > LONGEST_PATTERN for text in texts):
         raise _invalid("peers")
-    try:
-        return {text: re.compile(translate(text)) for text in texts}
-    except re.error:
-        raise _invalid("peers") from None
+    return {text: re.compile(translate(text)) for text in texts}
 
 
 def _invalid(parameter: str) -> RefusedError:

@@ -28,6 +28,11 @@ WORST_FIRST: Final = ("down", "unreachable", "degraded", "unknown", "left", "pau
 """States, those first that one looks for."""
 
 
+PATTERNS: Final = 32
+LONGEST_PATTERN: Final = 100
+"""No name is longer. Both so that nobody can keep the daemon busy by asking."""
+
+
 def is_pattern(text: str) -> bool:
     """Whether a PEER stands for all that are like it: no name has such a letter."""
     return any(letter in text for letter in "*?[")
