@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hbd.core.model import PeerSettings, ReflectorKind, StampOptions, State, Tlv
+from hbd.core.model import SECOND, PeerSettings, ReflectorKind, StampOptions, State, Tlv
 from hbd.core.reflector import Reflector
 from hbd.core.session import Answer, Fact
 from hbd.core.stamp import Keys, StampSession, Station
@@ -48,15 +48,17 @@ def run(octets):
     sequence = 0
     while draws:
         sequence += 1
-        heartbeat, token = session.compose(sequence, WALL, State.UP)
+        now = sequence * SECOND  # at one moment there would soon be too many
+        wall = WALL + now
+        heartbeat, token = session.compose(sequence, wall, State.UP)
         genuine = reflector.answer(
             heartbeat,
             source=("192.0.2.1", 50_000),
             destination="192.0.2.2",
             ttl=64,
-            received=WALL,
-            now=0,
-            wall=WALL + 1_000,
+            received=wall,
+            now=now,
+            wall=wall + 1_000,
         )
         reply = _returned(heartbeat, genuine, draws, keyed=session.is_keyed)
         answer = _read(session, reply, is_genuine=reply == genuine)
