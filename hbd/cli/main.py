@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "keygen",
     "report",
     "demo",
+    "web",
 )
 
 NEGATIVE: Final = re.compile("-[0-9]")

@@ -167,10 +167,13 @@ class Desk:
             "kernel_dropped": {"replies": monitor.drops, "requests": mirror.drops()},
             **daemon.teller.counts(),
             "clients_refused": 0 if self._server is None else self._server.refused,
+            "reloads": daemon.reloading.counts(),
         }
 
     def _explain(self, call: Call) -> Answer:
         (peer,) = self._named([call.text("peer") or ""])
+        if call.flag("known"):
+            return self._explained(peer)
         fleet = self._daemon.fleet
         fleet.inquire(peer)
         if not fleet.is_inquiring(peer) or len(self._explaining) >= EXPLANATIONS:

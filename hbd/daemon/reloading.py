@@ -44,6 +44,16 @@ class Reloading:
         self._wanted = False
         self._waiting: list[Callable[[Done], None]] = []
         self._served: list[Callable[[Done], None]] = []
+        self._done = self._refused = 0
+        self._last_refused = False
+
+    def counts(self) -> dict[str, int | bool]:
+        """How many there were; whoever keeps a list of peers asks anew after one."""
+        return {
+            "done": self._done,
+            "refused": self._refused,
+            "last_refused": self._last_refused,
+        }
 
     def want(self, done: Callable[[Done], None] | None = None) -> None:
         """Ask for a reload, also from within a signal; `done` is called with what came of it."""
@@ -134,12 +144,14 @@ class Reloading:
             self._taken = change, [str(warning) for warning in outcome.warnings]
 
     def _refuse(self, problems: list[Problem]) -> None:
+        self._refused, self._last_refused = self._refused + 1, True
         errors = [str(problem) for problem in problems]
         self._daemon.refuse(errors)
         self._answer(errors)
 
     def _complete(self, change: Change, warnings: list[str]) -> None:
         self._taken = None
+        self._done, self._last_refused = self._done + 1, False
         daemon = self._daemon
         daemon.take_paths()
         entry = messages.reloaded(new_id(), daemon.clock.wall(), **change._asdict())

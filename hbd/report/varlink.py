@@ -93,6 +93,8 @@ type KernelDropped (replies: int, requests: int)
 type Journal (waiting: int, lost: int)
 type Store (not_stored: int, damaged_lines: int)
 type Files (failed: int)
+# Of the configuration; last_refused: what is in use is not what stands in the file.
+type Reloads (done: int, refused: int, last_refused: bool)
 
 # Every peer, or of those that "peers" names (or is like, as db*) and that have all the
 # labels: those in one of the states, or of these so many, the worst first.
@@ -120,13 +122,14 @@ method Status(
   store: Store,
   files: Files,
   clients_refused: int,
+  reloads: Reloads,
   selected: ?Summary,
   unmatched: ?[]string
 )
 
-# Gathers fresh evidence first.
+# Gathers fresh evidence first, unless "known" asks for what is known already.
 # "apart" is empty where nothing remains to be told apart.
-method Explain(peer: string) -> (
+method Explain(peer: string, known: ?bool) -> (
   version: int,
   peer: Peer,
   words: string,

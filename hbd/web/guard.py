@@ -1,0 +1,145 @@
+"""Who may ask what: only questions, only under a name of ours, and only so many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+Handler: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
+
+CONNECTIONS: Final = 256
+IDLE: Final = 15.0
+"""Seconds for which a connection may ask nothing whole."""
+LONGEST: Final = 60.0
+"""Seconds that an answer may take to be read, but for the event stream, which is never done."""
+SWEEP: Final = 5.0
+
+LINE: Final = 4096
+"""Octets of the request line, and of one header."""
+HEADERS: Final = 16 * 1024
+
+# Nothing from elsewhere, nothing written into the page, and the page in nobody's frame.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SAFETY: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Server": "hbd",
+}
+
+
+class Guard:
+    """Judges requests, and ends connections that only take up room."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        """`names` are those under which we are asked, beside this machine's own."""
+        own = socket.gethostname()
+        self._names = {name.lower() for name in ("localhost", own, own.partition(".")[0], *names)}
+        self._asked: dict[Any, float] = {}
+        """When a connection asked last, or was seen first."""
+        self._busy: dict[Any, float] = {}
+
+    def allows(self, host: str) -> bool:
+        """Whether a Host header names us.
+
+        A page elsewhere whose name was made to point here (DNS rebinding) comes with its own
+        name; an address cannot be rebound.
+        """
+        name = _without_port(host.lower())
+        if name in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return True
+
+    async def judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer what is a question to us; a middleware."""
+        if request.method not in ("GET", "HEAD"):
+            raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
+        if not self.allows(request.host):
+            text = (
+                f"{request.host} is no name of this hbd web: ask by its address, or add the name"
+                " with --host\n"
+            )
+            return web.Response(status=421, text=text)
+        connection = request.protocol
+        self._busy[connection] = time.monotonic()
+        try:
+            return await handler(request)
+        finally:
+            self._busy.pop(connection, None)
+            self._asked[connection] = time.monotonic()
+
+    def is_endless(self, request: web.Request) -> None:
+        """The answer to this request may take as long as it likes."""
+        self._busy[request.protocol] = float("inf")
+
+    async def sweep(self, server: web.Server) -> None:
+        """For ever: end connections that say nothing, or read nothing."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = time.monotonic()
+            open_now = set(server.connections)
+            for kept in (self._asked, self._busy):
+                for gone in kept.keys() - open_now:
+                    del kept[gone]
+            for connection in open_now:
+                since = self._busy.get(connection)
+                if since is None:
+                    is_over = now > self._asked.setdefault(connection, now) + IDLE
+                else:
+                    is_over = now > since + LONGEST
+                if is_over and connection.transport is not None:
+                    connection.transport.abort()
+
+
+class Refusal(asyncio.Protocol):
+    """A connection for which there is no room."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hang up at once."""
+        transport.close()
+
+
+async def add_safety(_: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers that every answer has."""
+    for name, value in SAFETY.items():
+        response.headers[name] = value
+
+
+def logger() -> logging.Logger:
+    """Give a log in which strangers' bytes and hung-up connections make no tracebacks."""
+    log = logging.getLogger("hbd.web")
+    if not log.filters:
+        log.addFilter(_is_ours)
+    return log
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | ConnectionError | web.HTTPException)
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

@@ -1,0 +1,254 @@
+"""`hbd web`: the status page, the metrics and the JSON over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import re
+import signal
+import sys
+import time
+from contextlib import suppress
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from hbd.report.client import RemoteError
+from hbd.report.notify import Notifier
+from hbd.web import guard, page
+from hbd.web.board import Board
+from hbd.web.guard import Guard
+from hbd.web.metrics import Fleet, is_answering
+from hbd.web.watcher import FAILURES, Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PATIENCE: Final = 10.0
+"""Seconds without an answer after which the daemon counts as not answering."""
+VIEWERS: Final = 64
+"""Event streams at a time."""
+STALLED: Final = 10.0
+"""Seconds for which a viewer may read nothing."""
+EXPLANATIONS: Final = 2
+"""Questions for an explanation at a time, so that they leave a thread for the figures."""
+FRESH: Final = 1.0
+"""Seconds for which metrics once made serve others who ask."""
+LEAVE: Final = 1.0
+"""Seconds to finish answers in when we stop."""
+
+NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.-]{0,99}")
+
+STATIC: Final = {
+    "hbd.css": "text/css",
+    "status.js": "text/javascript",
+    "peer.js": "text/javascript",
+    "link.js": "text/javascript",
+    "hbd.svg": "image/svg+xml",
+}
+
+
+class Site:
+    """What is answered under which path."""
+
+    def __init__(self, board: Board, watcher: Watcher, judge: Guard) -> None:
+        self._board: Final = board
+        self._watcher: Final = watcher
+        self._guard: Final = judge
+        self._registry: Final = CollectorRegistry()
+        self._registry.register(Fleet(board, PATIENCE))
+        self._rendering: Final = asyncio.Lock()
+        self._rendered: dict[str, tuple[float, bytes]] = {}
+        self._explaining: Final = asyncio.Semaphore(EXPLANATIONS)
+        self._viewers = 0
+        static = files("hbd.web") / "static"
+        self._static: Final = {name: (static / name).read_bytes() for name in STATIC}
+
+    def application(self) -> web.Application:
+        """Give the application, its guard before it."""
+
+        @web.middleware
+        async def judge(request: web.Request, handler: guard.Handler) -> web.StreamResponse:
+            return await self._guard.judge(request, handler)
+
+        application = web.Application(middlewares=[judge], client_max_size=1024)
+        application.on_response_prepare.append(guard.add_safety)
+        application.add_routes(
+            [
+                web.get("/", self._status),
+                web.get("/peer/{name}", self._peer),
+                web.get("/events", self._events, allow_head=False),
+                web.get("/metrics", self._metrics),
+                web.get("/api/status", self._json),
+                web.get("/healthz", self._health),
+                web.get("/static/{name}", self._file),
+            ]
+        )
+        return application
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        return _html(page.status())
+
+    async def _peer(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        known = self._board.peers.get(name)
+        if known is None:
+            words = (
+                f"There is no such peer: {name[:100]}"
+                if self._board.head
+                else _silence(self._board)
+            )
+            return _html(page.missing(words), 404 if self._board.head else 503)
+        trouble = ""
+        try:
+            async with self._explaining:
+                answer = await self._watcher.explain(name)
+        except FAILURES as error:
+            if isinstance(error, RemoteError) and error.name == "NoSuchPeer":
+                return _html(page.missing(f"There is no such peer any more: {name}"), 404)
+            answer, trouble = {"peer": json.loads(known.text)}, _silence(self._board)
+        return _html(page.peer(name, answer, self._board, trouble))
+
+    async def _json(self, _request: web.Request) -> web.Response:
+        if not self._board.head:
+            text = json.dumps({"error": _silence(self._board)})
+            return web.Response(status=503, text=text, content_type="application/json")
+        age = self._board.age or 0.0
+        return web.Response(
+            body=self._board.status(),
+            content_type="application/json",
+            headers={"Age": str(int(age))},
+        )
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        if is_answering(self._board, PATIENCE):
+            return web.Response(text="the daemon answers\n")
+        return web.Response(status=503, text=f"{_silence(self._board)}\n")
+
+    async def _file(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in STATIC:
+            raise web.HTTPNotFound
+        return web.Response(body=self._static[name], content_type=STATIC[name], charset="utf-8")
+
+    # -- metrics ------------------------------------------------------------------------------
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        packed = "gzip" in request.headers.get("Accept-Encoding", "")
+        async with self._rendering:
+            made, octets = self._rendered.get(kind + "gzip" * packed, (0.0, b""))
+            if time.monotonic() - made > FRESH:
+                octets = await asyncio.to_thread(self._render, encode, packed=packed)
+                self._rendered[kind + "gzip" * packed] = (time.monotonic(), octets)
+        headers = {"Content-Type": kind} | ({"Content-Encoding": "gzip"} if packed else {})
+        return web.Response(body=octets, headers=headers)
+
+    def _render(self, encode: Callable[[CollectorRegistry], bytes], *, packed: bool) -> bytes:
+        octets = encode(self._registry)
+        return gzip.compress(octets, 1) if packed else octets
+
+    # -- events -------------------------------------------------------------------------------
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        peer = request.query.get("peer")
+        if peer is not None and not NAME.fullmatch(peer):
+            raise web.HTTPBadRequest(text="no name of a peer\n")
+        if self._viewers >= VIEWERS:
+            return web.Response(status=503, text="too many viewers\n", headers={"Retry-After": "5"})
+        self._guard.is_endless(request)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        self._viewers += 1
+        try:
+            await response.prepare(request)
+            await self._tell(response, _seen(request), peer)
+        except (TimeoutError, ConnectionError):
+            if request.transport is not None:
+                request.transport.abort()  # what waits for it is not kept
+        finally:
+            self._viewers -= 1
+        return response
+
+    async def _tell(self, response: web.StreamResponse, seen: int, peer: str | None) -> None:
+        while True:
+            seen, octets = self._board.after(seen, peer)
+            if octets:
+                await asyncio.wait_for(response.write(octets), STALLED)
+            await self._board.wait(seen)
+
+
+def _seen(request: web.Request) -> int:
+    """Give the last message that a viewer who comes back has had."""
+    last = request.headers.get("Last-Event-ID", "")
+    return int(last) if last.isascii() and last.isdigit() and len(last) < 16 else -1  # noqa: PLR2004
+
+
+def _html(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status, content_type="text/html")
+
+
+def _silence(board: Board) -> str:
+    age = board.age
+    when = "has not answered yet" if age is None else f"answered {age:.0f} s ago for the last time"
+    return f"The daemon {when}: {board.trouble or 'waiting'}"
+
+
+async def serve(host: str, port: int, names: tuple[str, ...], control: Path) -> None:
+    """Serve until SIGTERM or SIGINT; OSError where the address cannot be bound."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    board, judge = Board(), Guard(names)
+    watcher, notifier = Watcher(board, control), Notifier(os.environ)
+    runner = web.AppRunner(
+        Site(board, watcher, judge).application(),
+        logger=guard.logger(),
+        access_log=None,
+        keepalive_timeout=guard.IDLE,
+        max_line_size=guard.LINE,
+        max_field_size=guard.LINE,
+        max_headers=guard.HEADERS,
+        lingering_time=1.0,
+    )
+    await runner.setup()
+    server = runner.server
+    assert server is not None  # noqa: S101 - since setup
+    listener = await loop.create_server(lambda: _welcome(server), host, port)
+    address = listener.sockets[0].getsockname()
+    sys.stdout.write(f"hbd web: http://{_endpoint(*address[:2])}/\n")
+    sys.stdout.flush()
+    tasks = {
+        asyncio.create_task(watcher.run(notifier.watchdog)),
+        asyncio.create_task(judge.sweep(server)),
+        asyncio.create_task(stop.wait()),
+    }
+    notifier.ready()
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    notifier.stopping()
+    listener.close()
+    for task in rest:
+        task.cancel()
+    await server.shutdown(LEAVE)
+    await runner.cleanup()
+    for task in done:
+        task.result()  # a bug of ours ends the process, with what it was
+
+
+def _welcome(server: web.Server) -> Any:
+    return server() if len(server.connections) < guard.CONNECTIONS else guard.Refusal()
+
+
+def _endpoint(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def run(host: str, port: int, names: tuple[str, ...], control: Path) -> None:
+    """Run `serve` until it is told to stop."""
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(host, port, names, control))
