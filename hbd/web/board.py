@@ -129,9 +129,9 @@ class Board:
         return [] if track is None else track.minutes(int(time.time() // 60))
 
     @property
-    def hours(self) -> float:
-        """How long a history is kept."""
-        return length_for(len(self.peers)) / 60
+    def span(self) -> int:
+        """How many minutes of history are kept."""
+        return length_for(len(self.peers))
 
     def status(self) -> bytes:
         """The JSON of `hbd status --json`, from the last answers."""

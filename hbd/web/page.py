@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.report.words import duration
-from hbd.web.picture import Picture
+from hbd.web.picture import HOUR, Picture, span_for
 from hbd.web.view import STATES
 
 if TYPE_CHECKING:
@@ -101,11 +101,13 @@ def peer(name: str, answer: dict[str, Any], board: Board, trouble: str) -> str:
     """One peer, from an answer to Explain; `trouble` is why it may be out of date."""
     told = answer["peer"]
     title = f"{name}: {told['state']} - hbd"
+    known = int((time.time() - board.started) // MINUTE) + 1
+    span = span_for(known, board.span)
     sections = (
         _section("verdict", "Verdict", _verdict(answer, trouble)),
         _section("evidence", "Evidence", _listed(told["evidence"])),
         _section("advice", "What to do", _advice(answer)),
-        _section("hours", _last_hours(board), _drawn(name, board)),
+        _section("hours", _title_of(span), _drawn(name, board, span)),
         _section("paths", "Paths", _paths(told["paths"])),
         _section("figures", "Figures", _figures(told, answer.get("judged", ""))),
     )
@@ -172,14 +174,15 @@ def _listed(facts: list[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(fact)}</li>' for fact in facts)}</ul>" if facts else ""
 
 
-def _last_hours(board: Board) -> str:
-    return f"The last {board.hours:.0f} hours"
+def _title_of(minutes: int) -> str:
+    count, unit = (minutes, "minute") if minutes <= HOUR // 2 else (minutes // HOUR, "hour")
+    return f"The last {unit}" if count == 1 else f"The last {count} {unit}s"
 
 
-def _drawn(name: str, board: Board) -> str:
+def _drawn(name: str, board: Board, span: int) -> str:
     last = int(time.time() // MINUTE)
     known = int(board.started // MINUTE)
-    picture = Picture(board.minutes(name), last - int(board.hours * MINUTE) + 1, last, known)
+    picture = Picture(board.minutes(name), last - span + 1, last, known)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Picture">'
         f"{picture.svg(name)}</div>"
@@ -204,7 +207,7 @@ def _paths(paths: list[dict[str, Any]]) -> str:
         for column in columns
     )
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Paths">'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table of addresses">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

@@ -21,6 +21,15 @@ NICE: Final = (1.0, 2.0, 5.0, 10.0)
 HOUR: Final = 60
 
 
+SPANS: Final = (HOUR // 2, HOUR, 2 * HOUR)
+"""Minutes: the shortest that holds all that is known is drawn, where all hours are not known."""
+
+
+def span_for(known: int, longest: int) -> int:
+    """How many minutes to draw where so many are known."""
+    return min(next((span for span in SPANS if span >= known), longest), longest)
+
+
 class Picture:
     """The minutes from `first` to `last`; before `known` hbd web did not look."""
 
@@ -38,11 +47,11 @@ class Picture:
         return "".join(
             (
                 f'<svg class="picture" viewBox="{box}" role="img" aria-label="{said}">',
+                *self._before(),
                 *self._frame(),
                 *self._rtts(),
                 *self._losses(),
                 *self._states(),
-                *self._before(),
                 "</svg>",
             )
         )
@@ -79,7 +88,9 @@ class Picture:
         yield _text(LEFT, TOP - 4, "RTT: mean, and from the least to the most")
         yield _text(LEFT, LOSS_TOP - 6, "loss of the last 100 heartbeats")
         yield _text(LEFT, STATE_TOP - 6, "state")
-        for minute in range(-(-self._first // HOUR) * HOUR, self._last + 1, HOUR):
+        span = self._last - self._first
+        step = HOUR if span > 2 * HOUR else HOUR // 4 if span > HOUR // 2 else HOUR // 12
+        for minute in range(-(-self._first // step) * step, self._last + 1, step):
             x = self._x(minute)
             yield _line(x, TOP, x, STATE_TOP + STATE_HEIGHT)
             yield _text(x, HEIGHT - 6, f"{_clock(minute)}", "middle")

@@ -1,6 +1,7 @@
 // The event stream, and what can be said of its age: shared by both pages.
 
 const SILENT = 4000; // ms; a tick comes each second
+const LEAVE = 10000; // ms out of sight
 const LATE = 5; // s since the daemon answered
 
 export function ago(seconds) {
@@ -19,7 +20,7 @@ export function ago(seconds) {
 
 export function follow(url, hear) {
   const place = document.getElementById("link");
-  let source = null, heard = performance.now(), tick = null, at = null;
+  let source = null, leaving = null, heard = performance.now(), tick = null, at = null;
 
   function note(event) {
     const told = JSON.parse(event.data);
@@ -36,7 +37,9 @@ export function follow(url, hear) {
   }
   function show() {
     const silent = performance.now() - heard;
-    if (silent > SILENT || source === null) {
+    if (source === null) {
+      say("wait", "Not followed while nobody looks");
+    } else if (silent > SILENT) {
       const words = at ? `what you see is of ${at.toLocaleTimeString()}, ${ago(silent / 1000)} ago` : "nothing is known yet";
       say("lost", `hbd web does not answer: ${words}`);
     } else if (tick === null) {
@@ -54,8 +57,19 @@ export function follow(url, hear) {
     source = new EventSource(url);
     for (const kind of ["all", "rows", "tick"]) source.addEventListener(kind, note);
     // A refusal (too many viewers) is final to the browser, not to us.
-    source.onerror = () => { if (source.readyState === EventSource.CLOSED) setTimeout(open, 3000); };
+    source.onerror = () => { if (source && source.readyState === EventSource.CLOSED) setTimeout(see, 3000); };
   }
-  open();
+  // A browser has six connections to a server: tabs that nobody looks at keep none.
+  function see() {
+    clearTimeout(leaving);
+    if (!document.hidden) {
+      if (!source) heard = performance.now();
+      if (!source || source.readyState === EventSource.CLOSED) open();
+    } else if (source) {
+      leaving = setTimeout(() => { source.close(); source = null; }, LEAVE);
+    }
+  }
+  document.addEventListener("visibilitychange", see);
+  see();
   setInterval(show, 500);
 }
