@@ -40,6 +40,9 @@ install -d "$root/etc/hbd.d"
 for unit in packaging/*.service packaging/*.path packaging/*.target; do
     place 644 "$unit" "/usr/lib/systemd/system/${unit##*/}"
 done
+for rules in packaging/prometheus/*.yml; do
+    place 644 "$rules" "/usr/share/hbd/prometheus/${rules##*/}"
+done
 place 644 packaging/hbd.sysusers /usr/lib/sysusers.d/hbd.conf
 place 644 packaging/hbd.tmpfiles /usr/lib/tmpfiles.d/hbd.conf
 place 644 packaging/hbd.sysctl /usr/lib/sysctl.d/60-hbd.conf

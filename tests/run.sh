@@ -42,13 +42,15 @@ install_packages() {
         [ip]=iproute2 [tshark]=tshark [man]=man-db [groff]=groff [lintian]=lintian
         [shellcheck]=shellcheck [dpkg-deb]=dpkg [nsenter]=util-linux [openssl]=openssl
         [bird]=bird2 [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
-        [cc]=gcc [fping]=fping [chromium]=chromium
+        [cc]=gcc [fping]=fping
+        [chromium-headless-shell]=chromium-headless-shell
+        [promtool]=prometheus [prometheus-alertmanager]=prometheus-alertmanager
     )
     for need in "${!package[@]}"; do
         command -v "$need" >/dev/null || missing+=("${package[$need]}")
     done
     for need in python3-systemd python3-yaml python3-venv python3-pytest python3-hypothesis frr \
-        libc6-dev libssl-dev; do
+        python3-aiohttp python3-prometheus-client fonts-dejavu-core libc6-dev libssl-dev; do
         dpkg-query -W -f '${db:Status-Status}' "$need" 2>/dev/null | grep -qx installed ||
             missing+=("$need")
     done
@@ -77,7 +79,9 @@ install_without_starting() (  # PACKAGE...
     for package in "$@"; do
         case $package in
             bird2) systemctl disable bird.service ;;
-            frr | mosquitto) systemctl disable "$package.service" ;;
+            frr | mosquitto | prometheus | prometheus-alertmanager)
+                systemctl disable "$package.service"
+                ;;
         esac
     done
 )
@@ -102,6 +106,24 @@ make_venv() {
     PATH=$cache/venv/bin:$PATH
 }
 
+# What judges the pages for those who cannot see or cannot use a mouse.
+fetch_axe() {
+    local version=4.14.1 work
+    [ "$(cat "$cache/axe-core/version" 2>/dev/null)" != "$version" ] || return 0
+    command -v npm >/dev/null || { skip axe-core "npm is not installed"; return 0; }
+    work=$(mktemp -d)
+    if (cd "$work" && npm pack --silent "axe-core@$version" && tar xzf axe-core-*.tgz) \
+        >"$cache/npm.log" 2>&1; then
+        mkdir -p "$cache/axe-core"
+        cp "$work/package/axe.min.js" "$cache/axe-core/"
+        echo "$version" >"$cache/axe-core/version"
+    else
+        tail -n 5 "$cache/npm.log"
+        skip axe-core "it cannot be fetched (see $cache/npm.log)"
+    fi
+    rm -rf "$work"
+}
+
 check_man_page() {
     local warnings
     warnings=$(groff -t -man -ww -z -Tutf8 "$1" 2>&1)
@@ -111,7 +133,7 @@ check_man_page() {
 
 # In a tree of its own: "verify" wants the program that the unit starts to be there.
 verify_units() {
-    local tree
+    local tree unit
     tree=$(mktemp -d)
     cp packaging/*.service packaging/*.path packaging/*.target "$tree"
     sed -i "s|/usr/bin/hbd|$PWD/packaging/hbd|" "$tree"/*.service
@@ -144,6 +166,7 @@ apply_declarations() {
 }
 install_packages
 make_venv
+fetch_axe
 check_with ruff "ruff format" ruff format --check .
 check_with ruff "ruff check" ruff check .
 check_with mypy mypy mypy
@@ -151,7 +174,7 @@ check_with lint-imports import-linter lint-imports
 check_with shellcheck shellcheck shellcheck packaging/*.sh packaging/*.bash-completion packaging/debian/p* tests/run.sh .ci/run
 check_with systemd-analyze "systemd-analyze verify" verify_units
 check_with systemd-analyze "systemd-analyze security <= 1.4" systemd-analyze security \
-    --offline=yes --threshold=14 --no-pager packaging/hbd.service
+    --offline=yes --threshold=14 --no-pager packaging/hbd.service packaging/hbd-web.service
 check_with systemd-analyze "systemd-analyze security follow <= 0.5" systemd-analyze security \
     --offline=yes --threshold=5 --no-pager packaging/hbd-follow.service
 if [ "$(id -u)" -eq 0 ]; then

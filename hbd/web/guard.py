@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 Handler: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
 
 CONNECTIONS: Final = 256
-IDLE: Final = 15.0
+IDLE: Final = 10.0
 """Seconds for which a connection may ask nothing whole."""
 LONGEST: Final = 60.0
 """Seconds that an answer may take to be read, but for the event stream, which is never done."""
-SWEEP: Final = 5.0
+SWEEP: Final = 2.0
 
 LINE: Final = 4096
 """Octets of the request line, and of one header."""

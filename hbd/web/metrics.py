@@ -29,7 +29,7 @@ _NOT_A_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 class Fleet(Collector):
-    """Everything as of the last answer; only hbd_up once there has been none for `patience`."""
+    """Everything as of the last answer; only hbd_up where there is none, or an old one."""
 
     def __init__(self, board: Board, patience: float) -> None:
         self._board: Final = board
@@ -57,8 +57,8 @@ class Fleet(Collector):
 
 
 def is_answering(board: Board, patience: float) -> bool:
-    """Whether the daemon answered so many seconds ago or less."""
-    return board.age is not None and board.age <= patience
+    """Whether the daemon answered when it was asked last, and that so long ago at most."""
+    return not board.trouble and board.age is not None and board.age <= patience
 
 
 def _daemon(head: Mapping[str, Any]) -> Iterator[Metric]:

@@ -105,15 +105,27 @@ class Site:
                 else _silence(self._board)
             )
             return _html(page.missing(words), 404 if self._board.head else 503)
-        trouble = ""
+        try:
+            answer = await self._explained(name)
+        except RemoteError as error:
+            if error.name == "NoSuchPeer":
+                return _html(page.missing(f"There is no such peer any more: {name}"), 404)
+            answer = None
+        trouble = "" if answer is not None else _silence(self._board)
+        answer = answer or {"peer": json.loads(known.text)}
+        return _html(page.peer(name, answer, self._board, trouble))
+
+    async def _explained(self, name: str) -> dict[str, Any] | None:
+        """Give None where the daemon does not answer; RemoteError where it refuses."""
+        if self._board.trouble:
+            return None  # nobody is to wait for what is known not to come
         try:
             async with self._explaining:
-                answer = await self._watcher.explain(name)
-        except FAILURES as error:
-            if isinstance(error, RemoteError) and error.name == "NoSuchPeer":
-                return _html(page.missing(f"There is no such peer any more: {name}"), 404)
-            answer, trouble = {"peer": json.loads(known.text)}, _silence(self._board)
-        return _html(page.peer(name, answer, self._board, trouble))
+                return await self._watcher.explain(name)
+        except RemoteError:
+            raise
+        except FAILURES:
+            return None
 
     async def _json(self, _request: web.Request) -> web.Response:
         if not self._board.head:

@@ -136,7 +136,7 @@ class Watcher:
         octets = await asyncio.to_thread(self._client.octets, "Status", peers=names)
         head, _, rest = octets.partition(varlink.PEERS)
         lines = rest.split(b"\n")[1:-1]
-        return head + b"}", [line.removesuffix(b",") for line in lines]
+        return head + b"}", [line.removesuffix(b",") for line in lines if line]
 
     def _slice(self) -> list[str]:
         size = min(max(FEW, -(-len(self._names) // ROUND)), MANY)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "python3", "python3-yaml", "python3-systemd", "iproute2",
-    "procps", "dma",
+    "procps", "dma", "python3-aiohttp", "python3-prometheus-client",
 )  # fmt: skip
 ENVIRONMENT = (
     "/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",

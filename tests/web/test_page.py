@@ -6,8 +6,8 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from conftest import Hosts, makers
 from running import FAST, network, peer
+from serving import Hosts, makers
 
 pytestmark = pytest.mark.slow
 
