@@ -34,6 +34,7 @@ find hbd -name '*.py' -o -path 'hbd/web/*' -type f ! -name '*.pyc' | sort | whil
     place 644 "$file" "/usr/lib/python3/dist-packages/$file"
 done
 place 755 packaging/hbd /usr/bin/hbd
+place 755 packaging/hbd-mail.sh /usr/libexec/hbd-mail
 place 644 etc/hbd.yaml /etc/hbd.yaml
 install -d "$root/etc/hbd.d"
 # Where units live on merged-/usr systems, in Debian 12 and 13 alike.

@@ -135,8 +135,10 @@ check_man_page() {
 verify_units() {
     local tree unit
     tree=$(mktemp -d)
-    cp packaging/*.service packaging/*.path packaging/*.target "$tree"
-    sed -i "s|/usr/bin/hbd|$PWD/packaging/hbd|" "$tree"/*.service
+    for unit in packaging/*.service packaging/*.path packaging/*.target; do
+        sed "s|/usr/bin/hbd|$PWD/packaging/hbd|; s|/usr/libexec/\\(.*\\) |$PWD/packaging/\\1.sh |" \
+            "$unit" >"$tree/${unit##*/}"
+    done
     systemd-analyze verify --man=no "$tree"/*
     local code=$?
     rm -rf "$tree"

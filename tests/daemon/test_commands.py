@@ -12,6 +12,7 @@ import pytest
 from running import NOBODY, PORT, network, peer, until
 
 import hbd
+from hbd.report.client import RemoteError
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +27,7 @@ WRITTEN = (
     "resume",
     "ping",
     "keygen",
+    "web",
 )
 
 
@@ -656,3 +658,28 @@ for _ in range(5): Client(Path({str(fleet.directory / "run/io.hbd")!r})).call("S
     ]
     assert [one.wait(30) for one in asking] == [0] * 10
     until(lambda: fleet.state("good")[0] == "up")
+
+
+def test_what_is_known_is_explained_without_asking_the_peer(daemon, net):
+    """Explain with `known` answers at once and sends nothing for it; a wrong one is refused."""
+    one = daemon(peers=[peer("dead", net(2))])
+    one.start()
+    one.wait("dead", "down", "port-closed")
+    began = time.monotonic()
+    told = one.client.call("Explain", peer="dead", known=True)
+    assert time.monotonic() - began < 1.0
+    assert (told["peer"]["cause"], bool(told["commands"])) == ("port-closed", True)
+    with pytest.raises(RemoteError, match="InvalidParameter: parameter=known"):
+        one.client.call("Explain", peer="dead", known="yes")
+
+
+def test_reloads_are_counted(daemon, net):
+    """Status says how many reloads were taken, how many refused, and which the last one was."""
+    one = daemon(peers=[peer("a", net(2))])
+    one.start()
+    assert one.status()["reloads"] == {"done": 0, "refused": 0, "last_refused": False}
+    one.reload()
+    assert one.status()["reloads"] == {"done": 1, "refused": 0, "last_refused": False}
+    one.file.write_text("peers: [")
+    one.reload()
+    assert one.status()["reloads"] == {"done": 1, "refused": 1, "last_refused": True}

@@ -102,3 +102,35 @@ def test_nothing_is_said_but_that_it_serves(installed):
     assert "denied" not in text.lower()
     installed.run("systemctl", "stop", "hbd-web")
     assert installed.show("hbd-web", "Result")["Result"] == "success"
+
+
+SENDMAIL = """\
+#!/bin/sh
+cat >>/tmp/mails
+"""
+
+
+def test_a_mail_for_a_peer_that_goes_down(installed):
+    """hbd-mail.service mails the cause of a DOWN, and nothing that another user made up."""
+    assert installed.show("hbd-mail", "UnitFileState")["UnitFileState"] == "disabled"
+    sendmail = installed.path("/usr/sbin/sendmail")
+    sendmail.write_text(SENDMAIL)
+    sendmail.chmod(0o755)
+    installed.run("systemctl", "start", "hbd-mail")
+    follows = lambda: installed.run("pgrep", "-f", "journalctl --follow", check=False).stdout  # noqa: E731
+    eventually(follows)
+    forged = "db9 is down: forged"
+    installed.run("logger", "-t", "hbd", "-p", "daemon.err", forged)
+    configuration = installed.path("/etc/hbd.yaml")
+    configuration.write_text(
+        "listen: ['127.0.0.1:862']\naccept: any\nstart_grace: 0s\n"
+        "peers: [{name: here, address: 127.0.0.1}, {name: dead, address: 127.0.0.1, port: 9}]\n"
+    )
+    installed.run("systemctl", "reload", "hbd")
+    mails = installed.path("/tmp/mails")  # noqa: S108 - the container's own
+    wanted = ": dead is down: port closed on 127.0.0.1"
+    eventually(lambda: mails.exists() and wanted in mails.read_text(), 40)
+    text = mails.read_text()
+    assert text.startswith("To: root\nSubject: hbd on ")
+    assert forged not in text
+    installed.run("systemctl", "stop", "hbd-mail")
