@@ -79,21 +79,23 @@ class Board:
                 rows.append(view)
         self._tell(rows, gone)
 
-    def take_change(self, name: str, state: str, cause: str | None, since: str) -> bool:
-        """Take a change that is told ahead of its evidence; give whether there is any to ask for.
+    def take_changes(self, changes: Iterable[dict[str, Any]]) -> list[str]:
+        """Take changes that are told ahead of their evidence; give whose is to be asked for.
 
-        That of a peer not known yet is told with all of it.
+        Those of peers not known yet are told with all of it.
         """
-        before = self.peers.get(name)
-        if before is None:
-            return True
-        if (before.state, before.cause, before.since) == (state, cause, since):
-            return False
-        told = json.loads(before.text)
-        told |= {"state": state, "cause": cause, "since": since, "evidence": [], "restored": False}
-        view = self.peers[name] = parsed(json.dumps(told).encode())
-        self._tell([view], set())
-        return True
+        unknown, views = [], []
+        for change in changes:
+            name = change["name"]
+            before = self.peers.get(name)
+            if before is None:
+                unknown.append(name)
+            elif any(getattr(before, key) != change[key] for key in ("state", "cause", "since")):
+                told = json.loads(before.text) | change | {"evidence": [], "restored": False}
+                view = self.peers[name] = parsed(json.dumps(told).encode())
+                views.append(view)
+        self._tell(views, set())
+        return unknown + [view.name for view in views]
 
     def fail(self, why: str) -> None:
         """The daemon does not answer."""

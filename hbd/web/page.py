@@ -141,14 +141,14 @@ def _verdict(answer: dict[str, Any], trouble: str) -> str:
         *(["flapping"] if told["flapping"] else ()),
         *(["from before the start of hbd, no verdict since"] if told["restored"] else ()),
     ]
-    words = [f'<span class="state s-{escape(state)}">{escape(state)}</span>']
-    if cause not in (None, state):
-        words.append(f"<code>{escape(cause)}</code>")
+    verdict = f'<span class="state s-{escape(state)}">{escape(state)}</span>'
+    words = answer.get("words", "")
+    line = f"{verdict}: {escape(words)}" if words and state != "up" else verdict
+    lead = f"Cause: <code>{escape(cause)}</code>, since" if cause not in (None, state) else "Since"
     notice = f'<p class="notice">{escape(trouble)}</p>' if trouble else ""
-    line = f"{' '.join(words)} {escape(answer.get('words', ''))}" if state != "up" else words[0]
     return (
         f'{notice}<p class="big">{line}</p>'
-        f'<p>Since <time datetime="{since.isoformat()}">{since:%Y-%m-%d %H:%M:%S} UTC</time>'
+        f'<p>{lead} <time datetime="{since.isoformat()}">{since:%Y-%m-%d %H:%M:%S} UTC</time>'
         f"{escape(''.join(f', {flag}' for flag in flags))}</p>"
         f"<p>{escape(answer.get('meaning', ''))}</p>"
     )

@@ -31,6 +31,8 @@ MANY: Final = 500
 """Names in one question: it has to be shorter than 64 KiB."""
 HASTE: Final = 0.25
 """Seconds between questions for the evidence of changes: a storm must not become two."""
+TOGETHER: Final = 0.1
+"""Seconds in which changes become one message: of a storm there are thousands."""
 PATIENCE: Final = 5.0
 """Seconds that an answer may take."""
 AGAIN: Final = (1.0, 1.0, 2.0, 5.0)
@@ -52,6 +54,8 @@ class Watcher:
         self._urgent: dict[str, float] = {}
         """Peers whose change was told, and when: their evidence is asked for first."""
         self._hurry: Final = asyncio.Event()
+        self._changes: list[dict[str, Any]] = []
+        """Told and not taken yet."""
         self._names: list[str] = []
         self._next = 0
         self._run: tuple[object, ...] | None = None
@@ -151,11 +155,17 @@ class Watcher:
         return head.get("pid"), head.get("started"), head.get("reloads", {}).get("done")
 
     def _told(self, change: dict[str, Any]) -> None:
-        name = change["name"]
-        if self._run is None and name not in self._board.peers:
-            return  # all is being asked for
-        if self._board.take_change(name, change["state"], change["cause"], change["since"]):
-            self._urgent[name] = time.monotonic()
+        if not self._changes:
+            asyncio.get_running_loop().call_later(TOGETHER, self._take_changes)
+        self._changes.append(change)
+
+    def _take_changes(self) -> None:
+        changes, self._changes = self._changes, []
+        names = self._board.take_changes(changes)
+        if self._run is None:
+            names = [name for name in names if name in self._board.peers]  # all is asked for
+        self._urgent |= dict.fromkeys(names, time.monotonic())
+        if names:
             self._hurry.set()
 
 
