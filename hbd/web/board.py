@@ -48,6 +48,7 @@ class Board:
         self.trouble = "hbd web has just started"
         """Why it does not answer; empty while it does."""
         self.started = time.time()
+        self.is_closed = False
         self.number = time.time_ns() // 1_000_000
         """Of the last message: of another run of ours none is the same."""
         self.rtts: dict[str, Histogram] = {}
@@ -141,9 +142,14 @@ class Board:
         return self.head_text[:-1] + b', "peers": [\n' + rows + b"\n]}\n"
 
     async def wait(self, number: int) -> None:
-        """Return when there are messages after that one."""
-        while self.number <= number:
+        """Return when there are messages after that one, or will be none any more."""
+        while self.number <= number and not self.is_closed:
             await self._changed.wait()
+
+    def close(self) -> None:
+        """Let all who wait go: nothing comes any more."""
+        self.is_closed = True
+        self._changed.set()
 
     def after(self, number: int, peer: str | None = None) -> tuple[int, bytes]:
         """Give all that was told after that message as octets of the stream, and the last number.

@@ -188,10 +188,12 @@ class Site:
         return response
 
     async def _tell(self, response: web.StreamResponse, seen: int, peer: str | None) -> None:
-        while True:
+        while not self._board.is_closed:
             seen, octets = self._board.after(seen, peer)
             if octets:
-                await asyncio.wait_for(response.write(octets), STALLED)
+                # Not wait_for: until Python 3.12 it may lose that it was cancelled.
+                async with asyncio.timeout(STALLED):
+                    await response.write(octets)
             await self._board.wait(seen)
 
 
@@ -244,6 +246,7 @@ async def serve(host: str, port: int, names: tuple[str, ...], control: Path) -> 
     done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     notifier.stopping()
     listener.close()
+    board.close()
     for task in rest:
         task.cancel()
     await server.shutdown(LEAVE)

@@ -87,10 +87,13 @@ class Watcher:
         """Wait; ask for what has changed meanwhile."""
         while (left := due - time.monotonic()) > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), left)
-                if self._urgent:
-                    await self._ask_for(list(self._urgent)[:MANY])
+                async with asyncio.timeout(left):
+                    await self._hurry.wait()
+            if self._urgent:
+                await self._ask_for(list(self._urgent)[:MANY])
                 await asyncio.sleep(min(HASTE, max(due - time.monotonic(), 0)))
+            else:
+                self._hurry.clear()
 
     async def _ask(self) -> None:
         is_deaf = self._stream is None or self._stream.has_ended

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -38,7 +40,7 @@ class Browser:
                     "about:blank",
                 ],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
-                env=os.environ | {"HOME": self._profile.name},
+                env=os.environ | {"HOME": self._profile.name}, start_new_session=True,
             )  # fmt: skip
         self.loop = asyncio.new_event_loop()
         self._session = None
@@ -81,9 +83,19 @@ class Browser:
         if self._session is not None:
             self.loop.run_until_complete(self._session.close())
         self.loop.close()
-        self.process.terminate()
+        # Debian's program is a shell that waits for the browser: the signal is for both.
+        os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait(10)
+        self._wait_for_group()
         self._profile.cleanup()
+
+    def _wait_for_group(self):
+        end = time.monotonic() + 10
+        with suppress(ProcessLookupError):
+            while time.monotonic() < end:
+                os.killpg(self.process.pid, 0)
+                time.sleep(0.02)
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class Page:

@@ -286,6 +286,7 @@ def test_a_viewer_who_reads_nothing_holds_up_nobody(made):
         began = time.monotonic()
         assert b"event: all" in head(served, size=4000)
         assert time.monotonic() - began < 2
+        served.stop()  # which waits for nobody
 
 
 def test_an_address_that_is_taken_is_said(made):
