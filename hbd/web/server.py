@@ -64,7 +64,7 @@ class Site:
         self._registry: Final = CollectorRegistry()
         self._registry.register(Fleet(board, PATIENCE))
         self._rendering: Final = asyncio.Lock()
-        self._rendered: dict[str, tuple[float, bytes]] = {}
+        self._rendered: dict[tuple[str, bool, bool], tuple[float, bytes]] = {}
         self._explaining: Final = asyncio.Semaphore(EXPLANATIONS)
         self._viewers = 0
         static = files("hbd.web") / "static"
@@ -154,11 +154,12 @@ class Site:
     async def _metrics(self, request: web.Request) -> web.Response:
         encode, kind = choose_encoder(request.headers.get("Accept", ""))
         packed = "gzip" in request.headers.get("Accept-Encoding", "")
+        wanted = (kind, packed, is_answering(self._board, PATIENCE))
         async with self._rendering:
-            made, octets = self._rendered.get(kind + "gzip" * packed, (0.0, b""))
+            made, octets = self._rendered.get(wanted, (0.0, b""))
             if time.monotonic() - made > FRESH:
                 octets = await asyncio.to_thread(self._render, encode, packed=packed)
-                self._rendered[kind + "gzip" * packed] = (time.monotonic(), octets)
+                self._rendered[wanted] = (time.monotonic(), octets)
         headers = {"Content-Type": kind} | ({"Content-Encoding": "gzip"} if packed else {})
         return web.Response(body=octets, headers=headers)
 

@@ -116,7 +116,7 @@ def test_a_mail_for_a_peer_that_goes_down(installed):
     sendmail = installed.path("/usr/sbin/sendmail")
     sendmail.write_text(SENDMAIL)
     sendmail.chmod(0o755)
-    installed.run("systemctl", "start", "hbd-mail")
+    installed.run("systemctl", "start", "hbd", "hbd-mail")
     follows = lambda: installed.run("pgrep", "-f", "journalctl --follow", check=False).stdout  # noqa: E731
     eventually(follows)
     forged = "db9 is down: forged"
