@@ -195,13 +195,13 @@ FRAME = """<!DOCTYPE html>
 @pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1280, "dark")])
 def test_a_browser_shows_it(tmp_path, width, theme):
     """Nothing is fetched, nothing is wider than a telephone, and both themes are there."""
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium-headless-shell")
     if chromium is None:
-        pytest.skip("chromium is not installed")
+        pytest.skip("chromium-headless-shell is not installed")
     (tmp_path / "report.html").write_text(page_of(fleet("db1", EVIL, outages=3)))
     (tmp_path / "frame.html").write_text(FRAME.format(width=width))
     done = subprocess.run(
-        [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+        [chromium, "--no-sandbox", "--disable-gpu", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}",
          "--host-resolver-rules=MAP * ~NOTFOUND",
