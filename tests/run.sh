@@ -194,7 +194,7 @@ if [ "${#failed[@]}" -gt 0 ]; then printf 'run.sh: failed: %s\n' "${failed[@]}" 
 export PYTEST_TIMEOUT=300
 # These need nothing but a processor: all of them are put to it, where pytest-xdist is. What is
 # measured by a clock has the machine to itself.
-computing=(tests/config tests/core tests/simulation tests/wire)
+computing=(tests/simulation tests/core tests/config tests/wire)  # what takes longest first
 run_tests() {  # NAME ARGUMENTS...
     local name=$1
     shift
@@ -203,7 +203,7 @@ run_tests() {  # NAME ARGUMENTS...
 # Without the venv, pytest of the distribution serves.
 if python3 -c 'import pytest, yaml, systemd.journal' 2>/dev/null; then
     if [ "$#" -eq 0 ] && python3 -c 'import xdist' 2>/dev/null; then
-        run_tests "pytest of ${computing[*]}" -n auto "${computing[@]}"
+        run_tests "pytest of ${computing[*]}" -n auto --dist worksteal "${computing[@]}"
         run_tests "pytest of the others" "${computing[@]/#/--ignore=}"
     else
         run_tests pytest "$@"
