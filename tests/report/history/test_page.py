@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 import time
 from html.parser import HTMLParser
 
@@ -175,46 +173,3 @@ def test_the_text_is_the_worst_first():
     named = text(told, colour=True, named=True)
     assert "db1: up for 29d 23h, down for 1h" in named
     assert "\x1b[31m99.861 %" in "\n".join(named)
-
-
-FRAME = """<!DOCTYPE html>
-<iframe src="report.html" style="width: {width}px; height: 900px"></iframe>
-<script>onload = () => {{
-  const page = document.querySelector("iframe").contentDocument, root = page.documentElement;
-  document.body.textContent = JSON.stringify({{
-    wide: root.scrollWidth, room: root.clientWidth,
-    bars: [...page.querySelectorAll("svg.line rect.down")].map(
-      bar => [getComputedStyle(bar).fill, bar.getBoundingClientRect().width]),
-    fetched: frames[0].performance.getEntriesByType("resource").map(one => one.name),
-    back: getComputedStyle(page.body).backgroundColor,
-  }});
-}}</script>"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1280, "dark")])
-def test_a_browser_shows_it(tmp_path, width, theme):
-    """Nothing is fetched, nothing is wider than a telephone, and both themes are there."""
-    chromium = shutil.which("chromium-headless-shell")
-    if chromium is None:
-        pytest.skip("chromium-headless-shell is not installed")
-    (tmp_path / "report.html").write_text(page_of(fleet("db1", EVIL, outages=3)))
-    (tmp_path / "frame.html").write_text(FRAME.format(width=width))
-    done = subprocess.run(
-        [chromium, "--no-sandbox", "--disable-gpu", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}",
-         "--host-resolver-rules=MAP * ~NOTFOUND",
-         f"--blink-settings=preferredColorScheme={int(theme == 'light')}",
-         "--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path / 'frame.html'}"],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    (found,) = re.findall(r"\{.*\}", done.stdout)
-    seen = json.loads(found)
-    assert seen["wide"] <= seen["room"]
-    assert len(seen["bars"]) >= 2
-    assert all(drawn > 0.5 for _, drawn in seen["bars"])
-    red = "rgb(179, 0, 27)" if theme == "light" else "rgb(255, 107, 107)"
-    assert {colour for colour, _ in seen["bars"]} == {red}
-    assert (seen["back"] == "rgb(255, 255, 255)") is (theme == "light")
-    assert seen["fetched"] == []
