@@ -321,7 +321,7 @@ class Soak:
             view = each.peer(name)
             assert (view["state"], view["loss_percent"]) == ("up", 0.0), view
             assert "hmac" not in other.status()["reflector"]["dropped"]
-            assert "bad-reply" not in each.status()["replies_dropped"]
+            assert 0 <= view["sent"] - view["received"] <= 1, view
         sent, answered = self.one.peer("far")["sent"], self.far.status()["reflector"]["answered"]
         assert abs(sent - answered) <= 2
 
