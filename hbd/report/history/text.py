@@ -68,8 +68,10 @@ def percent(share: float | None) -> str:
     """`99.95 %`: rounded down, so that 100 % is said only where nothing is missing."""
     if share is None:
         return "-"
-    digits = int(share * 100_000) / 1_000
-    return f"{digits:.3f} %" if share < 1 else "100 %"
+    if share >= 1:
+        return "100 %"
+    # A share is not exact in binary: 0.57 * 100 000 is a little less than 57 000.
+    return f"{min(int(round(share * 100_000, 6)), 99_999) / 1_000:.3f} %"
 
 
 def short(nanoseconds: int | None) -> str:

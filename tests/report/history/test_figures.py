@@ -8,6 +8,7 @@ from hbd.core.model import SECOND, State
 from hbd.report.history.drawing import BINS, parts
 from hbd.report.history.figures import figures
 from hbd.report.history.shape import shape
+from hbd.report.history.text import percent
 from hbd.report.history.timeline import Span, Why, history
 from tests.report.history.telling import DAY, HOUR, MINUTE, TEN, Telling
 
@@ -203,6 +204,12 @@ def test_a_span_holds_its_own_storms_and_starts():
     assert [storm.peers for storm in told.storms] == [50]
     assert told.starts == 0
     assert counted(hbd).starts == 1
+
+
+def test_shares_are_rounded_down_and_not_further():
+    """57 of 100 are 57 %, though not in binary; 100 % is said only where nothing is missing."""
+    assert [percent(n / 100) for n in range(1, 100)] == [f"{n}.000 %" for n in range(1, 100)]
+    assert [percent(share) for share in (1 - 1e-12, 0.999_999, 1.0)] == ["99.999 %"] * 2 + ["100 %"]
 
 
 STATES = (*State, None)
