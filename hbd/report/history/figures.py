@@ -182,7 +182,7 @@ def figures(told: History, since: int, until: int, names: Iterable[str] = ()) ->
         causes=causes(outage for peer in peers for outage in peer.outages),
         watch=peer_figures("hbd", told.watch, since, until),
         starts=sum(since <= start < until for start in told.starts),
-        stalls=told.stalls,
+        stalls=sum(since <= stall < until for stall in told.stalls),
         lost=told.lost,
         unreadable=told.unreadable,
         storms=tuple(storm for storm in told.storms if since <= storm.at < until),

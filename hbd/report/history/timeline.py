@@ -88,7 +88,8 @@ class History:
     """Of hbd itself: up while it watched."""
     node: str = ""
     starts: tuple[int, ...] = ()
-    stalls: int = 0
+    stalls: tuple[int, ...] = ()
+    """When each was over."""
     lost: int = 0
     """Entries that the journal never got."""
     unreadable: int = 0
@@ -173,7 +174,8 @@ class _Past:
         """When this process told something last, and the one before it."""
         self._node = ""
         self._starts: list[int] = []
-        self._stalls = self._lost = self._unreadable = 0
+        self._stalls: list[int] = []
+        self._lost = self._unreadable = 0
         self._storms: list[Storm] = []
 
     def take(self, entry: Told) -> None:
@@ -231,7 +233,7 @@ class _Past:
             hole = Hole(at - absent.duration, at, None, Why.SUSPENDED, 0)
         else:
             hole = Hole(at - absent.duration, at, State.UNKNOWN, Why.STALLED, absent.duration)
-            self._stalls += 1
+            self._stalls.append(at)
         self.holes.append(hole)
 
     def _other(self, at: int, happened: Happened) -> None:
@@ -240,7 +242,7 @@ class _Past:
         elif happened.kind is Kind.STORM:
             self._storms.append(Storm(at, happened.count or 0, happened.common))
         elif happened.kind is Kind.STALL:
-            self._stalls += 1
+            self._stalls.append(at)
 
     # -- peers --------------------------------------------------------------------------------
 
@@ -325,7 +327,7 @@ class _Past:
             watch=Track(cuts.of(_spans(self._watch.marks, known, until), None)),
             node=self._node,
             starts=tuple(self._starts),
-            stalls=self._stalls,
+            stalls=tuple(self._stalls),
             lost=self._lost,
             unreadable=self._unreadable,
             storms=tuple(self._storms),

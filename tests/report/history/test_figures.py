@@ -195,15 +195,17 @@ def test_flapping_is_counted_and_ends_with_hbd():
     assert (peer.flapping, peer.flapped) == (2, 2 * HOUR)
 
 
-def test_a_span_holds_its_own_storms_and_starts():
+def test_a_span_holds_its_own_storms_stalls_and_starts():
     """What befell hbd before it is not in it."""
     hbd = hbd_with("db1")
     hbd.storm(TEN + HOUR, 40)
     hbd.storm(TEN + 3 * HOUR, 50)
+    for at in (HOUR, 3 * HOUR, 4 * HOUR):
+        hbd.stall(TEN + at, MINUTE, in_pieces=at == 4 * HOUR)
     told = counted(hbd, since=TEN + 2 * HOUR)
     assert [storm.peers for storm in told.storms] == [50]
-    assert told.starts == 0
-    assert counted(hbd).starts == 1
+    assert (told.starts, told.stalls) == (0, 2)
+    assert (counted(hbd).starts, counted(hbd).stalls) == (1, 3)
 
 
 def test_shares_are_rounded_down_and_not_further():
