@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.events import Stalled, StateChanged
+from hbd.core.events import Stalled, StateChanged, Woke
 from hbd.core.model import MILLISECOND, SECOND
 from hbd.core.roster import Change
 from hbd.daemon import status
@@ -115,6 +115,9 @@ class Teller:
     def _tell(self, event: Event) -> None:
         if isinstance(event, Stalled):
             self.refresh_status()
+        if isinstance(event, Woke):
+            # A day of the wall clock: reports look for a snapshot no further back than that.
+            self._next_snapshot -= event.duration
         if not isinstance(event, StateChanged):
             self.say(entry_of(event, new_id()))
             return

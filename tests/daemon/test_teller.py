@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from hbd.core.events import StateChanged
+from hbd.core.events import StateChanged, Woke
 from hbd.core.fleet import Fleet
 from hbd.core.model import SECOND, Cause, PeerSettings, State
 from hbd.core.stamp import StampSession, Station
 from hbd.daemon.desk import Desk
 from hbd.daemon.poller import Poller
-from hbd.daemon.teller import EVENTS, Teller, began
+from hbd.daemon.teller import DAY, EVENTS, Teller, began
 from hbd.net.clock import Clock
 from hbd.net.sockaddr import octets_of
 from hbd.report import varlink
@@ -165,6 +165,19 @@ def test_a_big_snapshot_takes_some_turns(teller, monkeypatch):
     for turn in range(1, 5):
         teller.work(Clock().now())
         assert (len(said), teller.counts()["journal"]["waiting"]) == (turn, 2)
+
+
+def test_a_night_counts_for_the_day_between_snapshots(teller, monkeypatch):
+    """A machine that sleeps has one a day too, not one in 24 h in which it is awake."""
+    said = []
+    monkeypatch.setattr(teller, "say", lambda entry: said.append(entry.value("HBD_OCCASION")))
+    now = Clock().now()
+    teller.tell(Woke(at=0, since=0, duration=14 * 3_600 * SECOND))
+    for moment in (now, now + DAY * 9 // 24, now + DAY * 11 // 24):
+        teller.work(moment)
+        assert "daily" not in said
+    teller.work(now + DAY * 11 // 24)
+    assert said.count("daily") == 1
 
 
 def test_a_better_known_cause_does_not_begin_a_state_anew():
