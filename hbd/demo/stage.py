@@ -97,20 +97,26 @@ class Stage:
         process.send_signal(number)
         if number in (signal.SIGTERM, signal.SIGKILL):
             self._ended.add(name)
-            process.wait(PATIENCE_S)
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired as error:
+                raise _late(f"{name} to end") from error
 
     def command(self, name: str, *words: str) -> str:
-        """Give what a command of hbd's says, asked of that daemon."""
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-P", "-m", "hbd", *words],
-            env=self._environment(name),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        """Give what a command of hbd's says, asked of that daemon; DemoError where it is late."""
+        try:
+            done = subprocess.run(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-P", "-m", "hbd", *words],
+                env=self._environment(name),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _late(f"hbd {' '.join(words)}") from error
         return done.stdout
 
     # -- the line -----------------------------------------------------------------------------
@@ -197,6 +203,10 @@ def _is_free(address: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _late(what: str) -> DemoError:
+    return DemoError(f"{what} took longer than {PATIENCE_S:g} s; try again on a less busy machine")
 
 
 def _answers(client: Client) -> bool:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hbd.demo.stage import DemoError, Stage
+
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 
@@ -159,3 +161,14 @@ def test_something_else_than_announced_is_a_failure(demo, home):
     assert process.returncode == 1
     assert errors.startswith("hbd: the demonstration failed: ")
     assert all_gone(home)
+
+
+def test_a_machine_too_busy_for_it_is_named_as_such(monkeypatch):
+    """A command that is too late is no traceback, but says what to do."""
+    monkeypatch.setattr("hbd.demo.stage.PATIENCE_S", 0.001)
+    stage = Stage()
+    try:
+        with pytest.raises(DemoError, match=r"hbd status took longer than 0\.001 s; try again"):
+            stage.command("monitor", "status")
+    finally:
+        stage.directory.rmdir()
