@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import struct
 import sys
 import time
 from contextlib import suppress
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, complain, declare
 from hbd.core.model import SECOND
+from hbd.report.client import Client, NoDaemonError
 from hbd.report.history.figures import figures
 from hbd.report.history.reading import (
     SLACK,
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 DEFAULT_DAYS: Final = 30
 DAY: Final = 86_400 * SECOND
 BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
-_CREDENTIALS: Final = struct.Struct("3i")
 
 EPILOG: Final = """\
 WHEN is as in systemd.time(7): -7d, '2 weeks ago', yesterday, 2026-11-01,
@@ -131,11 +129,8 @@ def _is_running(last: Receipt | None) -> bool:
     with suppress(OSError):
         if last.boot != Path(BOOT_ID).read_text().strip().replace("-", ""):
             return False
-    with socket.socket(socket.AF_UNIX) as stream, suppress(OSError):
-        stream.connect(str(control_socket(os.environ)))
-        told = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid, _, _ = _CREDENTIALS.unpack(told)
-        return bool(pid == last.process)
+    with suppress(OSError, NoDaemonError):
+        return Client(control_socket(os.environ)).process() == last.process
     return False
 
 

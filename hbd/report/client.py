@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.report import varlink
+from hbd.report.call import credentials_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,11 @@ class Client:
         """`timeout` is in seconds, for connecting and for each answer."""
         self._path = path
         self._timeout = timeout
+
+    def process(self) -> int:
+        """Which process the daemon is; NoDaemonError without one."""
+        with self._connected() as stream:
+            return credentials_of(stream).pid
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
         """The answer to `Status` or another method of io.hbd.

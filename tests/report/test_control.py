@@ -689,3 +689,16 @@ def test_deeply_nested_request_is_garbage(daemon, path):
     daemon.loop.settle()
     assert answers(stream) == ([], False)
     stream.close()
+
+
+def test_who_the_daemon_is_is_known_without_a_word_of_it(tmp_path):
+    """Its process; and one that takes no more connections is not waited for."""
+    path = tmp_path / "io.hbd"
+    with pytest.raises(NoDaemonError):
+        Client(path).process()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        assert Client(path).process() == os.getpid()
+        with pytest.raises(NoDaemonError):
+            Client(path).process()
