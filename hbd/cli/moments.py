@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hbd.config.values import HOUR, UNITS
 from hbd.core.model import MICROSECOND, SECOND
+from hbd.report.words import END
 
 DAY: Final = 24 * HOUR
 YEAR: Final = 36_525 * DAY // 100
@@ -24,7 +25,6 @@ LONG_UNITS: Final = {
 DAYS: Final = {"today": 0, "yesterday": -1, "tomorrow": 1}
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-END: Final = 253_402_300_800 * SECOND
 
 HELP: Final = (
     "write a moment such as -7d, '2 weeks ago', yesterday, 2026-11-01 or '2026-11-01 10:00:00',"

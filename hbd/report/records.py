@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from hbd.core.model import SECOND, Cause, State
+from hbd.core.model import Cause, State
 from hbd.core.peer import Pause
-
-END: Final = 253_402_300_800 * SECOND
-"""The year 10000, as wall clock: calendars end before it."""
+from hbd.report.words import END
 
 
 @dataclass(frozen=True, slots=True)

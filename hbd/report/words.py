@@ -20,6 +20,9 @@ _UNITS: Final = (
     ("ms", 1_000_000),
     ("us", 1_000),
 )
+END: Final = 253_402_300_800 * 1_000_000_000
+"""The year 10000, on the wall clock: calendars end before it, and so does `moment`."""
+
 _SECONDS_ENOUGH: Final = 10_000_000_000
 _MILLISECONDS_ENOUGH: Final = 10_000_000
 

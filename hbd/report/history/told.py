@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.model import MICROSECOND, SECOND, State
+from hbd.core.model import MICROSECOND, State
 from hbd.report.kinds import KINDS, Kind
+from hbd.report.words import END
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LABEL: Final = "HBD_LABEL_"
-
-END: Final = 253_402_300_800 * SECOND
-"""The year 10000, on the wall clock."""
 
 
 @dataclass(frozen=True, slots=True)
