@@ -43,11 +43,22 @@ class Answer(NamedTuple):
     @classmethod
     def of(cls, come: bytes | bytearray) -> Answer:
         """Read what has come so far."""
-        head, end, pickles = come.partition(b"\n")
-        version, _, size = head.partition(b" ")
-        is_ours = not end or version == hbd.__version__.encode()
-        is_whole = bool(end) and (not is_ours or len(pickles) >= int(size))
-        return cls(is_ours, bytes(pickles), is_whole)
+        end = come.find(b"\n") + 1
+        is_ours = not end or _size(come[:end]) is not None
+        return cls(is_ours, bytes(come[end:]), is_whole(come))
+
+
+def is_whole(come: bytes | bytearray) -> bool:
+    """Whether nothing more is to come; copies nothing, as it is asked at each piece that comes."""
+    end = come.find(b"\n") + 1
+    size = _size(come[:end])
+    return end > 0 and (size is None or len(come) >= end + size)
+
+
+def _size(head: bytes | bytearray) -> int | None:
+    """How many octets follow the line at the beginning; None of other code than ours."""
+    version, _, size = head.strip().partition(b" ")
+    return int(size) if version == hbd.__version__.encode() and size.isdigit() else None
 
 
 def load_now(file: str) -> Loaded:
@@ -72,8 +83,6 @@ class Reader:
         self._poller: Final = poller
         self._come = bytearray()
         self._has_ended = False
-        self.answer = Answer.of(b"")
-        """What has come of the file, as far as it has."""
         self._socket, theirs = socket.socketpair()
         try:
             with theirs:
@@ -93,7 +102,6 @@ class Reader:
     def ask(self, file: str) -> bool:
         """Have a file read, once the one before was; False where the process is no more."""
         self._come.clear()
-        self.answer = Answer.of(b"")
         try:
             self._socket.send(_question(file))
         except OSError:
@@ -108,7 +116,6 @@ class Reader:
         except OSError:
             chunk = b""
         self._come += chunk
-        self.answer = Answer.of(self._come)
         if not chunk:
             self._has_ended = True
             self._poller.unwatch(self._socket.fileno())
@@ -116,7 +123,12 @@ class Reader:
     @property
     def is_done(self) -> bool:
         """Whether nothing more is to come of the file."""
-        return self._has_ended or self.answer.is_whole
+        return self._has_ended or is_whole(self._come)
+
+    @property
+    def answer(self) -> Answer:
+        """What has come of the file, as far as it has."""
+        return Answer.of(self._come)
 
     def close(self) -> None:
         """End it, whatever it does."""

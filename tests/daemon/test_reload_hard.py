@@ -4,6 +4,7 @@ import os
 import pickle
 import resource
 import signal
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import hbd
 from hbd.config.__main__ import SLICE
 from hbd.config.model import Configuration, Loaded
 from hbd.core.model import SECOND, PeerSettings
-from hbd.daemon.loading import Answer, taken_in
+from hbd.daemon.loading import Answer, is_whole, taken_in
 from hbd.daemon.reloading import KEPT
 
 pytestmark = pytest.mark.slow
@@ -123,6 +124,7 @@ def headed(octets):
     [
         b"99.0 5\n" + pickle.dumps([]),
         b"99.0\n" + pickle.dumps([]),
+        VERSION + b"\n" + pickle.dumps([]),
         headed(b"cos\nno_such_thing\n."),
         headed(b""),
     ],
@@ -139,6 +141,21 @@ def test_what_ends_early_is_no_configuration(kept):
     whole = said([PeerSettings("a", (ADDRESS,))], [])
     (problem,) = outcome_of(whole[:kept])
     assert problem.text == "the process that reads it ended early; try again"
+
+
+def test_what_has_come_is_not_copied_at_each_piece_that_comes():
+    """The settings of 65,535 peers are megabytes, and come in pieces between two heartbeats."""
+    come = bytearray(headed(bytes(4_000_000))[:-1])
+    tracemalloc.start()
+    try:
+        assert not is_whole(come)
+        come += b"\0"
+        tracemalloc.reset_peak()
+        assert is_whole(come)
+        before, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most - before < 10_000
 
 
 def test_what_this_version_says_is():
