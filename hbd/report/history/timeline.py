@@ -316,7 +316,7 @@ class _Past:
         cuts = _Cuts(holes)
         peers = {
             name: Track(
-                cuts.of(_spans(marks.marks, known, until), marks.detection),
+                _behind(cuts.of(_spans(marks.marks, known, until), marks.detection)),
                 _pairs(marks.flapping, until),
                 marks.labels,
             )
@@ -351,7 +351,7 @@ def _better(told: Changed | None, refined: Changed) -> Changed:
 
 
 def _spans(marks: list[_Mark], known: int, until: int) -> list[Span]:
-    """Give what lies between marks; a silent peer whose parent fell with it was unreachable."""
+    """Give what lies between marks."""
     spans: list[Span] = []
     end = until
     if known < until and marks[-1].state is not None:
@@ -359,15 +359,25 @@ def _spans(marks: list[_Mark], known: int, until: int) -> list[Span]:
         spans.append(Span(begin, until, None, Why.NOT_TOLD, None, begin))
         end = begin
     for mark in reversed(marks):
-        state, cause = mark.state, mark.cause
-        after = spans[-1].state if spans else None
-        if state is State.DOWN and after is State.UNREACHABLE:
-            state, cause = State.UNREACHABLE, spans[-1].cause
         if mark.at < end:
-            spans.append(Span(mark.at, end, state, cause, mark.told, mark.since))
+            spans.append(Span(mark.at, end, mark.state, mark.cause, mark.told, mark.since))
             end = mark.at
     spans.reverse()
     return spans
+
+
+def _behind(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """Give them so that a silent peer whose parent fell with it was unreachable all along.
+
+    Not before a hole: whoever wakes up judges anew who is to blame, not for what was before.
+    """
+    found: list[Span] = []
+    for span in reversed(spans):
+        after = found[-1] if found else span
+        is_behind = span.state is State.DOWN and after.state is State.UNREACHABLE
+        found.append(replace(span, state=after.state, cause=after.cause) if is_behind else span)
+    found.reverse()
+    return tuple(found)
 
 
 def _pairs(marks: list[tuple[int, bool]], until: int) -> tuple[tuple[int, int], ...]:

@@ -59,6 +59,21 @@ def test_unreachable_is_not_held_against_the_peer():
     assert len(peer.outages) == 1
 
 
+def test_a_parent_that_falls_after_a_sleep_excuses_nothing_before():
+    """db1 was down by its own fault for hours; only what follows the sleep is laid on gw."""
+    hbd = hbd_with("db1", "gw")
+    hbd.change(TEN + HOUR, "db1", "down", "silent")
+    hbd.sleep(TEN + 4 * HOUR, TEN + 6 * HOUR)
+    awake = TEN + 6 * HOUR
+    hbd.change(awake + 2 * SECOND, "gw", "down", "silent")
+    hbd.change(awake + 2 * SECOND, "db1", "unreachable", "parent-down")
+    (peer,) = counted(hbd, "db1").peers
+    assert peer.times == {
+        "up": HOUR, "down": 3 * HOUR, "unwatched": 2 * HOUR, "unreachable": 4 * HOUR,
+    }  # fmt: skip
+    assert peer.availability == 1 / 4
+
+
 def test_of_a_peer_that_is_never_judged_no_share_is_told():
     """Neither 0 nor 100 %."""
     hbd = Telling()
