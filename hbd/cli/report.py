@@ -23,6 +23,7 @@ from hbd.report.history.reading import (
 )
 from hbd.report.history.timeline import history
 from hbd.report.places import control_socket
+from hbd.report.words import peers_in_words
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -186,5 +187,5 @@ def _write_page(found: Figures, file: str) -> int:
             stream.writelines(page(found, time.time_ns()))
     except OSError as error:
         return complain(AskError(f"cannot write {file}: {error.strerror}", os.EX_CANTCREAT))
-    sys.stderr.write(f"{file}: {len(found.peers)} peers\n")
+    sys.stderr.write(f"{file}: {peers_in_words(len(found.peers))}\n")
     return os.EX_OK

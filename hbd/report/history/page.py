@@ -16,6 +16,7 @@ from hbd.report.history.figures import UNWATCHED
 from hbd.report.history.style import STYLE
 from hbd.report.history.text import (
     local,
+    missing,
     not_known,
     percent,
     short,
@@ -319,13 +320,10 @@ def _watch(figures: Figures) -> str:
         f'<td class="n">{duration(span.lasted)}</td><td>{escaped(why_not(span.cause))}</td></tr>\n'
         for span in sorted(shown, key=lambda span: span.begin)
     )
-    facts = [f"Started {figures.starts} times." if figures.starts != 1 else "Started once."]
+    facts = [f"Started {_times(figures.starts)}."]
     if figures.stalls:
-        facts.append(f"Did not run for a moment {figures.stalls} times.")
-    if figures.lost:
-        facts.append(f"{figures.lost} entries never reached the journal: changes may be missing.")
-    if figures.unreadable:
-        facts.append(f"{figures.unreadable} entries could not be read and are not counted.")
+        facts.append(f"Did not run for a moment {_times(figures.stalls)}.")
+    facts += missing(figures)
     if len(shown) < len(gaps):
         facts.append(f"The {len(shown)} longest of {len(gaps)} times in which nobody watched:")
     table = (
@@ -337,6 +335,10 @@ def _watch(figures: Figures) -> str:
         '<section aria-labelledby="watch"><h2 id="watch">hbd itself</h2>\n'
         f"<p>{' '.join(facts)}</p>{table if gaps else ''}</section>\n"
     )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _names(name: str, title: str, words: str, peers: Sequence[PeerFigures]) -> Iterator[str]:

@@ -237,14 +237,23 @@ def _watch(figures: Figures) -> list[str]:
             lines.append(f"  {when}  {duration(span.lasted)}: {why_not(span.cause)}")
         if len(gaps) > GAPS_SHOWN:
             lines.append(f"  and {len(gaps) - GAPS_SHOWN} shorter ones")
-    if figures.lost:
-        lines += [
-            "",
-            f"{figures.lost} entries never reached the journal: some changes may be missing.",
-        ]
-    if figures.unreadable:
-        lines += ["", f"{figures.unreadable} entries could not be read and are not counted."]
+    for words in missing(figures):
+        lines += ["", words]
     return lines
+
+
+def missing(figures: Figures) -> list[str]:
+    """Say of what was told that it is not in the report."""
+    told = []
+    if figures.lost:
+        told.append(f"{_entries(figures.lost)} never reached the journal: changes may be missing.")
+    if figures.unreadable:
+        told.append(f"{_entries(figures.unreadable)} could not be read: changes may be missing.")
+    return told
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count:,} entries"
 
 
 def why_not(cause: str) -> str:

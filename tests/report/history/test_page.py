@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -173,3 +174,20 @@ def test_the_text_is_the_worst_first():
     named = text(told, colour=True, named=True)
     assert "db1: up for 29d 23h, down for 1h" in named
     assert "\x1b[31m99.861 %" in "\n".join(named)
+
+
+@pytest.mark.parametrize(
+    ("lost", "unreadable", "told"),
+    [
+        (1, 0, ["1 entry never reached the journal: changes may be missing."]),
+        (0, 2, ["2 entries could not be read: changes may be missing."]),
+        (0, 0, []),
+    ],
+)
+def test_what_is_missing_is_told_in_the_same_words_everywhere(lost, unreadable, told):
+    """On the page and in the terminal, of one entry as of many."""
+    counted = replace(fleet("db1"), lost=lost, unreadable=unreadable, stalls=1)
+    shown, lines = page_of(counted), text(counted, colour=False, named=False)
+    assert [words for words in told if words in shown and words in lines] == told
+    assert ("may be missing" in shown) == bool(told)
+    assert "Started once. Did not run for a moment once." in shown
