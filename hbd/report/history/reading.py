@@ -29,8 +29,8 @@ SUPPRESSED: Final = "a596d6fe7bfa4994828e72309e95d61e"
 JOURNALD: Final = "systemd-journald.service"
 
 BEYOND: Final = 1_000
-"""So many in a row that came too late are the end: single ones may bear the time of a clock that
-was wrong."""
+"""So many in a row that came too late, or are damaged, are the end: single ones may bear the time
+of a clock that was wrong."""
 
 CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     name: lambda value: value
@@ -109,16 +109,35 @@ class Reading:
             reader.converters = CONVERTERS
             reader.seek_realtime(max(since, 0) // MICROSECOND)
             beyond = 0
-            while beyond < BEYOND and (fields := reader.get_next()):
-                receipt = _receipt(fields)
-                if receipt.wall > until:
-                    beyond += 1
+            for fields, receipt in self._received(reader):
+                beyond = beyond + 1 if receipt.wall > until else 0
+                if beyond == BEYOND:
+                    return
+                if beyond:
                     continue
-                beyond = 0
-                if fields["MESSAGE_ID"] == SUPPRESSED:
+                if fields.get("MESSAGE_ID") == SUPPRESSED:
                     self._count_suppressed(fields)
                 else:
                     yield _texts(fields), receipt
+
+    def _received(self, reader: Any) -> Iterator[tuple[dict[str, Any], Receipt]]:
+        """Give what is whole; what is damaged, as after a loss of power, is counted.
+
+        Much of it in a row is the end: nobody can say whether it ever moves on.
+        """
+        damaged = 0
+        while damaged < BEYOND:
+            try:
+                fields = reader.get_next()
+                receipt = _receipt(fields) if fields else None
+            except (OSError, LookupError, TypeError, ValueError):
+                damaged += 1
+                self.unreadable += 1
+                continue
+            if receipt is None:
+                return
+            damaged = 0
+            yield fields, receipt
 
     def _count_suppressed(self, fields: Mapping[str, Any]) -> None:
         """Of which unit stands in the message alone, by its name or its control group."""
