@@ -7,7 +7,7 @@ import grp
 import json
 import os
 import pwd
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +23,7 @@ from hbd.report.varlink import RefusedError
 from hbd.report.words import is_pattern, moment, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hbd.core.events import StateChanged
@@ -38,6 +38,8 @@ GROUP: Final = "hbd"
 DEFAULT_PAUSE_USEC: Final = 3_600 * 1_000_000
 LONGEST_PAUSE_USEC: Final = 10 * 365 * 86_400 * 1_000_000
 REASON_LIMIT: Final = 200
+CHANGES: Final = 100
+"""Peers that are paused or resumed in one turn of the loop, about seven milliseconds."""
 
 EVIDENCE_PATIENCE: Final = 4 * SECOND
 """So long an explanation waits for fresh evidence; what comes later is in the next one."""
@@ -59,6 +61,8 @@ class Desk:
         """Where there is none: when it is tried again."""
         self._explaining: list[tuple[Call, str, int]] = []
         """Who waits for evidence on whom, and until when."""
+        self._changing: deque[Iterator[None]] = deque()
+        """Pauses and ends of them, of which a step is done in each turn."""
         daemon.teller.listeners.append(self._publish)
 
     def open(self) -> str:
@@ -102,6 +106,7 @@ class Desk:
     def work(self, now: int) -> None:
         """Do what is due at the end of a turn."""
         if self._server is not None:
+            self._change_some()
             self._explain_some(now)
             self._server.turn(now)
         elif now >= self._open_again:
@@ -117,6 +122,8 @@ class Desk:
     def next_deadline(self) -> int | None:
         if self._server is None:
             return self._open_again
+        if self._changing:
+            return 0
         deadlines = [self._server.next_deadline(), *(until for *_, until in self._explaining)]
         return min((one for one in deadlines if one is not None), default=None)
 
@@ -249,19 +256,37 @@ class Desk:
         until = self._daemon.clock.wall() + max(min(usec, LONGEST_PAUSE_USEC), 1) * 1_000
         reason = one_line(call.text("reason") or "", REASON_LIMIT)
         pause = Pause(until, reason, _user(call.credentials.uid))
-        for peer in peers:
+
+        def begin(peer: Peer) -> bool:
             self._daemon.fleet.pause(peer.name, pause)
-            self._daemon.teller.keep(peer)
-        return {"peers": [peer.name for peer in peers], "until": moment(until)}
+            return True
+
+        self._changing.append(self._changes(call, peers, begin, {"until": moment(until)}))
+        return Later()
 
     def _resume(self, call: Call) -> Answer:
         call.require_change()
-        resumed = []
-        for peer in self._chosen(call):
-            if self._daemon.fleet.resume(peer.name):
-                resumed.append(peer.name)
+        peers, fleet = self._chosen(call), self._daemon.fleet
+        self._changing.append(self._changes(call, peers, lambda peer: fleet.resume(peer.name), {}))
+        return Later()
+
+    def _changes(
+        self, call: Call, peers: list[Peer], change: Callable[[Peer], bool], more: dict[str, str]
+    ) -> Iterator[None]:
+        """Change those that are still watched, a slice at each step, and answer who was changed."""
+        changed = []
+        for number, peer in enumerate(peers, 1):
+            if self._daemon.fleet.peers.get(peer.name) is peer and change(peer):
                 self._daemon.teller.keep(peer)
-        return {"peers": resumed}
+                changed.append(peer.name)
+            if number % CHANGES == 0:
+                yield
+        call.reply({"peers": changed, **more})
+
+    def _change_some(self) -> None:
+        is_done = bool(self._changing) and next(self._changing[0], True)
+        if is_done:
+            self._changing.popleft()
 
     def _chosen(self, call: Call) -> list[Peer]:
         """Give the peers that are named, and those with all the labels."""

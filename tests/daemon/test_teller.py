@@ -1,7 +1,9 @@
 """What happened is stored with its entry, and is sent by this process or by the next."""
 
 import json
+import select
 import socket
+from itertools import pairwise
 from random import Random
 from types import SimpleNamespace
 
@@ -11,7 +13,7 @@ from hbd.core.events import StateChanged, Woke
 from hbd.core.fleet import Fleet
 from hbd.core.model import SECOND, Cause, PeerSettings, State
 from hbd.core.stamp import StampSession, Station
-from hbd.daemon.desk import Desk
+from hbd.daemon.desk import CHANGES, Desk
 from hbd.daemon.poller import Poller
 from hbd.daemon.teller import DAY, EVENTS, Teller, began
 from hbd.net.clock import Clock
@@ -184,6 +186,30 @@ def test_a_better_known_cause_does_not_begin_a_state_anew():
     """The state began when it changed, whatever has been learned since."""
     assert began(change("a")) == 7 * SECOND
     assert began(change("a", previous=State.DOWN)) == 5 * SECOND
+
+
+def test_a_pause_of_all_takes_some_turns(fleet, teller, tmp_path):
+    """No more peers a turn than a heartbeat may wait for; then who asked is told of all."""
+    poller = Poller()
+    desk = Desk(SimpleNamespace(teller=teller, fleet=fleet, poller=poller, clock=Clock()), tmp_path)
+    assert desk.open() == ""
+
+    def asked(method):
+        stream.send(varlink.request(f"io.hbd.{method}", {"peers": ["p*"]}))
+        counts = [0]
+        while not (ready := select.select([stream], (), (), 0)[0]) and len(counts) < 99:
+            poller.call(poller.wait(0), first=False)
+            desk.work(Clock().now())
+            counts.append(sum(peer.pause is not None for peer in fleet.peers.values()))
+        told = json.loads(stream.recv(9999)[:-1])["parameters"]["peers"] if ready else None
+        return told, max(abs(after - before) for before, after in pairwise(counts[1:]))
+
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(tmp_path / "io.hbd"))
+        for method in ("Pause", "Resume"):
+            assert asked(method) == (list(fleet.peers), CHANGES)
+    desk.close()
+    poller.close()
 
 
 def test_watchers_see_each_change_as_it_was(fleet, tmp_path):
