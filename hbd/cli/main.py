@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from hbd import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import ModuleType
 
 COMMANDS: Final = (
     "run",
@@ -33,6 +35,9 @@ COMMANDS: Final = (
 
 NEGATIVE: Final = re.compile("-[0-9]")
 OPTION: Final = re.compile("--[a-z-]+")
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Why a file that we were sent to takes no more."""
 
 EPILOG: Final = """\
 Exit status of every command besides its own: 3 no daemon to ask, 64 usage,
@@ -76,6 +81,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = next((word for word in arguments if not word.startswith("-")), None)
     names = (asked,) if asked in COMMANDS else COMMANDS
     modules = {name: import_module(f"hbd.cli.{name}") for name in names}
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a sign that the terminal lacks is no failure
+    try:
+        return _run(modules, arguments)
+    except BrokenPipeError:
+        _write_no_more()  # whoever read us (head, less) has seen enough
+        return os.EX_OK
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _write_no_more()
+        sys.stderr.write(f"hbd: cannot write: {error.strerror}\n")
+        return os.EX_IOERR
+
+
+def _run(modules: Mapping[str, ModuleType], arguments: Sequence[str]) -> int:
+    try:
+        parsed = _parser(modules.values()).parse_args(arguments)
+        status: int = modules[parsed.command].run(parsed)
+    finally:
+        sys.stdout.flush()  # of --help, too: here it is known what to say where it fails
+    return status
+
+
+def _write_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser(modules: Iterable[ModuleType]) -> Parser:
     parser = Parser(
         prog="hbd",
         usage="hbd [--help] [--version] COMMAND ...",
@@ -94,18 +130,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         required=True,
         parser_class=Parser,
     )
-    for module in modules.values():
+    for module in modules:
         module.add(subparsers)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a sign that the terminal lacks is no failure
-    parsed = parser.parse_args(arguments)
-    try:
-        status: int = modules[parsed.command].run(parsed)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read us (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return os.EX_OK
-    except KeyboardInterrupt:
-        return 130
-    return status
+    return parser
