@@ -137,6 +137,9 @@ class Reflector:
         """as long as these rules hold by which that was decided."""
         self._refused: set[str] = set()
         self._newly_refused: list[str] = []
+        self._mistaken: OrderedDict[str, Collection[Key]] = OrderedDict()
+        """By host: the keys none of which signed what came from it, when that was told."""
+        self._newly_mistaken: list[str] = []
 
     @property
     def announcement(self) -> HbdTlv:
@@ -305,6 +308,14 @@ class Reflector:
         drained, self._newly_refused = self._newly_refused, []
         return drained
 
+    def mistaken(self) -> list[str]:
+        """Drain the hosts that have a key here, and sent what it did not sign for the first time.
+
+        Once for each key: whoever sends in their name could fill the journal otherwise.
+        """
+        drained, self._newly_mistaken = self._newly_mistaken, []
+        return drained
+
     def _wrong_way(self, source: Address, destination: str) -> str | None:
         """Nothing tells a reply from a request but where it comes from (RFC 8762 4.2, 4.3)."""
         port = source[1]
@@ -327,7 +338,7 @@ class Reflector:
         self.known_by, roaming = self._roaming_key(datagram) if self.roaming else (None, None)
         key = key or roaming
         if key is None and keys:
-            return "hmac", None
+            return self._unsigned(host, keys), None
         if key is None and not is_known:
             return self._stranger(host), None
         return None, key
@@ -352,6 +363,12 @@ class Reflector:
         standing = self._guard.look(who, request.ssid, said, wall)
         self.is_believed &= standing is Standing.NEW
         return "replay" if standing is Standing.REPLAYED else None
+
+    def _unsigned(self, host: str, keys: Collection[Key]) -> str:
+        if self._mistaken.get(host) != keys:
+            remember(self._mistaken, host, keys)
+            self._newly_mistaken.append(host)
+        return "hmac"
 
     def _stranger(self, host: str) -> str:
         if host not in self._refused and len(self._refused) < REFUSED:

@@ -365,6 +365,8 @@ class Daemon:
     def _tell_refused(self, wall: int) -> None:
         for address in self.reflector.refused():
             self.teller.say(messages.refused_source(new_id(), wall, address))
+        for address in self.reflector.mistaken():
+            self.teller.say(messages.refused_key(new_id(), wall, address))
         for protocol, address in self.monitor.ears.refused():
             self.teller.say(messages.refused_source(new_id(), wall, address, protocol))
 

@@ -31,10 +31,12 @@ _ASK: Final = "hbd ping -c 20 --port {open_port} {host}"
 
 _STAMP: Final = {
     Cause.PORT_CLOSED: Differs(
-        meaning="The host is alive, but nothing listens on the port: hbd is not running there.",
+        meaning="The host is alive, but nothing listens on the port: hbd is not running there,"
+        " or a firewall says so.",
         advice="Start hbd there (systemctl enable --now hbd), or correct port: of this peer.",
         apart="Its status there tells a daemon that was stopped or fails from one that listens on"
-        " another port or address, see listen:.",
+        " another port or address, see listen:; if it listens on this one, a firewall rejects in its"
+        " name (nft: reject).",
         commands=("ssh {host} systemctl status hbd", "ssh {host} ss -lnu sport = :{port}"),
     ),
     Cause.BAD_REPLY: Differs(
@@ -43,16 +45,16 @@ _STAMP: Final = {
     Cause.ONE_WAY: Differs(
         advice="See that its hbd lists us in peers: or accept:, and that its firewall lets us in.",
         apart="If its journal says that heartbeats from our address are refused, it does not list"
-        " us; else its firewall or the way there loses them.",
+        " us or has another key; else its firewall or the way there loses them.",
         commands=(_REFUSALS, "ssh {host} nft list ruleset"),
     ),
     Cause.FILTERED: Differs(
         meaning="The host answers otherwise, our heartbeats vanish: a firewall, a hung daemon, or"
-        " we are not listed there.",
-        advice="On that host: list us in peers: or accept:, let UDP pass in the firewall, restart"
-        " hbd.",
+        " we are not listed there, or with another key.",
+        advice="On that host: list us in peers: or accept:, with the same key:, let UDP pass in the"
+        " firewall, restart hbd.",
         apart="If its journal says that heartbeats from our address are refused, it does not list"
-        " us; a Recv-Q that does not get empty is a daemon that hangs; else a firewall, there, on"
+        " us or has another key; a Recv-Q that does not get empty is a daemon that hangs; else a firewall, there, on"
         " the way or here.",
         commands=(_REFUSALS, "ssh {host} ss -lnu sport = :{port}"),
     ),

@@ -118,9 +118,11 @@ KINDS: Final = {
     Kind.REFUSED: KindText(
         "e9445513ea514aebb7245596bfd0c3d8",
         "Heartbeats from @HBD_ADDRESS@ refused",
-        "Somebody sends heartbeats from an address that is not listed; they are not\n"
-        "answered. This is said once for each source.\n"
-        "What to do: if it should watch this machine, add it to peers: or accept:.",
+        "Somebody sends heartbeats from an address that is not listed, or that has a key:\n"
+        "here which did not sign them; they are not answered. This is said once for each\n"
+        "source, and of a key again after it has changed here.\n"
+        "What to do: if it should watch this machine, add it to peers: or accept:, or give\n"
+        'both ends the same key, see "hbd keygen".',
     ),
     Kind.SNAPSHOT: KindText(
         "ac21cd5bcdc94fbfb1aaa001ccb3f862",

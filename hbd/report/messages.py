@@ -105,6 +105,22 @@ def refused_source(event_id: str, since: int, address: str, protocol: str = "sta
     )
 
 
+def refused_key(event_id: str, since: int, address: str) -> Entry:
+    """Heartbeats came from a peer that has a key, and no such key signed them; said once."""
+    message = (
+        f"heartbeats from {address} refused: signed with another key than ours, or with none:"
+        " give both ends the same key:"
+    )
+    return compose(
+        Kind.REFUSED,
+        Priority.INFO,
+        message,
+        event_id=event_id,
+        since=since,
+        fields=(("HBD_ADDRESS", address),),
+    )
+
+
 def entries_lost(event_id: str, since: int, count: int) -> Entry:
     """So many entries did not fit into the queue towards the journal."""
     what = "1 entry was" if count == 1 else f"{count} entries were"

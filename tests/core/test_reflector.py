@@ -510,6 +510,34 @@ def test_a_key_that_nobody_has_opens_nothing(accepted):
     assert reflector.dropped == {"hmac" if accepted else "unknown-source": 1}
 
 
+def test_a_peer_whose_key_is_another_is_told_of_once_for_each_key():
+    """Keys that differ are told of, not at each heartbeat, and again once ours has changed."""
+    reflector = reflecting()
+    reflector.keys = lambda _: (FLEET,)
+    for _ in range(3):
+        assert ask(reflector, signed(OTHER)) is None
+    assert ask(reflector, request()) is None
+    assert reflector.mistaken() == [PEER]
+    assert ask(reflector, signed(OTHER)) is None
+    assert reflector.mistaken() == []
+    reflector.keys = lambda _: (OTHER,)
+    assert ask(reflector, signed(OTHER)) is not None
+    assert reflector.mistaken() == []
+    assert ask(reflector, signed(FLEET)) is None
+    assert reflector.mistaken() == [PEER]
+    assert reflector.refused() == []
+
+
+def test_peers_whose_key_is_another_are_remembered_within_bounds(monkeypatch):
+    """Whoever may send as a whole network of peers with a key does not fill our memory."""
+    monkeypatch.setattr(rate, "TABLE", 4)
+    reflector = reflecting(accepts=lambda _: True)
+    reflector.keys = lambda _: (FLEET,)
+    for n in range(9):
+        ask(reflector, signed(OTHER), source=(f"198.51.100.{n}", 50_000))
+    assert len(reflector._mistaken) == 4
+
+
 def test_strangers_are_let_in_by_a_key_alone():
     """Whoever is not accepted is answered if a key that may come from anywhere signed."""
     reflector = reflecting(accepts=lambda _: False)

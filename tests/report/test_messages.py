@@ -302,6 +302,11 @@ def test_refusals_say_what_to_do():
     )
     entry = messages.refused_source(ID, TEN, "10.0.0.5")
     assert entry.message == "heartbeats from 10.0.0.5 refused: add it to peers: or accept:"
+    entry = messages.refused_key(ID, TEN, "10.0.0.5")
+    assert entry.message == (
+        "heartbeats from 10.0.0.5 refused: signed with another key than ours, or with none:"
+        " give both ends the same key:"
+    )
 
 
 def test_start_stop_and_lost_entries():
