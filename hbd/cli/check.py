@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 import sys
 from argparse import RawDescriptionHelpFormatter
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hbd.cli import advice
 from hbd.config.files import load
 from hbd.config.keys import KeyFileError, KeyUnreadableError, problem_of, read
-from hbd.config.model import ConfigError, Configuration, Problem
+from hbd.config.model import ConfigError, Configuration, KeySource, Problem
 from hbd.config.passwords import check_passwords
 from hbd.net.crowding import crowded
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "check"
 DEFAULT_FILE: Final = "/etc/hbd.yaml"
+USER: Final = "hbd"
 SERVICE_CREDENTIALS: Final = "/run/credentials/hbd.service"
 
 EXAMPLE: Final = """\
@@ -88,8 +90,24 @@ def _check_secrets(configuration: Configuration) -> tuple[list[Problem], list[Pr
             warnings.append(problem_of(name, source, error))
         except KeyFileError as error:
             mistakes.append(problem_of(name, source, error))
+        else:
+            warnings += _check_reader(name, source)
     _, wrong, unreadable = check_passwords(configuration, owner_ids=owner_ids, directory=directory)
     return sorted([*mistakes, *wrong]), [*warnings, *unreadable]
+
+
+def _check_reader(name: str, source: KeySource) -> list[Problem]:
+    """Root reads every file: the service, which is another user, may not."""
+    if source.file is None or os.geteuid() != 0:
+        return []
+    with suppress(KeyError, OSError):  # no such user: then the caller runs the daemon
+        user, status = pwd.getpwnam(USER), Path(source.file).stat()
+        groups = os.getgrouplist(USER, user.pw_gid)
+        is_group = status.st_gid in groups and status.st_mode & stat.S_IRGRP
+        if not (is_group or (status.st_uid == user.pw_uid and status.st_mode & stat.S_IRUSR)):
+            words = f"{source.file} cannot be read by the service; run chown {USER} {source.file}"
+            return [problem_of(name, source, KeyUnreadableError(words))]
+    return []
 
 
 def _check_neighbours(configuration: Configuration) -> list[Problem]:
@@ -108,5 +126,5 @@ def _credentials_directory() -> str | None:
 def _owner_ids() -> set[int]:
     owners = {0, os.getuid()}
     with suppress(KeyError):  # not installed here: then the caller runs the daemon
-        owners.add(pwd.getpwnam("hbd").pw_uid)
+        owners.add(pwd.getpwnam(USER).pw_uid)
     return owners

@@ -36,6 +36,11 @@ SHORTEST: Final = 10 * MILLISECOND
 PATIENCE: Final = 1 * SECOND
 """How long the last reply is waited for."""
 
+NO_ANSWER: Final = """\
+Nothing came back. hbd answers only whom it lists in peers: or accept:, and of a
+peer with a key: only what is signed, which hbd ping never is; else look for a
+firewall. A peer that is configured here: hbd explain PEER."""
+
 EPILOG: Final = """\
 Without -c until Ctrl-C. Exit status: 0 all answered, 1 some not, 2 none.
 
@@ -268,6 +273,8 @@ def _summary_lines(one: dict[str, Any]) -> list[str]:
         f"{one['sent']} heartbeats sent, {one['received']} answered, {lost}{duplicates}",
     ]
     rtt = one["rtt_ms"]
+    if not (one["received"] or one["errors"]):
+        lines.append(NO_ANSWER)
     if rtt["min"] is not None:
         lines.append(f"rtt min/mean/max = {rtt['min']:.3f}/{rtt['mean']:.3f}/{rtt['max']:.3f} ms")
     return lines

@@ -2,6 +2,7 @@
 
 import os
 from argparse import ArgumentParser
+from shutil import chown
 
 import pytest
 
@@ -85,6 +86,25 @@ def test_key_that_must_not_be_used_is_a_mistake(file, capsys, tmp_path, monkeypa
     assert "01234567" not in err
     key.write_text("0123456789abcdef" * 4)
     assert run(capsys, file)[0] == os.EX_OK
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("belongs", "is_told"),
+    [(("root", 0o400), True), (("root", 0o640), True), (("nobody", 0o400), False)],
+)
+def test_key_that_only_root_can_read_is_a_warning(file, capsys, monkeypatch, belongs, is_told):
+    """What root reads and the service's user cannot is said before a reload fails by it."""
+    owner, mode = belongs
+    monkeypatch.setattr(check, "USER", "nobody")
+    key = file.with_name("a.key")
+    key.write_text("0123456789abcdef" * 4)
+    key.chmod(mode)
+    chown(key, owner)
+    file.write_text(f"keys: {{a: {{file: {key}}}}}\n")
+    status, _, err = run(capsys, file)
+    words = f"{key} cannot be read by the service; run chown nobody {key}"
+    assert (status, err) == (0, f"{file}:1:8: warning: keys: a: {words}\n" * is_told)
 
 
 def test_password_that_cannot_be_read_is_a_warning(file, capsys):
