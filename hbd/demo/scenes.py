@@ -22,12 +22,15 @@ MONITOR: Final = "127.0.0.41"
 MEASURED_BY: Final = {"interval": "100ms", "timeout": "80ms", "retries": 2, "rise": 2}
 
 CAST: Final = f"""\
-Three hbd run on this machine, each with a directory of its own: "monitor", and two that
-answer its heartbeats, "db" and "web". No root, no /etc/hbd.yaml, no network but loopback.
+Three hbd run on this machine, each with a directory of its own: "monitor", and
+two that answer its heartbeats, "db" and "web". No root, no /etc/hbd.yaml, no
+network but loopback.
   monitor watches db   at {DB}, both with the same key
                   web  at {WEB[0]} and {WEB[1]}: two paths to one machine
-                  far  at {LINE}: a line leads from there to web, which comes first (via: web)
-Heartbeats go every 100 ms here; a peer is down when it missed one and two retransmissions."""
+                  far  at {LINE}: a line leads from there to web, which
+                       comes first (via: web)
+Heartbeats go every 100 ms here; a peer is down when it missed one and two
+retransmissions."""
 
 NOT_SHOWN: Final = """\
 What loopback cannot show, because it has no cable, router or firewall of its own:

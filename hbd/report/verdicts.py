@@ -173,7 +173,8 @@ def _past(event: StateChanged) -> str:
     is_first = event.first and event.previous is State.UNKNOWN
     if event.duration is None or event.is_refinement or is_first:
         return ""
-    why = f" ({event.previous_cause})" if event.previous_cause else ""
+    is_bare = event.previous_cause is None or event.previous is State.PAUSED
+    why = "" if is_bare else f" ({event.previous_cause})"
     was = "it had left for" if event.previous is State.LEFT else f"was {event.previous} for"
     return f"; {was} {duration(event.duration)}{why}"
 

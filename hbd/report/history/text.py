@@ -36,8 +36,8 @@ WORDS: Final = {
     Why.STALLED: "hbd got no processor time",
 }
 FORMULA: Final = (
-    "Available is (up + degraded) / (up + degraded + down). Time in which a peer was unreachable,",
-    "unknown, paused, had left or was not watched is in neither part.",
+    "Available is (up + degraded) / (up + degraded + down). Time in which a peer was",
+    "unreachable, unknown, paused, had left or was not watched is in neither part.",
 )
 COLOURS: Final = {State.DOWN: "31", State.UNREACHABLE: "35", State.DEGRADED: "33"}
 
