@@ -35,8 +35,8 @@ _STAMP: Final = {
         " or a firewall says so.",
         advice="Start hbd there (systemctl enable --now hbd), or correct port: of this peer.",
         apart="Its status there tells a daemon that was stopped or fails from one that listens on"
-        " another port or address, see listen:; if it listens on this one, a firewall rejects in its"
-        " name (nft: reject).",
+        " another port or address, see listen:; if it listens on this one, a firewall rejects in"
+        " its name (nft: reject).",
         commands=("ssh {host} systemctl status hbd", "ssh {host} ss -lnu sport = :{port}"),
     ),
     Cause.BAD_REPLY: Differs(
@@ -54,8 +54,8 @@ _STAMP: Final = {
         advice="On that host: list us in peers: or accept:, with the same key:, let UDP pass in the"
         " firewall, restart hbd.",
         apart="If its journal says that heartbeats from our address are refused, it does not list"
-        " us or has another key; a Recv-Q that does not get empty is a daemon that hangs; else a firewall, there, on"
-        " the way or here.",
+        " us or has another key; a Recv-Q that does not get empty is a daemon that hangs; else a"
+        " firewall, there, on the way or here.",
         commands=(_REFUSALS, "ssh {host} ss -lnu sport = :{port}"),
     ),
     Cause.TOO_TIGHT: Differs(
