@@ -22,12 +22,13 @@ example, on one machine; then copy the file to the other over a safe way:
 """
 
 ADVICE: Final = """\
-Put this line, and nothing else, into a file on both machines:
+The key, one line and nothing else, belongs into a file on both machines:
   /etc/hbd.d/fleet.key, owner hbd, mode 0400
 and name it in /etc/hbd.yaml on both:
   keys: {fleet: {file: /etc/hbd.d/fleet.key}}
   peers:
     - {name: db1, address: 10.0.0.11, key: fleet}
+Then on both: hbd check && systemctl reload hbd
 To change a key, put the new one on a second line everywhere, then make it the
 first line, then remove the old one, with systemctl restart hbd after each step.
 """

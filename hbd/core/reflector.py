@@ -137,8 +137,8 @@ class Reflector:
         """as long as these rules hold by which that was decided."""
         self._refused: set[str] = set()
         self._newly_refused: list[str] = []
-        self._mistaken: OrderedDict[str, Collection[Key]] = OrderedDict()
-        """By host: the keys none of which signed what came from it, when that was told."""
+        self._mistaken: dict[str, Collection[Key]] = {}
+        """By host: its keys here, if any, when it was told that another one signed."""
         self._newly_mistaken: list[str] = []
 
     @property
@@ -309,7 +309,7 @@ class Reflector:
         return drained
 
     def mistaken(self) -> list[str]:
-        """Drain the hosts that have a key here, and sent what it did not sign for the first time.
+        """Drain the hosts that sign with another key than they have here, or where one has none.
 
         Once for each key: whoever sends in their name could fill the journal otherwise.
         """
@@ -341,6 +341,8 @@ class Reflector:
             return self._unsigned(host, keys), None
         if key is None and not is_known:
             return self._stranger(host), None
+        if key is None and _looks_signed(datagram):
+            return self._unsigned(host, ()), None
         return None, key
 
     def _roaming_key(self, datagram: bytes) -> tuple[str | None, Key | None]:
@@ -365,8 +367,9 @@ class Reflector:
         return "replay" if standing is Standing.REPLAYED else None
 
     def _unsigned(self, host: str, keys: Collection[Key]) -> str:
-        if self._mistaken.get(host) != keys:
-            remember(self._mistaken, host, keys)
+        has_room = host in self._mistaken or len(self._mistaken) < REFUSED
+        if has_room and self._mistaken.get(host) != keys:
+            self._mistaken[host] = keys
             self._newly_mistaken.append(host)
         return "hmac"
 
@@ -439,6 +442,11 @@ def _signing(datagram: bytes, keys: Collection[Key]) -> Key | None:
 
 def _too_short(datagram: bytes) -> str | None:
     return "short" if len(datagram) < stamp.OPEN_SIZE else None
+
+
+def _looks_signed(datagram: bytes) -> bool:
+    """Whether it is a request of authenticated mode: in open mode it had no time and no error."""
+    return len(datagram) >= stamp.AUTH_SIZE and datagram[4:16] == bytes(12)
 
 
 def _is_answered(datagram: bytes, wall: int, *, authenticated: bool) -> str | None:

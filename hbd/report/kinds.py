@@ -118,8 +118,8 @@ KINDS: Final = {
     Kind.REFUSED: KindText(
         "e9445513ea514aebb7245596bfd0c3d8",
         "Heartbeats from @HBD_ADDRESS@ refused",
-        "Somebody sends heartbeats from an address that is not listed, or that has a key:\n"
-        "here which did not sign them; they are not answered. This is said once for each\n"
+        "Somebody sends heartbeats from an address that is not listed, or its key: and ours\n"
+        "differ, or one end has none; they are not answered. This is said once for each\n"
         "source, and of a key again after it has changed here.\n"
         "What to do: if it should watch this machine, add it to peers: or accept:, or give\n"
         'both ends the same key, see "hbd keygen".',

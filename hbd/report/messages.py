@@ -106,9 +106,9 @@ def refused_source(event_id: str, since: int, address: str, protocol: str = "sta
 
 
 def refused_key(event_id: str, since: int, address: str) -> Entry:
-    """Heartbeats came from a peer that has a key, and no such key signed them; said once."""
+    """Heartbeats came that are not signed as they should be here; said once for each key."""
     message = (
-        f"heartbeats from {address} refused: signed with another key than ours, or with none:"
+        f"heartbeats from {address} refused: its key is another than ours, or one end has none:"
         " give both ends the same key:"
     )
     return compose(

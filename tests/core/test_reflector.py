@@ -529,13 +529,25 @@ def test_a_peer_whose_key_is_another_is_told_of_once_for_each_key():
 
 
 def test_peers_whose_key_is_another_are_remembered_within_bounds(monkeypatch):
-    """Whoever may send as a whole network of peers with a key does not fill our memory."""
-    monkeypatch.setattr(rate, "TABLE", 4)
+    """Invented sources of signed heartbeats fill neither memory nor journal."""
+    monkeypatch.setattr(reflector_module, "REFUSED", 4)
     reflector = reflecting(accepts=lambda _: True)
-    reflector.keys = lambda _: (FLEET,)
     for n in range(9):
         ask(reflector, signed(OTHER), source=(f"198.51.100.{n}", 50_000))
-    assert len(reflector._mistaken) == 4
+    assert len(reflector.mistaken()) == 4
+    ask(reflector, signed(OTHER), source=("198.51.100.99", 50_000))
+    assert reflector.mistaken() == []
+
+
+def test_a_signed_heartbeat_where_no_key_is_listed_is_told_of():
+    """Where only the other end has a key this end says so, once, and what is open is answered."""
+    reflector = reflecting()
+    for _ in range(2):
+        assert ask(reflector, signed(OTHER)) is None
+    assert reflector.dropped == {"hmac": 2}
+    assert reflector.mistaken() == [PEER]
+    assert ask(reflector) is not None
+    assert reflector.mistaken() == []
 
 
 def test_strangers_are_let_in_by_a_key_alone():
