@@ -77,6 +77,30 @@ def test_strangers_are_refused_in_silence_and_told_once(daemon, net):
     assert first["PRIORITY"] == "6"
 
 
+@pytest.mark.parametrize(
+    "secrets",
+    [(bytes(32), bytes(range(32))), (bytes(32), None)],
+    ids=["another key", "a key at one end alone"],
+)
+def test_two_that_do_not_share_a_key_are_told_so_at_both_ends(daemon, net, secrets):
+    """Whose heartbeats are refused for their key is said once, wherever one looks."""
+    both, addresses = [daemon(), daemon()], [(net(1), PORT), (net(2), PORT)]
+    for one, secret, (here, _), (there, _) in zip(
+        both, secrets, addresses, addresses[::-1], strict=True
+    ):
+        keys, named = {}, {}
+        if secret is not None:
+            keys, named = {"fleet": {"file": str(key_file(one, secret))}}, {"key": "fleet"}
+        peers = [peer("other", there, source=here, **named)]
+        one.configure(listen=[f"{here}:{PORT}"], peers=peers, **({"keys": keys} if keys else {}))
+        one.start()
+    for one, (there, _) in zip(both, addresses[::-1], strict=True):
+        until(lambda one=one: dropped(one).get("hmac", 0) > 2)
+        until(lambda one=one: one.entries("refused"))
+        (entry,) = one.entries("refused")
+        assert entry["MESSAGE"].startswith(f"heartbeats from {there} refused: its key is another")
+
+
 def test_of_very_many_strangers_some_are_told_and_all_are_counted(daemon, net):
     """Sources may be invented: a bounded number is named, of those that ask and those that beat."""
     port = 18_966  # of this test alone: it is listened on at all addresses
