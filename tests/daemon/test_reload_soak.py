@@ -37,6 +37,8 @@ WARM = 40
 REQUEST = bytes(12) + b"\0\1" + bytes(30)
 PATIENCE = 60.0
 """Seconds for a start of both, in which all of hbd is compiled."""
+SETTLED = 20
+"""So many tenths of a second nothing is opened or closed."""
 PROBES = 5
 """Descriptors that evidence may be waited for with, at any moment."""
 INTERVAL = 0.2
@@ -171,6 +173,15 @@ class Size:
 
     def descriptors(self):
         return len(list((self._process / "fd").iterdir()))
+
+    def settled(self):
+        """Give how many descriptors there are once all connections are made and all is asked."""
+        seen = [self.descriptors()]
+        while len(seen) < SETTLED or len(set(seen[-SETTLED:])) > 1:
+            assert len(seen) < 20 * SETTLED, seen
+            time.sleep(0.1)
+            seen.append(self.descriptors())
+        return seen[-1]
 
     def __str__(self):
         first, last, slope = self.rss[0], self.rss[-1], growth(self.rss)
@@ -360,7 +371,7 @@ def test_reloads_at_random_under_traffic(daemon, net, capsys):
         watching.start()
         field.asks = True
         sizes, began = Size(soak.one.process.pid), time.monotonic()
-        at_first = sizes.descriptors()
+        at_first = sizes.settled()
         for number in range(1, RELOADS + 1):
             if number == WARM:
                 field.begin_anew()
