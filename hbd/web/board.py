@@ -157,7 +157,7 @@ class Board:
         Of one `peer` only what is about it.
         """
         first = self._messages[0].number if self._messages else self.number + 1
-        if number < first - 1:
+        if not first - 1 <= number <= self.number:
             return self.number, self.everything() if peer is None else self._tick_octets()
         told = (one for one in self._messages if one.number > number)
         wanted = (
