@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from hbd.report.words import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -28,6 +30,8 @@ SWEEP: Final = 2.0
 LINE: Final = 4096
 """Octets of the request line, and of one header."""
 HEADERS: Final = 16 * 1024
+SHOWN: Final = 100
+"""Characters of what a stranger named, in an answer."""
 
 # Nothing from elsewhere, nothing written into the page, and the page in nobody's frame.
 POLICY: Final = (
@@ -56,12 +60,14 @@ class Guard:
         """When a connection asked last, or was seen first."""
         self._busy: dict[Any, float] = {}
 
-    def allows(self, host: str) -> bool:
-        """Whether a Host header names us.
+    def allows(self, host: str | None) -> bool:
+        """Whether a Host header names us; who sends none is no browser.
 
         A page elsewhere whose name was made to point here (DNS rebinding) comes with its own
         name; an address cannot be rebound.
         """
+        if host is None:
+            return True
         name = _without_port(host.lower())
         if name in self._names:
             return True
@@ -75,10 +81,12 @@ class Guard:
         """Answer what is a question to us; a middleware."""
         if request.method not in ("GET", "HEAD"):
             raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
-        if not self.allows(request.host):
+        # Not request.host, which without the header asks the DNS, and holds up everybody.
+        host = request.headers.get("Host")
+        if not self.allows(host):
             text = (
-                f"{request.host} is no name of this hbd web: ask by its address, or add the name"
-                " with --host\n"
+                f"{one_line(host or '', SHOWN)} is no name of this hbd web: ask by its address, or"
+                " add the name with --host\n"
             )
             return web.Response(status=421, text=text)
         connection = request.protocol
@@ -134,9 +142,17 @@ def logger() -> logging.Logger:
     return log
 
 
+def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell what went wrong in the loop, unless aiohttp read what is no URL; it hangs up then."""
+    if not ("protocol" in context and isinstance(context.get("exception"), ValueError)):
+        loop.default_exception_handler(context)
+
+
 def _is_ours(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError | ConnectionError | web.HTTPException)
+    # UnicodeEncodeError: aiohttp repeats an Expect header that is no text.
+    strangers = HttpProcessingError | ConnectionError | web.HTTPException | UnicodeEncodeError
+    return not isinstance(error, strangers)
 
 
 def _without_port(host: str) -> str:

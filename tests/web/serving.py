@@ -4,21 +4,24 @@ import re
 import subprocess
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 
 from reflectors import Reflector
 from running import Daemon, until
 
+_numbers = count(1)
+
 
 class Web:
     """An `hbd web` beside a daemon, at a port that the kernel chose."""
 
-    def __init__(self, daemon, *words):
+    def __init__(self, daemon, *words, program=("-m", "hbd")):
         self.daemon = daemon
-        self.log = daemon.directory / "web.log"
+        self.log = daemon.directory / f"web-{next(_numbers)}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hbd", "web", "--listen", "127.0.0.1:0", *words],
+                [sys.executable, *program, "web", "--listen", "127.0.0.1:0", *words],
                 cwd="/", env=daemon.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
@@ -69,8 +72,8 @@ def makers(stack):
             made.configure(**configuration)
         return made
 
-    def web(daemon, *words):
-        made = Web(daemon, *words)
+    def web(daemon, *words, **options):
+        made = Web(daemon, *words, **options)
         stack.callback(made.stop)
         return made
 

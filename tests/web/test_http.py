@@ -130,6 +130,20 @@ def test_a_foreign_name_is_refused(site):
         assert code(ask(site, "/healthz", host=host)) == 200, host
 
 
+def test_who_names_no_host_has_nobody_asked_for_ours(site):
+    """Old programs that send no Host are answered, without a look into the DNS."""
+    script = (
+        "import socket, sys\n"
+        "def ask(*_): raise SystemExit('the DNS was asked')\n"
+        "socket.getfqdn = ask\n"
+        "from hbd.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    with ExitStack() as stack:
+        _, web = makers(stack)
+        served = web(site.daemon, program=("-c", script))
+        assert code(send(served, b"GET / HTTP/1.0\r\n\r\n")) == 200
+
+
 def test_every_answer_has_the_policy(site):
     """No answer may be framed, sniffed or run what is not ours."""
     for path in ("/", "/peer/up", "/nothing", "/static/status.js", "/metrics"):
@@ -165,13 +179,18 @@ def test_no_other_file_is_given(site, path):
         b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.0\r\nHost: \xff\xfe\r\n\r\n",
+        b"GET /peer/\xff\xfe HTTP/1.0\r\nHost: localhost\r\n\r\n",
+        b"GET /peer/up HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: \xff\r\n\r\n",
+        b"GET http://[x/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
-    ids=["words", "octets", "header", "line", "length", "chunk"],
+    ids=["words", "octets", "header", "line", "length", "chunk", "host", "path", "expect", "url"],
 )
 def test_nonsense_is_refused_without_a_traceback(site, octets):
-    """It is answered 400 or hung up on; the log stays clean (see Web.stop), others are served."""
+    """It is refused or hung up on; the log stays clean (see Web.stop), others are served."""
     got = send(site, octets, patience=2.0)
-    assert not got or got.split()[1] in (b"400", b"414", b"431", b"200"), got[:100]
+    refusals = (b"400", b"404", b"414", b"421", b"431", b"200")
+    assert not got or got.split()[1] in refusals or b"\nExpect: " in octets, got[:100]
     assert b"Traceback" not in got
     assert code(ask(site, "/healthz")) == 200
     assert "Traceback" not in site.log.read_text()
