@@ -20,8 +20,10 @@ from prometheus_client.exposition import choose_encoder
 
 from hbd.report.client import RemoteError
 from hbd.report.notify import Notifier
+from hbd.report.words import one_line
 from hbd.web import guard, page
 from hbd.web.board import Board
+from hbd.web.giving import Giver, NoRoomError, hang_up
 from hbd.web.guard import Guard
 from hbd.web.metrics import Fleet, is_answering
 from hbd.web.watcher import FAILURES, Watcher
@@ -34,12 +36,10 @@ PATIENCE: Final = 10.0
 """Seconds without an answer after which the daemon counts as not answering."""
 VIEWERS: Final = 64
 """Event streams at a time."""
-STALLED: Final = 10.0
-"""Seconds for which a viewer may read nothing."""
 EXPLANATIONS: Final = 2
 """Questions for an explanation at a time, so that they leave a thread for the figures."""
 FRESH: Final = 1.0
-"""Seconds for which metrics once made serve others who ask."""
+"""Seconds for which metrics or JSON once made serve others who ask."""
 LEAVE: Final = 1.0
 """Seconds to finish answers in when we stop."""
 
@@ -65,6 +65,8 @@ class Site:
         self._registry.register(Fleet(board, PATIENCE))
         self._rendering: Final = asyncio.Lock()
         self._rendered: dict[tuple[str, bool, bool], tuple[float, bytes]] = {}
+        self._json_made: tuple[float, bytes] = (-FRESH, b"")
+        self._giver: Final = Giver()
         self._explaining: Final = asyncio.Semaphore(EXPLANATIONS)
         self._viewers = 0
         static = files("hbd.web") / "static"
@@ -100,7 +102,7 @@ class Site:
         known = self._board.peers.get(name)
         if known is None:
             words = (
-                f"There is no such peer: {name[:100]}"
+                f"There is no such peer: {one_line(name, guard.SHOWN)}"
                 if self._board.head
                 else _silence(self._board)
             )
@@ -127,16 +129,17 @@ class Site:
         except FAILURES:
             return None
 
-    async def _json(self, _request: web.Request) -> web.Response:
+    async def _json(self, request: web.Request) -> web.StreamResponse:
         if not self._board.head:
             text = json.dumps({"error": _silence(self._board)})
             return web.Response(status=503, text=text, content_type="application/json")
         age = self._board.age or 0.0
-        return web.Response(
-            body=self._board.status(),
-            content_type="application/json",
-            headers={"Age": str(int(age))},
-        )
+        made, octets = self._json_made
+        if time.monotonic() - made > FRESH:
+            octets = self._board.status()
+            self._json_made = time.monotonic(), octets
+        headers = {"Content-Type": "application/json; charset=utf-8", "Age": str(int(age))}
+        return await self._giver.answer(request, octets, headers)
 
     async def _health(self, _request: web.Request) -> web.Response:
         if is_answering(self._board, PATIENCE):
@@ -151,7 +154,7 @@ class Site:
 
     # -- metrics ------------------------------------------------------------------------------
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
         encode, kind = choose_encoder(request.headers.get("Accept", ""))
         packed = "gzip" in request.headers.get("Accept-Encoding", "")
         wanted = (kind, packed, is_answering(self._board, PATIENCE))
@@ -161,7 +164,7 @@ class Site:
                 octets = await asyncio.to_thread(self._render, encode, packed=packed)
                 self._rendered[wanted] = (time.monotonic(), octets)
         headers = {"Content-Type": kind} | ({"Content-Encoding": "gzip"} if packed else {})
-        return web.Response(body=octets, headers=headers)
+        return await self._giver.answer(request, octets, headers)
 
     def _render(self, encode: Callable[[CollectorRegistry], bytes], *, packed: bool) -> bytes:
         octets = encode(self._registry)
@@ -181,9 +184,8 @@ class Site:
         try:
             await response.prepare(request)
             await self._tell(response, _seen(request), peer)
-        except (TimeoutError, ConnectionError):
-            if request.transport is not None:
-                request.transport.abort()  # what waits for it is not kept
+        except (NoRoomError, TimeoutError, ConnectionError):
+            hang_up(request)  # a browser comes back
         finally:
             self._viewers -= 1
         return response
@@ -192,9 +194,7 @@ class Site:
         while not self._board.is_closed:
             seen, octets = self._board.after(seen, peer)
             if octets:
-                # Not wait_for: until Python 3.12 it may lose that it was cancelled.
-                async with asyncio.timeout(STALLED):
-                    await response.write(octets)
+                await self._giver.tell(response, octets)
             await self._board.wait(seen)
 
 
@@ -217,6 +217,7 @@ def _silence(board: Board) -> str:
 async def serve(host: str, port: int, names: tuple[str, ...], control: Path) -> None:
     """Serve until SIGTERM or SIGINT; OSError where the address cannot be bound."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_exception_handler(guard.complain)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     board, judge = Board(), Guard(names)

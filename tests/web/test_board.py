@@ -107,15 +107,20 @@ def test_numbers_of_another_run_are_old(board):
     assert events(later.after(board.number)[1])[0][0] == "all"
 
 
+def test_numbers_that_are_still_to_come_are_of_another_run(board):
+    """Where the clock was set back between two runs, a viewer who comes back gets everything."""
+    assert events(board.after(board.number + 1_000_000)[1])[0][0] == "all"
+
+
 @pytest.mark.slow
 def test_a_viewer_who_reads_nothing_is_cut_off(board, monkeypatch):
     """After a while without reading its connection is ended, and its place is free."""
     pytest.importorskip("aiohttp", reason="python3-aiohttp is not installed; tests/run.sh does it")
     from aiohttp import web  # noqa: PLC0415 - may be missing
 
-    from hbd.web import server  # noqa: PLC0415
+    from hbd.web import giving, server  # noqa: PLC0415
 
-    monkeypatch.setattr(server, "STALLED", 0.5)
+    monkeypatch.setattr(giving, "STALLED", 0.5)
 
     async def scene():
         site = server.Site(board, None, server.Guard(()))
@@ -135,6 +140,49 @@ def test_a_viewer_who_reads_nothing_is_cut_off(board, monkeypatch):
             await asyncio.sleep(0.05)
         assert site._viewers == 0
         writer.transport.abort()
+        await runner.cleanup()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.slow
+def test_what_slow_readers_keep_is_bounded(board, monkeypatch):
+    """Where those who read nothing keep too much, who comes gets 503; who goes makes room."""
+    pytest.importorskip("aiohttp", reason="python3-aiohttp is not installed; tests/run.sh does it")
+    from aiohttp import web  # noqa: PLC0415 - may be missing
+
+    from hbd.web import giving, server  # noqa: PLC0415
+
+    monkeypatch.setattr(server, "FRESH", -1.0)
+
+    async def scene():
+        site = server.Site(board, None, server.Guard(()))
+        site._giver = giving.Giver(room=45 << 20)
+        runner = web.AppRunner(site.application())
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+        writers = []
+
+        async def answered():
+            _, port = runner.addresses[0][:2]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            writer.write(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            writers.append(writer)
+            return (await reader.readuntil(b"\r\n"))[9:12]
+
+        for number in range(2):
+            board.take(HEAD, [text("db1", labels={"x": f"{number}" + "y" * (20 << 20)})])
+            assert await answered() == b"200"
+        board.take(HEAD, [text("db1", labels={"x": "z" * (20 << 20)})])
+        assert await answered() == b"503"
+        writers[1].transport.abort()
+        end = time.monotonic() + 10
+        while await answered() != b"200":
+            assert time.monotonic() < end
+            await asyncio.sleep(0.05)
+        for writer in writers:
+            writer.transport.abort()
         await runner.cleanup()
 
     asyncio.run(scene())
