@@ -63,9 +63,9 @@ class Board:
 
     def take(self, head: bytes, texts: Iterable[bytes], *, whole: bool = False) -> None:
         """Take an answer of the daemon; a `whole` one has every peer that there is."""
+        views = [parsed(text) for text in texts]
         self.head_text, self.head = head, json.loads(head)
         self.answered, self.trouble = time.monotonic(), ""
-        views = [parsed(text) for text in texts]
         gone = self.peers.keys() - {view.name for view in views} if whole else set()
         for name in gone:
             del self.peers[name]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from hbd import __version__
+
 FACT_LIMIT: Final = 160
 """Characters of the first fact, in the table; the page of the peer has all."""
 
@@ -66,7 +68,14 @@ class View:
 
 
 def parsed(text: bytes) -> View:
-    """Read the JSON text of one peer."""
+    """Read the JSON text of one peer; ValueError where it is none, as of another version."""
+    try:
+        return _view(text)
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not as hbd {__version__} tells of a peer ({error!r})") from error
+
+
+def _view(text: bytes) -> View:
     told: dict[str, Any] = json.loads(text)
     facts = told["evidence"]
     return View(

@@ -41,7 +41,7 @@ ANEW: Final = 10.0
 """So many seconds apart everything is asked for at most, where changes cease to be told."""
 
 FAILURES: Final = (NoDaemonError, RemoteError, OSError, ValueError)
-"""What asking may end with; ValueError: no JSON, as of a daemon that was killed meanwhile."""
+"""What asking may end with; ValueError: it was killed meanwhile, or is of another version."""
 
 
 class Watcher:

@@ -107,6 +107,15 @@ def test_numbers_of_another_run_are_old(board):
     assert events(later.after(board.number)[1])[0][0] == "all"
 
 
+@pytest.mark.parametrize("odd", [b"3", b"{}", b"[" * 100_000, text("db1", "asleep", evidence=3)])
+def test_what_another_version_tells_is_not_taken(board, odd):
+    """It is a ValueError, after which the daemon counts as silent, and changes nothing."""
+    number, answered = board.number, board.answered
+    with pytest.raises(ValueError, match=r"\w"):
+        board.take(HEAD, [text("db1", "down"), odd], whole=True)
+    assert (board.number, board.answered, board.peers["db1"].state) == (number, answered, "up")
+
+
 def test_numbers_that_are_still_to_come_are_of_another_run(board):
     """Where the clock was set back between two runs, a viewer who comes back gets everything."""
     assert events(board.after(board.number + 1_000_000)[1])[0][0] == "all"
