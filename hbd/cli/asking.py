@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from typing import Any, Final
 
-from hbd.report.client import Client, NoDaemonError, RemoteError
+from hbd.report.client import Client, NoDaemonError, RemoteError, read
 from hbd.report.places import control_socket
 
 EX_NO_DAEMON: Final = 3
@@ -54,8 +53,7 @@ def client() -> Client:
 
 def ask(method: str, **parameters: object) -> dict[str, Any]:
     """Ask the daemon once; AskError where it cannot be asked, or refuses."""
-    answer: dict[str, Any] = json.loads(ask_octets(method, **parameters))
-    return answer
+    return understood(ask_octets(method, **parameters))
 
 
 def ask_octets(method: str, **parameters: object) -> bytes:
@@ -63,6 +61,14 @@ def ask_octets(method: str, **parameters: object) -> bytes:
     try:
         return client().octets(method, **parameters)
     except FAILURES as error:
+        raise in_words(error) from error
+
+
+def understood(octets: bytes) -> dict[str, Any]:
+    """Read what the daemon answered; AskError where that is nothing of a daemon's."""
+    try:
+        return read(octets)
+    except NoDaemonError as error:
         raise in_words(error) from error
 
 

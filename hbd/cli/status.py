@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from hbd.cli.asking import AskError, ask_octets, complain, declare, verdict
+from hbd.cli.asking import AskError, ask_octets, complain, declare, understood, verdict
 from hbd.cli.question import label, question_of, states
 from hbd.cli.table import page
 from hbd.cli.terminal import standard_output
@@ -69,7 +68,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _print_table(question: Question) -> int:
-    status = json.loads(ask_octets("Status", **question.parameters(), recent=True))
+    status = understood(ask_octets("Status", **question.parameters(), recent=True))
     counts = question.counts(status)
     terminal = standard_output()
     lines = page(status, question, terminal).lines(terminal)
@@ -80,7 +79,7 @@ def _print_table(question: Question) -> int:
 def _print_json(question: Question) -> int:
     octets = ask_octets("Status", **question.parameters())
     # Ten thousand peers need not be read: what stands before them has how many are in which state.
-    counts = question.counts(json.loads(octets.partition(varlink.PEERS)[0] + b"}"))
+    counts = question.counts(understood(octets.partition(varlink.PEERS)[0] + b"}"))
     sys.stdout.buffer.writelines((octets, b"\n"))
     return _verdict(counts)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS: Final = 60.0
 """A reload of a very big file takes some seconds."""
+NO_HBD: Final = "what answers at the control socket is no hbd, or ended in the middle"
 _SLICE: Final = 1 << 18
 
 
@@ -53,8 +54,7 @@ class Client:
         NoDaemonError without a daemon, RemoteError where it refuses, PermissionError where the
         socket may not be opened.
         """
-        answer: dict[str, Any] = json.loads(self.octets(method, **parameters))
-        return answer
+        return read(self.octets(method, **parameters))
 
     def octets(self, method: str, **parameters: object) -> bytes:
         """The same as the JSON text that the daemon made of it: ten megabytes need no reading."""
@@ -64,7 +64,7 @@ class Client:
                 for message in _messages(stream, None):
                     if message.startswith(varlink.BEGIN):
                         return message[len(varlink.BEGIN) : -1]
-                    raise _error(json.loads(message))
+                    raise _error(read(message))
             except TimeoutError as error:
                 raise NoDaemonError(f"the daemon at {self._path} does not answer") from error
         raise NoDaemonError(f"the daemon at {self._path} hung up without an answer")
@@ -113,14 +113,28 @@ def _send(stream: socket.socket, method: str, parameters: dict[str, object], *, 
 def _answers(stream: socket.socket, until: float | None) -> Iterator[tuple[dict[str, Any], bool]]:
     """Parameters of each answer, and whether more follow; RemoteError for an error."""
     for message in _messages(stream, until):
-        told = json.loads(message)
+        told = read(message)
         if "error" in told:
             raise _error(told)
         yield told.get("parameters") or {}, bool(told.get("continues"))
 
 
 def _error(told: dict[str, Any]) -> RemoteError:
-    return RemoteError(told["error"], told.get("parameters") or {})
+    name, parameters = told.get("error"), told.get("parameters") or {}
+    if not (isinstance(name, str) and isinstance(parameters, dict)):
+        raise NoDaemonError(NO_HBD)
+    return RemoteError(name, parameters)
+
+
+def read(octets: bytes) -> dict[str, Any]:
+    """Give the object that JSON text stands for; NoDaemonError where it is none."""
+    try:
+        told = json.loads(octets)
+    except (ValueError, RecursionError) as error:
+        raise NoDaemonError(NO_HBD) from error
+    if not isinstance(told, dict):
+        raise NoDaemonError(NO_HBD)
+    return told
 
 
 def _messages(stream: socket.socket, until: float | None) -> Iterator[bytes]:
