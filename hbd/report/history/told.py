@@ -193,12 +193,14 @@ def _woke(fields: Mapping[str, str]) -> Absent:
 
 
 def _snapshot(fields: Mapping[str, str]) -> Snapshot:
-    return Snapshot(fields["HBD_OCCASION"], int(fields["HBD_COUNT"]), fields["HBD_SNAPSHOT"])
+    return Snapshot(
+        fields["HBD_OCCASION"], _number(int(fields["HBD_COUNT"])), fields["HBD_SNAPSHOT"]
+    )
 
 
 def _happened(fields: Mapping[str, str]) -> Happened:
     count = fields.get("HBD_COUNT")
-    number = None if count is None else int(count)
+    number = None if count is None else _number(int(count))
     return Happened(Kind(fields["HBD_EVENT"]), number, fields.get("HBD_COMMON", ""))
 
 
@@ -225,7 +227,7 @@ def _row(told: list[object]) -> Row:
 
 def _number(value: object) -> int:
     if type(value) is not int or not 0 <= value < END // MICROSECOND:
-        raise ValueError("not a number of microseconds")
+        raise ValueError("not a number of peers, entries or microseconds")
     return value
 
 

@@ -55,6 +55,17 @@ def test_what_is_not_as_ours_is_refused(fields):
         told({**STATE, **fields} if fields else {}, RECEIPT)
 
 
+@pytest.mark.parametrize("count", ["-1", "9" * 4_300, "many"])
+@pytest.mark.parametrize("event", ["lost", "storm", "snapshot"])
+def test_a_count_that_is_none_is_refused(event, count):
+    """Else a sum of some would have more digits than Python prints."""
+    more = {"HBD_OCCASION": "start", "HBD_SNAPSHOT": "[]"}
+    fields = {**STATE, **more, "HBD_EVENT": event}
+    assert told({**fields, "HBD_COUNT": "3"}, RECEIPT)
+    with pytest.raises(ValueError, match=r"\w"):
+        told({**fields, "HBD_COUNT": count}, RECEIPT)
+
+
 ROWS = st.text() | st.sampled_from(
     ["", "[", "{}", "null", "[1]", "[[]]", '[["a"]]', '[["a","up",null,-1]]', "[" * 100_000,
      '[["a","up",null,1e400]]', '[["a","up",null,5,"x"]]', '[["a",["up"],null,5]]']
