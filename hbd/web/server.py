@@ -38,6 +38,9 @@ VIEWERS: Final = 64
 """Event streams at a time."""
 EXPLANATIONS: Final = 2
 """Questions for an explanation at a time, so that they leave a thread for the figures."""
+REST: Final = 0.02
+"""Seconds after an explanation in which its place is not given to another: each costs the daemon
+half a millisecond, and whoever reaches the page may ask."""
 FRESH: Final = 1.0
 """Seconds for which metrics or JSON once made serve others who ask."""
 LEAVE: Final = 1.0
@@ -121,13 +124,15 @@ class Site:
         """Give None where the daemon does not answer; RemoteError where it refuses."""
         if self._board.trouble:
             return None  # nobody is to wait for what is known not to come
+        await self._explaining.acquire()
         try:
-            async with self._explaining:
-                return await self._watcher.explain(name)
+            return await self._watcher.explain(name)
         except RemoteError:
             raise
         except FAILURES:
             return None
+        finally:
+            asyncio.get_running_loop().call_later(REST, self._explaining.release)
 
     async def _json(self, request: web.Request) -> web.StreamResponse:
         if not self._board.head:

@@ -340,6 +340,23 @@ def test_a_missing_package_is_named(made):
     assert "Traceback" not in done.stderr
 
 
+def test_who_asks_for_explanations_without_end_is_slowed_down(site):
+    """The daemon is asked for a hundred in a second, however many are wanted."""
+    end, answers = time.monotonic() + 1.0, []
+
+    def one():
+        while time.monotonic() < end:
+            answers.append(code(ask(site, "/peer/up")))
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(answers) == {200}
+    assert len(answers) < 140
+
+
 def test_many_ask_at_once(site):
     """Twenty who ask for everything are answered, each in full."""
     answers = []
