@@ -26,6 +26,8 @@ PATIENCE_S: Final = 20.0
 """How long what is announced may take to be seen; a busy machine takes a while."""
 LOOK_S: Final = 0.02
 PR_SET_PDEATHSIG: Final = 1
+SOCKET_OCTETS: Final = 107
+"""As many as unix(7) has room for."""
 
 
 class DemoError(Exception):
@@ -37,7 +39,7 @@ class Stage:
 
     def __init__(self) -> None:
         """OSError where no directory can be made."""
-        self.directory: Final = Path(tempfile.mkdtemp(prefix="hbd-demo-"))
+        self.directory: Final = _directory()
         self.processes: Final[dict[str, subprocess.Popen[bytes]]] = {}
         self._ended: Final[set[str]] = set()
         """Those that were ended on purpose."""
@@ -165,6 +167,15 @@ class Stage:
             "RUNTIME_DIRECTORY": str(own / "run"),
             "STATE_DIRECTORY": str(own / "state"),
         }
+
+
+def _directory() -> Path:
+    place = Path(tempfile.gettempdir())
+    longest = place / "hbd-demo-12345678" / "monitor" / "run" / SOCKET_NAME
+    # A colon ends the name in $RUNTIME_DIRECTORY, and all beyond 107 octets that of a socket.
+    if ":" in str(place) or len(os.fsencode(longest)) > SOCKET_OCTETS:
+        raise OSError(f"{place} has a colon or is too long a name")
+    return Path(tempfile.mkdtemp(prefix="hbd-demo-"))
 
 
 class Journal:

@@ -172,3 +172,19 @@ def test_a_machine_too_busy_for_it_is_named_as_such(monkeypatch):
             stage.command("monitor", "status")
     finally:
         stage.directory.rmdir()
+
+
+@pytest.mark.parametrize("name", ["a:b", "x" * 90])
+def test_a_place_without_room_for_sockets_is_named(tmp_path, name):
+    """Before anything is started, and nothing is left behind there, nor beside it."""
+    place = tmp_path / name
+    place.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "hbd", "demo"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TMPDIR": str(place)},
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{place} has a colon or is too long a name; set TMPDIR" in done.stderr
+    assert list(tmp_path.iterdir()) == [place]
+    assert list(place.iterdir()) == []
