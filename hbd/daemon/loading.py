@@ -29,6 +29,13 @@ COMMAND: Final = (sys.executable, "-P", "-m", "hbd.config")
 
 CHUNK: Final = 1 << 16
 
+OTHER_CODE: Final = (
+    *(pickle.UnpicklingError, EOFError, AttributeError, ImportError),
+    *(TypeError, ValueError, LookupError),
+)
+"""What reading ends with where other code under the same version wrote; ValueError is of an enum
+that had another member."""
+
 Outcome = Loaded | list[Problem]
 
 
@@ -180,8 +187,8 @@ def taken_in(file: str, answer: Answer, in_use: InUse) -> Iterator[Outcome | Non
         if answer.is_ours:
             yield from _unpickled(BytesIO(answer.pickles), in_use)
             return
-    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, TypeError):
-        pass  # other code under the same version
+    except OTHER_CODE:
+        pass
     yield [Problem(file, 1, 1, "hbd was upgraded since it was started: systemctl restart hbd")]
 
 

@@ -126,6 +126,8 @@ def headed(octets):
         b"99.0\n" + pickle.dumps([]),
         VERSION + b"\n" + pickle.dumps([]),
         headed(b"cos\nno_such_thing\n."),
+        headed(b"chbd.core.model\nState\n(S'of the future'\ntR."),
+        headed(b"h\1."),
         headed(b""),
     ],
 )
