@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import socket
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiohttp import web
@@ -30,6 +31,9 @@ SWEEP: Final = 2.0
 LINE: Final = 4096
 """Octets of the request line, and of one header."""
 HEADERS: Final = 16 * 1024
+WAITING: Final = LINE + HEADERS
+"""Octets of requests that may wait on a connection for the answers to others, as those behind an
+event stream: aiohttp would keep any number of them, fifty times as big."""
 SHOWN: Final = 100
 """Characters of what a stranger named, in an answer."""
 
@@ -59,6 +63,8 @@ class Guard:
         self._asked: dict[Any, float] = {}
         """When a connection asked last, or was seen first."""
         self._busy: dict[Any, float] = {}
+        self._waiting: Counter[Any] = Counter()
+        """Octets, by connection."""
 
     def allows(self, host: str | None) -> bool:
         """Whether a Host header names us; who sends none is no browser.
@@ -79,6 +85,8 @@ class Guard:
 
     async def judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer what is a question to us; a middleware."""
+        connection = request.protocol
+        self._waiting[connection] -= min(_size(request), self._waiting[connection])
         if request.method not in ("GET", "HEAD"):
             raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
         # Not request.host, which without the header asks the DNS, and holds up everybody.
@@ -89,13 +97,21 @@ class Guard:
                 " add the name with --host\n"
             )
             return web.Response(status=421, text=text)
-        connection = request.protocol
         self._busy[connection] = time.monotonic()
         try:
             return await handler(request)
         finally:
             self._busy.pop(connection, None)
             self._asked[connection] = time.monotonic()
+
+    def takes(self, connection: Any, octets: int) -> bool:
+        """Whether so many more may come on a connection now."""
+        self._waiting[connection] += octets
+        return self._waiting[connection] <= WAITING
+
+    def forget(self, connection: Any) -> None:
+        """It has ended."""
+        del self._waiting[connection]
 
     def is_endless(self, request: web.Request) -> None:
         """The answer to this request may take as long as it likes."""
@@ -118,6 +134,45 @@ class Guard:
                     is_over = now > since + LONGEST
                 if is_over and connection.transport is not None:
                     connection.transport.abort()
+
+
+class Gate(asyncio.Protocol):
+    """Stands before a connection of aiohttp's, and ends one on which too much comes."""
+
+    def __init__(self, judge: Guard, inner: asyncio.Protocol) -> None:
+        self._guard: Final = judge
+        self._inner: Final = inner
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream
+        self._transport = transport
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what is not too much."""
+        if self._guard.takes(self._inner, len(data)):
+            self._inner.data_received(data)
+        elif self._transport is not None:
+            self._transport.abort()
+
+    def eof_received(self) -> bool | None:
+        """Pass it on."""
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._inner.connection_lost(exc)
+        self._guard.forget(self._inner)
 
 
 class Refusal(asyncio.Protocol):
@@ -153,6 +208,12 @@ def _is_ours(record: logging.LogRecord) -> bool:
     # UnicodeEncodeError: aiohttp repeats an Expect header that is no text.
     strangers = HttpProcessingError | ConnectionError | web.HTTPException | UnicodeEncodeError
     return not isinstance(error, strangers)
+
+
+def _size(request: web.Request) -> int:
+    """Give the octets that it took, as programs write it."""
+    line = len(request.method) + len(request.raw_path) + len("  HTTP/1.1\r\n\r\n")
+    return line + sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
 
 
 def _without_port(host: str) -> str:

@@ -240,7 +240,7 @@ async def serve(host: str, port: int, names: tuple[str, ...], control: Path) -> 
     await runner.setup()
     server = runner.server
     assert server is not None  # noqa: S101 - since setup
-    listener = await loop.create_server(lambda: _welcome(server), host, port)
+    listener = await loop.create_server(lambda: _welcome(server, judge), host, port)
     address = listener.sockets[0].getsockname()
     sys.stdout.write(f"hbd web: http://{_endpoint(*address[:2])}/\n")
     sys.stdout.flush()
@@ -262,8 +262,10 @@ async def serve(host: str, port: int, names: tuple[str, ...], control: Path) -> 
         task.result()  # a bug of ours ends the process, with what it was
 
 
-def _welcome(server: web.Server) -> Any:
-    return server() if len(server.connections) < guard.CONNECTIONS else guard.Refusal()
+def _welcome(server: web.Server, judge: Guard) -> asyncio.Protocol:
+    if len(server.connections) >= guard.CONNECTIONS:
+        return guard.Refusal()
+    return guard.Gate(judge, server())
 
 
 def _endpoint(host: str, port: int) -> str:

@@ -357,6 +357,25 @@ def test_who_asks_for_explanations_without_end_is_slowed_down(site):
     assert len(answers) < 140
 
 
+def test_requests_behind_an_event_stream_are_not_gathered(site):
+    """Who asks on and on while the first answer goes on is hung up on; a patient one is not."""
+    with socket.create_connection(("127.0.0.1", site.port), timeout=5) as stream:
+        stream.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert stream.recv(100).startswith(b"HTTP/1.1 200")
+        with pytest.raises(ConnectionError):
+            stream.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500_000)
+    with socket.create_connection(("127.0.0.1", site.port), timeout=5) as stream:
+        for _ in range(100):
+            padding = b"a" * 2000
+            stream.sendall(b"GET /healthz HTTP/1.1\r\nHost: a.b\r\nX: " + padding + b"\r\n\r\n")
+            got = stream.recv(10_000)
+            while not got.endswith(b"--host\n"):
+                more = stream.recv(10_000)
+                assert more
+                got += more
+            assert got.startswith(b"HTTP/1.1 421")
+
+
 def test_many_ask_at_once(site):
     """Twenty who ask for everything are answered, each in full."""
     answers = []
