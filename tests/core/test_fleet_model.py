@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hbd.core.events import StateChanged
 from hbd.core.model import MILLISECOND, SECOND, WINDOW, Limits, State, Timing
 from hbd.core.peer import Pause
+from hbd.core.verdicts import ASKED_ANEW
 from tests.simulation.world import (
     LAN,
     WAN,
@@ -223,7 +224,8 @@ class FleetModel(RuleBasedStateMachine):
         now = self.world.fleet.clock.now
         for one in self.world.fleet.peers.values():
             for path in one.paths:
-                spacing = max(path.timing.probe, path.timing.interval)
+                # After a fault of ours that much later.
+                spacing = max(path.timing.probe, path.timing.interval) + ASKED_ANEW
                 assert path.deadline is not None
                 if path.asked is not None:  # nothing regular comes before reply or timeout
                     assert path.deadline <= path.last_sent + LONGEST + self.world.late
