@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 import os
-import re
 import signal
 import sys
 import time
@@ -20,6 +19,7 @@ from prometheus_client.exposition import choose_encoder
 
 from hbd.report.client import RemoteError
 from hbd.report.notify import Notifier
+from hbd.report.targets import NAME
 from hbd.report.words import one_line
 from hbd.web import guard, page
 from hbd.web.board import Board
@@ -45,8 +45,6 @@ FRESH: Final = 1.0
 """Seconds for which metrics or JSON once made serve others who ask."""
 LEAVE: Final = 1.0
 """Seconds to finish answers in when we stop."""
-
-NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.-]{0,99}")
 
 STATIC: Final = {
     "hbd.css": "text/css",
