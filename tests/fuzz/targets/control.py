@@ -33,7 +33,10 @@ METHODS = (
     *(f"{SERVICE}.{name}" for name in ("GetInfo", "GetInterfaceDescription", "Nothing")),
     *("", ".", "Status", "io.hbd.", "io.hbd.Nothing", "a.b.c", "io.hbd\0.Status"),
 )
-NAMES = ("peers", "peer", "labels", "duration_usec", "reason", "interface", "other")
+NAMES = (
+    *("peers", "peer", "labels", "duration_usec", "reason", "interface", "other"),
+    *("states", "most", "recent", "known"),
+)
 PEERS = ("10.0.0.1", "10.0.0.2")
 VALUES = (
     *"null true 0 -1 60000000 1e400 1.5 NaN [] [[]] [null] {} 1".split(),
@@ -46,6 +49,7 @@ VALUES = (
         f'"{"x" * 300}"',
         "1" + "0" * 400,
         "[" * 2_000 + "]" * 2_000,
+        *('["up", "down"]', '["10.*"]', '["*?[", "[a-"]'),
     ),
 )
 DICTIONARY = [
@@ -78,7 +82,7 @@ class Daemon(SimpleNamespace):
             mirror=SimpleNamespace(sockets={}, drops=lambda: 0),
             monitor=SimpleNamespace(weather=Counter(), drops=0),
         )
-        self.reloading = SimpleNamespace(want=self.wanted.append)
+        self.reloading = SimpleNamespace(want=self.wanted.append, counts=dict)
         self.desk = Desk(self, directory)
         complaint = self.desk.open()
         assert not complaint, complaint
