@@ -111,9 +111,12 @@ class Call:
         return None if value is None else _checked(name, value, str)
 
     def number(self, name: str) -> int | None:
-        """A parameter that is an integer, or null."""
+        """A parameter that is an integer of 64 bits, or null."""
         value = self.parameters.get(name)
-        return None if value is None else _checked(name, value, int)
+        number = None if value is None else _checked(name, value, int)
+        if number is not None and not -(1 << 63) <= number < 1 << 63:
+            raise RefusedError(f"{SERVICE}.InvalidParameter", parameter=name)
+        return number
 
     def flag(self, name: str) -> bool:
         """A parameter that is true or false; null is false."""

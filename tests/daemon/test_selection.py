@@ -90,6 +90,7 @@ def test_nobody_is_meant(fleet, form, words, said):
         {"states": ["sideways"]},
         {"states": "down"},
         {"most": -1},
+        {"most": 1 << 63},
         {"most": True},
         {"recent": 1},
         {"labels": ["site"]},
