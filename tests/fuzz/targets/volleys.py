@@ -71,7 +71,11 @@ def _change(draws):
 
 def _twist(changes, *, keyed):
     def twist(at, reply, source, _ttl):
-        return [_bent(at, reply, source, change, keyed=keyed) for change in changes]
+        # Of copies that are read at once that one counts which is as ever, not the first.
+        return [
+            _bent(at + number, reply, source, change, keyed=keyed)
+            for number, change in enumerate(changes)
+        ]
 
     return twist
 
