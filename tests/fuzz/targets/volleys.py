@@ -73,7 +73,7 @@ def _twist(changes, *, keyed):
     def twist(at, reply, source, _ttl):
         # Of copies that are read at once that one counts which is as ever, not the first.
         return [
-            _bent(at + number, reply, source, change, keyed=keyed)
+            _bent(at + 2 * number, reply, source, change, keyed=keyed)
             for number, change in enumerate(changes)
         ]
 
