@@ -141,8 +141,7 @@ class Reader:
         """End it, whatever it does."""
         self._poller.unwatch(self._socket.fileno())
         self._socket.close()
-        if not self._has_ended:
-            self._process.kill()
+        self._process.kill()  # though it said its last: the loop waits for nobody to end by himself
         self._process.wait()
 
 
