@@ -17,8 +17,9 @@ class Arrivals(NamedTuple):
     """Each begins a stride after the one before; they are there until the next are received."""
     stride: int
     lengths: list[int]
-    places: list[bytes]
-    """Where each came from: its socket address in one and the same form."""
+    names: bytes
+    """Where each came from, one after the other: its place, which is its socket address in one and
+    the same form."""
     stamps: Sequence[int | None]
     """When the kernel received each: wall clock, nanoseconds since 1970."""
     ttls: Sequence[int | None]
@@ -26,6 +27,14 @@ class Arrivals(NamedTuple):
     """Reads a place."""
     longer: dict[int, bytes]
     """Those that do not fit into a stride, by their index."""
+
+    @property
+    def places(self) -> list[bytes]:
+        return list(map(self.place, range(len(self.lengths))))
+
+    def place(self, at: int) -> bytes:
+        size = len(self.names) // len(self.lengths)
+        return self.names[at * size : (at + 1) * size]
 
     def datagram(self, at: int) -> bytes:
         if at in self.longer:

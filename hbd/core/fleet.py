@@ -358,9 +358,14 @@ class Fleet:
     def compose_all(self, ask: AskAll, real: int, wall: int, step: int = 0) -> Sent:
         """Give the octets of heartbeats and where they go, the first of them at this very moment.
 
-        `step`: how long after each the next one leaves.
+        `step`: how long after each the next one leaves, as far as is known: `ask.volley.left` is
+        to be told when they did.
         """
         return self._volleys.compose(ask.volley, real, wall, step)
+
+    def have_room(self, replies: int) -> None:
+        """Say how many replies may lie unread where they arrive: no more are asked for at once."""
+        self._volleys.have_room(replies)
 
     def compose_probe(self, probe: Probe, real: int, wall: int) -> bytes:
         """Give the octets of a heartbeat that is sent for evidence, at this very moment."""
@@ -447,7 +452,7 @@ class Fleet:
         wall = self.clock.wall + until - self.clock.real
         for at in self._volleys.receive(arrivals, since, until):
             real = arrived(arrivals.stamps[at], since, until, wall)
-            source = arrivals.address_of(arrivals.places[at])
+            source = arrivals.address_of(arrivals.place(at))
             self.receive(arrivals.datagram(at), source, real, arrivals.ttls[at])
 
     def _look_whose(self, datagram: bytes, source: Address) -> None:

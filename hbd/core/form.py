@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
-from struct import Struct, calcsize, pack
+from struct import Struct, calcsize
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.wire import ntp
@@ -48,8 +49,8 @@ class Form(NamedTuple):
         count, size = len(sequences), len(template)
         octets = bytearray(template * count)
         pairs, words = memoryview(octets).cast("H"), memoryview(octets).cast("I")
-        words[0 :: size // 4] = memoryview(pack(f">{count}I", *sequences)).cast("I")
-        halves = memoryview(pack(f">{count}Q", *tokens)).cast("I")
+        words[0 :: size // 4] = memoryview(_in_network_order(sequences))
+        halves = memoryview(_in_network_order(tokens)).cast("B").cast("I")
         at = self.t1 // 4
         words[at :: size // 4], words[at + 1 :: size // 4] = halves[0::2], halves[1::2]
         pairs[self.ssid // 2 :: size // 2] = memoryview(ssids)
@@ -76,6 +77,13 @@ class Form(NamedTuple):
         heartbeat, and the others that are the same.
         """
         return _layout(self).unpack_from
+
+
+def _in_network_order(numbers: array[int]) -> array[int]:
+    numbers = numbers[:]
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
 
 
 @lru_cache

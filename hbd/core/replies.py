@@ -6,6 +6,7 @@ beside what the last reply needed. Whatever is not as expected is left to who lo
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from hbd.core.model import MICROSECOND
@@ -13,7 +14,7 @@ from hbd.core.window import LONGEST
 from hbd.wire import ntp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from hbd.core.arrival import Arrivals
     from hbd.core.asked import Asked
@@ -23,55 +24,56 @@ if TYPE_CHECKING:
 
 def take(
     arrivals: Arrivals, between: tuple[int, int], clock: Clock, at: Mapping[bytes, Asked]
-) -> tuple[list[int], set[Volley]]:
+) -> tuple[list[int], dict[Volley, int]]:
     """Take the replies with which all is well; `at`: whose they are, by where they come from.
 
     `between`: when all was last read, and was now; a stamp counts from then till then. Gives the
-    indices of the others, and the volleys that replies came to.
+    indices of the others, and of each volley that replies came to the moment of the last.
     """
     rest: list[int] = []
-    heard: set[Volley] = set()
+    heard: dict[Volley, int] = {}
     octets, stride, second = arrivals.octets, arrivals.stride, ntp.SECOND
     (since, until), offset = between, clock.real - clock.wall
     volley: Volley | None = None
-    places: Sequence[bytes] = ()
-    rank = count = 0
-    for index, (place, length, stamp, ttl) in enumerate(
-        zip(arrivals.places, arrivals.lengths, arrivals.stamps, arrivals.ttls, strict=True)
+    last = 0
+    for index, (owner, rank, length, stamp, ttl) in enumerate(
+        zip(
+            *_whose(arrivals, at),
+            arrivals.lengths,
+            arrivals.stamps,
+            arrivals.ttls,
+            strict=True,
+        )
     ):
-        # They often come in the order in which they were asked for.
-        rank += 1
-        if rank >= count or place != places[rank]:
-            path = at.get(place)
-            if path is None or path.volley is None:
-                rest.append(index)
-                continue
-            rank = path.rank
-            if path.volley is not volley:
-                volley = path.volley
-                heard.add(volley)
-                places, count, read = volley.places, len(volley.places), volley.form.reader
-                sequences, tokens, same = volley.sequences, volley.tokens, volley.same
-                answered, fates, moments = volley.answered, volley.fates, volley.moments
-                size, ttls, counts = volley.size, volley.ttls, volley.counts
-                began, step, timeout = volley.real, volley.step, volley.timeout
-                sessions = volley.sessions if volley.is_keyed else None
+        if owner is None:
+            rest.append(index)
+            continue
+        if owner is not volley:
+            if volley is not None:
+                heard[volley] = last
+            volley, last = owner, heard.get(owner, 0)
+            sequences, tokens, same = volley.sequences, volley.tokens, volley.same
+            answered, fates, moments = volley.answered, volley.fates, volley.moments
+            size, ttls, counts, read = volley.size, volley.ttls, volley.counts, volley.form.reader
+            began, lefts, timeout = volley.real, volley.lefts, volley.timeout
+            sessions = volley.sessions if volley.is_keyed else None
+        if answered[rank]:
+            rest.append(index)
+            continue
         counted, t3, estimates, t2, echoed, token, ours, words = read(octets, index * stride)
         moment = until if stamp is None else stamp + offset
         if moment < since or moment > until:
             moment = since if moment < since else until
-        since_first = moment - began
-        rtt = since_first - rank * step
+        rtt = moment - lefts[rank]
         dwell = (t3 - t2) * second >> 32
         uncounted = echoed - counted
         if (
-            answered[rank]
-            or token != tokens[rank]
+            token != tokens[rank]
             or echoed != sequences[rank]
             or hash((estimates, ours, words)) != same[rank]
             or length != size
             or ttl != ttls[rank]
-            or not 0 <= dwell <= since_first  # it left then or later: steps are not even
+            or not 0 <= dwell <= moment - began  # each left then or later: steps are not even
             or rtt > timeout
             or (uncounted and not counts[rank])
             or (sessions and not sessions[rank].vouches(arrivals.datagram(index)))
@@ -84,4 +86,25 @@ def take(
         fates[rank] = (uncounted & 0xFF) << 24 | short
         answered[rank] = 1
         moments[rank] = moment
+        last = max(last, moment)
+    if volley is not None:
+        heard[volley] = last
     return rest, heard
+
+
+def _whose(
+    arrivals: Arrivals, at: Mapping[bytes, Asked]
+) -> tuple[Iterable[Volley | None], Iterable[int]]:
+    """Give the volley that each is to, if to one, and the rank there of the path that it is from.
+
+    They often come in the order in which they were asked for: one look tells.
+    """
+    names, count = arrivals.names, len(arrivals.lengths)
+    first = at.get(arrivals.place(0))
+    if first is not None and first.volley is not None:
+        size, volley, rank = len(names) // count, first.volley, first.rank
+        if names == volley.ways[rank * size : (rank + count) * size]:
+            return repeat(volley, count), range(rank, rank + count)
+    paths = list(map(at.get, arrivals.places))
+    volleys = [None if path is None else path.volley for path in paths]
+    return volleys, [0 if path is None else path.rank for path in paths]

@@ -16,6 +16,7 @@ what is read of their replies in `form`, and what comes of a reply in `replies`.
 from __future__ import annotations
 
 from array import array
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.awaited import NOTHING, Awaited, Heartbeat
@@ -25,7 +26,7 @@ from hbd.core.timers import Timer
 from hbd.core.window import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
     from hbd.core.asked import Asked
     from hbd.core.egress import Egress
@@ -90,6 +91,7 @@ class Volley(Timer):
         "is_asked",
         "is_keyed",
         "lateness",
+        "lefts",
         "moments",
         "next",
         "noted",
@@ -105,7 +107,6 @@ class Volley(Timer):
         "sessions",
         "size",
         "ssids",
-        "step",
         "template",
         "timeout",
         "tokens",
@@ -133,10 +134,12 @@ class Volley(Timer):
         """What each is sent, but for sequence number, T1 and SSID; and which words of our station
         stand there."""
         # The last time that they were asked:
-        self.due = self.sent = self.real = self.step = self.lateness = 0
+        self.due = self.sent = self.real = self.lateness = 0
         self.sequences, self.tokens = array("I"), array("Q")
+        self.lefts = array("q")
+        """When each left, and"""
         self.fates = array("I")
-        """What became of each, as it will stand in its Window."""
+        """what became of it, as that will stand in its Window."""
         self.rounds: list[array[int]] = []
         """The same of all rounds of which that does not stand there, this one included."""
         # Of each path, or of one that has left and is None:
@@ -216,9 +219,16 @@ class Volley(Timer):
             getattr(self, name).extend(getattr(other, name))
         other.paths = []
 
-    def left(self, began: int, ended: int) -> None:
-        """They were sent from one moment to another, monotonic."""
-        self.real, self.step = began, (ended - began) // max(len(self.paths), 1)
+    def left(self, began: int, gone: Iterable[tuple[int, int]]) -> None:
+        """They were sent from a moment on; so many of them had left at each of these, monotonic."""
+        self.real = moment = began
+        self.lefts = array("q")
+        for count, ended in gone:
+            more = count - len(self.lefts)
+            step = (ended - moment) // max(more, 1)
+            each = range(moment, moment + more * step, step) if step else repeat(moment, more)
+            self.lefts.extend(each)
+            moment = ended
 
     def close_ranks(self) -> None:
         """Forget those that have left, and see where the others are asked."""
@@ -301,7 +311,7 @@ class Volley(Timer):
             last = sequence - 1
             path.asked, path.doubted = last, True
             path.deadline = self.deadline
-            real = self.real + at * self.step
+            real = self.lefts[at]
             unanswered[last] = Heartbeat(self.sent, real, self.tokens[at])
             self.sessions[at].silent = 1
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import add
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.awaited import Awaited
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from hbd.core.stamp import Seen, Station, Template
     from hbd.core.timers import Timers
 
-TOGETHER: Final = 256
-"""Paths of a volley at the most: more would gain nothing, and the last would leave late."""
+TOGETHER: Final = 512
+"""Paths of a volley at the most: with more, all else would wait too long for it."""
 FEW: Final = 64
 """So many may always be one; more only where each interval has some volleys still,"""
 SOME: Final = 4
@@ -34,9 +35,9 @@ STEPS: Final = 20
 """Volleys are found by when they are due, in twentieths of an interval."""
 
 _NOISE: Final = 0xFFE
-"""The random bits of T1; its last one has a meaning of its own."""
-_TIME: Final = 0xFFFFFFFFFFFFF000
-"""The others: as many as there are, for what leaves when an era ends too."""
+"""What is added to T1 at random at the most, below a microsecond; its last bit has a meaning of its
+own."""
+_ALL_NOISE: Final = int.from_bytes(_NOISE.to_bytes(2, "little") * TOGETHER, "little")
 
 
 class Sent(NamedTuple):
@@ -69,6 +70,7 @@ class Volleys:
         """Who takes part, by its place."""
         self._open: dict[tuple[Heading, int], list[Volley]] = {}
         """Volleys that have room, by when they are due."""
+        self._together = TOGETHER
         self._numbers: Counter[Heading] = Counter()
         """How many paths could be of one volley."""
 
@@ -115,8 +117,12 @@ class Volleys:
         between = self._between(heading, first, due + heading.interval)
         return next((volley for volley in between if len(volley.paths) < most), None)
 
+    def have_room(self, replies: int) -> None:
+        """Say how many replies may lie unread where they arrive."""
+        self._together = min(self._together, max(replies // 2, FEW))
+
     def _most(self, heading: Heading) -> int:
-        return max(FEW, min(TOGETHER, self._numbers[heading] // SOME))
+        return max(FEW, min(self._together, self._numbers[heading] // SOME))
 
     def _between(self, heading: Heading, first: int, last: int) -> Iterator[Volley]:
         """Give those that rest and are due then."""
@@ -127,7 +133,7 @@ class Volleys:
                     yield volley
 
     def _offer(self, volley: Volley) -> None:
-        if len(volley.paths) < TOGETHER:
+        if len(volley.paths) < self._together:
             self._open.setdefault(_step(volley), []).append(volley)
 
     def _withdraw(self, volley: Volley) -> None:
@@ -204,20 +210,18 @@ class Volleys:
         count, size = len(volley.paths), heading.size
         if not count:
             return Sent(bytearray(), size, b"")
-        first, each = ntp.ntp_from_unix(wall), (step << 32) // ntp.SECOND
-        bits = self._dice.getrandbits(16 * count)
+        first = ntp.ntp_from_unix(wall) - _NOISE // 2 & ~1 | heading.mark
+        each = max((step << 32) // ntp.SECOND & ~1, 2)
+        bits = self._dice.getrandbits(16 * count) & _ALL_NOISE
         noise = memoryview(bits.to_bytes(2 * count, "little")).cast("H")
-        mark = heading.mark
-        times = range(first, first + count * max(each, 1), max(each, 1))
-        tokens = [
-            time & _TIME | random & _NOISE | mark
-            for time, random in zip(times, noise, strict=False)
-        ]
+        times = range(first, first + count * each, each)
+        tokens = list(map(add, times, noise))
+        if first < 0 or times.stop + _NOISE > ntp.STAMPS:
+            tokens = [token % ntp.STAMPS for token in tokens]  # an era ends
         octets = volley.begin(tokens)
         if volley.is_keyed:
             self._seal(volley, octets)
         volley.sent = clock.now + (real - clock.real)
-        volley.real, volley.step = real, step
         volley.lateness = clock.lateness
         # On schedule where we are a little late; but what was left out is not made up for.
         is_far_behind = volley.sent - volley.next > heading.interval
@@ -255,14 +259,15 @@ class Volleys:
         `since`, `until`: when all was last read, and was now; a stamp counts from then till then.
         """
         rest, heard = take(arrivals, (since, until), self.clock, self._at)
-        for volley in heard:
-            self._heard(volley)
+        for volley, last in heard.items():
+            self._heard(volley, last)
         return rest
 
-    def _heard(self, volley: Volley) -> None:
+    def _heard(self, volley: Volley, last: int) -> None:
+        """Replies have come to it, the last of them at this moment; 0: none that is as expected."""
         egress = volley.heading.egress
-        last = self.clock.at(max(volley.moments))
-        egress.last_answer = max(egress.last_answer, last)
+        if last:
+            egress.last_answer = max(egress.last_answer, self.clock.at(last))
         if volley.is_asked and 0 not in volley.answered:
             self._rest(volley)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hbd.core.events import Event
     from hbd.core.path import Path
     from hbd.daemon.poller import Poller
+    from hbd.net.batch import Gone
     from hbd.net.clock import Clock
     from hbd.net.icmp import IcmpError
 
@@ -325,10 +326,11 @@ class Monitor:
             ask, began + pen.lead, wall + pen.lead, pen.step
         )
         written = clock.now()
-        refusals = sender.send_alike(octets, size, places)
-        gone = clock.now()
-        ask.volley.left(written, gone)
-        pen.measure(written - began, gone - written, len(octets) // size)
+        gone: list[Gone] = []
+        refusals = sender.send_alike(octets, size, places, gone)
+        ended, count = clock.now(), len(octets) // size
+        ask.volley.left(written, [*gone, (count, ended)])
+        pen.measure(written - began, ended - written, count)
         for index, refusal in refusals.items():
             path = ask.volley.paths[index]
             if path is not None:
@@ -368,6 +370,7 @@ class Monitor:
                 ports=BFD_PORTS if outlet.is_bfd else None,
             )
             self._senders[outlet] = sender
+            self.fleet.have_room(sender.room)
             if self._listens:
                 self._poller.watch(sender.fileno(), _nothing, first=True)
         return sender

@@ -16,6 +16,7 @@ from functools import cache, lru_cache
 from itertools import accumulate, chain
 from mmap import MADV_DONTNEED, MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from struct import Struct, calcsize
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core.model import SECOND
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from ctypes import c_void_p
 
 SLOTS: Final = 256
-"""Datagrams of one call; from 64 on, more gain nothing."""
+"""Datagrams read at once; from 64 on, more gain nothing."""
+SENT: Final = 512
+"""Datagrams laid out at once,"""
+TIMED: Final = 128
+"""and sent by one call: when the last of them had left is known then."""
 
 STRIDE: Final = 1600
 """Octets kept for a datagram: those of an Ethernet frame, and an odd number of cache lines."""
@@ -54,6 +59,10 @@ _LENGTH: Final = 14
 _CONTROL_LENGTH: Final = 5
 _CONTROL_INTS: Final = CONTROL // 4
 _CONTROL_WORDS: Final = CONTROL // 8
+
+
+Gone = tuple[int, int]
+"""How many of those that are sent together had left, and when: monotonic nanoseconds."""
 
 
 class Calls(NamedTuple):
@@ -121,7 +130,7 @@ class Inbox:
             iovecs += _IOVEC.pack(first + slot * STRIDE, STRIDE)
             iovecs += _IOVEC.pack(rest + slot * REST, REST)
         self._memory: Final = iovecs
-        headers = _headers(calls, (names, size), (iovecs, 2), (controls, CONTROL))
+        headers = _headers(calls, SLOTS, (names, size), (iovecs, 2), (controls, CONTROL))
         self._first: Final = calls.pointer(calls.address(headers))
         self._fresh: Final = bytes(headers)
         self._used = 0
@@ -182,6 +191,10 @@ class Inbox:
         """Give whom each is from: see sockaddr."""
         return chain.from_iterable(self._name.iter_unpack(self._names[: count * self._name.size]))
 
+    def joined_names(self, count: int) -> bytes:
+        """Give the same, one after the other."""
+        return self._names[: count * self._name.size].tobytes()
+
     def has(self, expected: Expected, count: int) -> bool:
         """Tell whether all have just these control messages."""
         lengths = self._header_words[_CONTROL_LENGTH : count * _WORDS : _WORDS]
@@ -222,8 +235,10 @@ class Outbox:
         self._calls: Final = calls
         size = SIZES[socket.AddressFamily(family)]
         octets = _pages(ROOM)
-        iovecs, names, controls = (bytearray(SLOTS * each) for each in (_IOVEC.size, size, control))
-        self._headers: Final = _headers(calls, (names, size), (iovecs, 1), (controls, control))
+        iovecs, names, controls = (bytearray(SENT * each) for each in (_IOVEC.size, size, control))
+        self._headers: Final = _headers(
+            calls, SENT, (names, size), (iovecs, 1), (controls, control)
+        )
         self._first: Final = calls.address(self._headers)
         self._base: Final = calls.address(octets)
         self._octets: Final = memoryview(octets)
@@ -243,7 +258,7 @@ class Outbox:
     ) -> dict[int, int]:
         """Send all in order; give, by index, the errno of those that are refused."""
         count, lengths = len(datagrams), list(map(len, datagrams))
-        if count > SLOTS or sum(lengths) > ROOM:
+        if count > SENT or sum(lengths) > ROOM:
             if count == 1:
                 return {0: errno.EMSGSIZE}  # no packet holds it
             half = count // 2
@@ -263,21 +278,24 @@ class Outbox:
         return self._send(fd, count)
 
     def send_alike(
-        self, fd: int, octets: bytes | bytearray, size: int, names: bytes
+        self, fd: int, octets: bytes | bytearray, size: int, names: bytes, gone: list[Gone]
     ) -> dict[int, int]:
-        """Send datagrams of one size, which stand one after the other, as do the names."""
+        """Send datagrams of one size, which stand one after the other, as do the names.
+
+        In `gone` it is noted when how many of them had left.
+        """
         count = len(octets) // size
-        if count > SLOTS or len(octets) > ROOM:
+        if count > SENT or len(octets) > ROOM:
             raise ValueError(f"{count} datagrams of {size} octets")
         self._octets[: len(octets)] = octets
         self._names[: len(names)] = names
         self._space(size)
-        return self._send(fd, count)
+        return self._send(fd, count, gone)
 
     def _space(self, size: int) -> None:
         """Lay out as many of one size as there is room for."""
         if size != self._size:
-            self._lay_out([size] * min(SLOTS, ROOM // max(size, 1)))
+            self._lay_out([size] * min(SENT, ROOM // max(size, 1)))
             self._size = size
 
     def _lay_out(self, lengths: list[int]) -> None:
@@ -288,7 +306,7 @@ class Outbox:
         self._iovec_words[1:end:2] = array("Q", lengths)
         self._lengths = lengths
 
-    def _send(self, fd: int, count: int) -> dict[int, int]:
+    def _send(self, fd: int, count: int, gone: list[Gone] | None = None) -> dict[int, int]:
         """Send what is laid out, after the rule of SenderSocket.send.
 
         The kernel stops at a datagram that it refuses, and says why if that was the first: so it
@@ -298,9 +316,11 @@ class Outbox:
         done = tried = 0
         while done < count:
             headers = self._calls.pointer(self._first + done * _HEADER.size)
-            sent = self._calls.sendmmsg(fd, headers, count - done, 0)
+            sent = self._calls.sendmmsg(fd, headers, min(count - done, TIMED), 0)
             if sent > 0:
                 done, tried = done + sent, 1
+                if gone is not None:
+                    gone.append((done, monotonic_ns()))
                 continue
             number = self._calls.errno()
             if number not in linux.WEATHER:
@@ -328,6 +348,7 @@ def outbox(family: int, control: int = 0) -> Outbox | None:
 
 def _headers(
     calls: Calls,
+    slots: int,
     names: tuple[bytearray, int],
     iovecs: tuple[bytearray, int],
     controls: tuple[bytearray, int],
@@ -337,7 +358,7 @@ def _headers(
         (calls.address(octets) if octets else 0, each) for octets, each in (names, iovecs, controls)
     )
     headers = bytearray()
-    for slot in range(SLOTS):
+    for slot in range(slots):
         vector = iovec + slot * parts * _IOVEC.size
         headers += _HEADER.pack(
             name + slot * size, size, vector, parts, control + slot * room, room, 0, 0

@@ -19,7 +19,8 @@ The address never carries a %scope: the scope id says it.
 """
 
 RECEIVE_BUFFER: Final = 8 << 20
-"""Octets, of which one heartbeat takes 832."""
+HEARTBEAT: Final = 832
+"""Octets; so many of a receive buffer are taken by one, of any length that is usual."""
 
 LARGEST: Final = 65535
 """No UDP datagram is longer."""

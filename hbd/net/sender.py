@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from hbd.core.arrival import Arrivals
 from hbd.net import batch, icmp, linux
 from hbd.net.datagrams import (
+    HEARTBEAT,
     LARGEST,
     TRIES,
     Address,
@@ -29,6 +30,7 @@ from hbd.net.sockaddr import SIZES, Destinations, address_of, octets_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from hbd.net.batch import Gone
     from hbd.net.icmp import IcmpError
 
 Received = tuple[bytes, Address, int | None, int | None]
@@ -128,10 +130,15 @@ class SenderSocket:
         names = list(map(_DESTINATIONS.__getitem__, addresses))
         return self._outbox.send(self.fileno(), datagrams, names)
 
-    def send_alike(self, octets: bytes | bytearray, size: int, places: bytes) -> dict[int, int]:
-        """Send as send_many does datagrams of one size, one after the other, to `octets_of`."""
+    def send_alike(
+        self, octets: bytes | bytearray, size: int, places: bytes, gone: list[Gone]
+    ) -> dict[int, int]:
+        """Send as send_many does datagrams of one size, one after the other, to `octets_of`.
+
+        In `gone` it is noted when how many of them had left, if not when all had.
+        """
         if self._outbox is not None and len(octets) <= batch.ROOM:
-            return self._outbox.send_alike(self.fileno(), octets, size, places)
+            return self._outbox.send_alike(self.fileno(), octets, size, places, gone)
         each = SIZES[self._socket.family]
         datagrams = [bytes(octets[at : at + size]) for at in range(0, len(octets), size)]
         addresses = [address_of(places[at : at + each]) for at in range(0, len(places), each)]
@@ -161,7 +168,7 @@ class SenderSocket:
                 inbox.octets(count),
                 batch.STRIDE,
                 lengths,
-                list(inbox.names(count)),
+                inbox.joined_names(count),
                 stamps,
                 ttls,
                 address_of,
@@ -201,6 +208,11 @@ class SenderSocket:
             if error is not None:
                 errors.append(error)
         return errors
+
+    @property
+    def room(self) -> int:
+        """How many heartbeats may lie unread; SO_RCVBUF says twice what was granted."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // HEARTBEAT
 
     def drops(self) -> int:
         """Count the datagrams the kernel has dropped at this socket for want of buffer."""
@@ -284,6 +296,6 @@ def _columns(received: Sequence[Received]) -> Arrivals:
     datagrams, sources, stamps, ttls = zip(*received, strict=True)
     lengths, stride = list(map(len, datagrams)), batch.STRIDE
     octets = b"".join(datagram[:stride].ljust(stride, b"\0") for datagram in datagrams)
-    places = list(map(octets_of, sources))
+    names = b"".join(map(octets_of, sources))
     longer = {at: whole for at, whole in enumerate(datagrams) if len(whole) > stride}
-    return Arrivals(memoryview(octets), stride, lengths, places, stamps, ttls, address_of, longer)
+    return Arrivals(memoryview(octets), stride, lengths, names, stamps, ttls, address_of, longer)

@@ -10,6 +10,8 @@ from typing import Final
 
 SECOND: Final = 1_000_000_000
 WORD: Final = 1 << 32
+STAMPS: Final = WORD * WORD
+"""So many there are."""
 ERA: Final = WORD * SECOND
 """Nanoseconds until the seconds of a stamp begin anew: NTP's do on 2036-02-07."""
 
@@ -27,7 +29,7 @@ _MULTIPLIER: Final = 0xFF
 
 def ntp_from_unix(unix_ns: int) -> int:
     """Stamp a moment, nanoseconds since 1970; the era is lost."""
-    return (unix_ns - NTP_EPOCH << 32) // SECOND % (WORD * WORD)
+    return (unix_ns - NTP_EPOCH << 32) // SECOND % STAMPS
 
 
 def unix_from_ntp(stamp: int, near_ns: int) -> int:

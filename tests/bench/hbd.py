@@ -23,8 +23,8 @@ PATIENCE: Final = 300.0
 """Seconds that the start with a very big configuration may take."""
 
 REGULAR: Final = """
-import hbd.core.model
-hbd.core.model.JITTER = 0.0
+import hbd.core.volleys
+hbd.core.volleys.JITTER = 0.0
 from hbd.cli.main import main
 raise SystemExit(main())
 """

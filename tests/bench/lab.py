@@ -146,13 +146,13 @@ class Lab:
     def cost(self, pid: int, count: Callable[[], int], span: float | None = None) -> Cost:
         """Look at a process for a while; what it does is counted elsewhere."""
         self.settle()
-        self._wait_for_calm(pid)
+        self.wait_for_calm(pid)
         began, ran, counted = time.monotonic(), run_time(pid), count()
         time.sleep(span or self.span)
         seconds = time.monotonic() - began
         return Cost(run_time(pid) - ran, count() - counted, seconds)
 
-    def _wait_for_calm(self, pid: int) -> None:
+    def wait_for_calm(self, pid: int) -> None:
         """Wait until a process has no start behind it: it was idle at times, and does no less now.
 
         What is measured is what it costs for months.

@@ -297,7 +297,7 @@ class World:
         stride = max(len(datagram), 400)
         octets = memoryview(datagram.ljust(stride, b"\0"))
         arrivals = Arrivals(
-            octets, stride, [len(datagram)], [place_of(source)], [stamp], [None], address_of, {}
+            octets, stride, [len(datagram)], place_of(source), [stamp], [None], address_of, {}
         )
         self.fleet.receive_all(arrivals, self._read, self.fleet.clock.real)
 
@@ -350,6 +350,7 @@ class World:
     def _send_all(self, ask: AskAll) -> None:
         octets, size, places = self.fleet.compose_all(ask, self.now, self.wall)
         paths = ask.volley.paths
+        ask.volley.left(self.now, [(len(paths), self.now)])
         assert places == b"".join(place_of(path.target) for path in paths)
         for at, path in enumerate(paths):
             skips = self.links[path.target[0]].skips
@@ -468,7 +469,7 @@ def geometric(dice: Random, chance: float) -> int:
 
 
 def place_of(address) -> bytes:
-    return repr(address).encode()
+    return repr(address).encode().ljust(64)  # all of one length
 
 
 def address_of(place: bytes):
