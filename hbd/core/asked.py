@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core.address import host_of
-from hbd.core.awaited import Awaited, Heartbeat
+from hbd.core.awaited import NOTHING, Awaited, Heartbeat
 from hbd.core.inquiry import Method
 from hbd.core.model import JITTER, Cause, State
 from hbd.core.path import Path, Reception, Seen, Step
@@ -149,7 +149,7 @@ class Asked(_Round):
         self.due = 0
         """When that should have been sent."""
         self.sequence = 0
-        self.unanswered = Awaited()
+        self.unanswered = NOTHING
         self.last_answered = -1
         self.incarnation: int | None = None
         self.former: tuple[int, ...] = ()
@@ -356,8 +356,11 @@ class Asked(_Round):
         return datagram
 
     def _await(self, heartbeat: Heartbeat) -> None:
-        self.unanswered.forget(self.sequence, self._oldest(heartbeat.sent))
-        self.unanswered[self.sequence] = heartbeat
+        unanswered = self.unanswered
+        if unanswered is NOTHING:
+            unanswered = self.unanswered = Awaited()
+        unanswered.forget(self.sequence, self._oldest(heartbeat.sent))
+        unanswered[self.sequence] = heartbeat
         self.figures.window.sent(self.sequence)
         self.sequence += 1
 

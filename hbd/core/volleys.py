@@ -6,7 +6,6 @@ from collections import Counter
 from operator import add
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.awaited import Awaited
 from hbd.core.model import JITTER, State
 from hbd.core.replies import take
 from hbd.core.stamp import StampSession
@@ -151,7 +150,6 @@ class Volleys:
             return
         volley.settle(path)
         at, path.volley = path.rank, None
-        path.unanswered = path.unanswered or Awaited()
         volley.paths[at], volley.ways = None, b""
         volley.answered[at] = 1
         del self._at[volley.places[at]]
