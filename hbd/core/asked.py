@@ -76,6 +76,14 @@ class _Round(Path):
     )
 
 
+def _changed(fact: Any) -> Any:
+    def write(path: Asked, value: Any) -> None:
+        path.leave()
+        fact.__set__(path, value)
+
+    return write
+
+
 def managed(name: str) -> Any:
     """Give a fact that is kept by the path's volley, where it stands in one.
 
@@ -88,11 +96,18 @@ def managed(name: str) -> Any:
             path.volley.settle(path)
         return fact.__get__(path)
 
-    def write(path: Asked, value: Any) -> None:
-        path.leave()
-        fact.__set__(path, value)
+    return property(read, _changed(fact))
 
-    return property(read, write)
+
+def stood_for(name: str) -> Any:
+    """Give such a fact that its volley alone knows, as long as the path stands there."""
+    fact = getattr(_Round, name)
+
+    def read(path: Asked) -> Any:
+        volley = path.volley
+        return fact.__get__(path) if volley is None else getattr(volley, name)(path.rank)
+
+    return property(read, _changed(fact))
 
 
 def handed_over(name: str) -> Any:
@@ -121,8 +136,8 @@ class Asked(_Round):
 
     deadline: int | None = managed("deadline")
     figures: Figures = managed("figures")
-    last_life = managed("last_life")
-    last_reply_real = managed("last_reply_real")
+    last_life: int = stood_for("last_life")
+    last_reply_real: int | None = stood_for("last_reply_real")
     last_rtt: int | None = managed("last_rtt")
     lateness = managed("lateness")
     reply_ttl = managed("reply_ttl")
@@ -542,13 +557,7 @@ class Asked(_Round):
         return self.figures.loss(self._in_time(now))
 
     def seen(self, now: int) -> Seen:
-        volley = self.volley
-        if volley is not None:
-            volley.settle(self)
-            self.volley = None  # or it would be asked again for each fact
-        seen = self._seen(self._in_time(now), self.rounds)
-        self.volley = volley
-        return seen
+        return self._seen(self._in_time(now), self.rounds)
 
     def recent(self, now: int) -> str:
         max_rtt = self.limits.max_rtt

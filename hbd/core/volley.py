@@ -191,12 +191,21 @@ class Volley(Timer):
         self.owing.append(0)
         self.answered.append(1)
         self.moments.append(path.last_reply_real or 0)
+        path.last_reply_real, path.last_life = None, -1  # from here on that stands here alone
         self.ttls.append(path.reply_ttl)
         self.windows.append(path.figures.window.slots)
         self.ssids.frombytes(session.ssid.to_bytes(2, "big"))
         session.seen = None  # the next reply outside shows it anew
         path.rank = len(self.paths) - 1
         path.volley = self
+
+    def last_reply_real(self, rank: int) -> int:
+        """When one of them was heard last, monotonic."""
+        return self.moments[rank]
+
+    def last_life(self, rank: int) -> int:
+        """When that was on our own clock."""
+        return self.home.clock.at(self.moments[rank])
 
     def join(self, other: Volley) -> None:
         """Ask those of another one too, that rest as these do, and as soon."""
@@ -302,8 +311,6 @@ class Volley(Timer):
         if answers:
             path.rounds.clean += answers
             last = path.last_answered = sequence - 1 - awaits
-            path.last_reply_real = self.moments[at]
-            path.last_life = self.home.clock.at(self.moments[at])
             path.last_rtt = figures.window.rtt(last)
             path.reply_ttl = self.ttls[at]
             path.repeated = path.is_put_off = False

@@ -150,6 +150,7 @@ class Volleys:
             return
         volley.settle(path)
         at, path.volley = path.rank, None
+        path.last_reply_real, path.last_life = volley.last_reply_real(at), volley.last_life(at)
         volley.paths[at], volley.ways = None, b""
         volley.answered[at] = 1
         del self._at[volley.places[at]]
