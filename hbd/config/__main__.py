@@ -14,7 +14,7 @@ import json
 import pickle
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hbd import __version__
 from hbd.config.files import load
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 SLICE: Final = 200
 """Peers in one piece: it takes the daemon two or three milliseconds."""
 
-PARTS: Final = ("timing", "limits", "labels", "key", "via", "stamp")
-"""What many peers have alike."""
+Named = tuple[str, tuple[str, ...], "PeerSettings"]
+"""A peer by its name, its addresses, and what else there is to it: of most peers that is alike."""
 
 
-def pieces(file: str) -> Iterator[list[Problem] | Loaded | tuple[PeerSettings, ...]]:
+def pieces(file: str) -> Iterator[list[Problem] | Loaded | tuple[Named, ...]]:
     """Give all that is wrong with the file; or what it says without its peers, then these.
 
     So many at a time, and none at last.
@@ -47,16 +47,16 @@ def pieces(file: str) -> Iterator[list[Problem] | Loaded | tuple[PeerSettings, .
     # Places are for people, not for the daemon.
     yield replace(loaded, configuration=replace(configuration, peers=()), timing_places={})
     for start in range(0, len(peers), SLICE):
-        yield tuple(_shared(peers[start : start + SLICE]))
+        yield tuple(named(peers[start : start + SLICE]))
     yield ()
 
 
-def _shared(peers: Iterable[PeerSettings]) -> Iterator[PeerSettings]:
-    """Give them with those parts once that are equal: most peers are alike."""
-    known: dict[Any, Any] = {}
+def named(peers: Iterable[PeerSettings]) -> Iterator[Named]:
+    """Take apart what peers have alike, which then is there once."""
+    known: dict[PeerSettings, PeerSettings] = {}
     for peer in peers:
-        parts = {name: getattr(peer, name) for name in PARTS}
-        yield replace(peer, **{name: known.setdefault(part, part) for name, part in parts.items()})
+        others = replace(peer, name="", addresses=())
+        yield peer.name, peer.addresses, known.setdefault(others, others)
 
 
 if __name__ == "__main__":

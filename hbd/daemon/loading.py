@@ -199,8 +199,9 @@ def _unpickled(stream: BytesIO, in_use: InUse) -> Iterator[Outcome | None]:
         return
     peers: list[PeerSettings] = []
     while piece := pickle.load(stream):  # noqa: S301 - as before
-        for one in piece:
-            before = in_use(one.name)
+        for name, addresses, others in piece:
+            one = replace(others, name=name, addresses=addresses)
+            before = in_use(name)
             peers.append(before if before is not None and before == one else one)
         yield None
     yield replace(head, configuration=replace(head.configuration, peers=tuple(peers)))

@@ -11,7 +11,7 @@ import pytest
 from running import PORT, peer, until
 
 import hbd
-from hbd.config.__main__ import SLICE
+from hbd.config.__main__ import SLICE, named
 from hbd.config.model import Configuration, Loaded
 from hbd.core.model import SECOND, PeerSettings
 from hbd.daemon.loading import Answer, is_whole, taken_in
@@ -112,7 +112,9 @@ def outcome_of(output, in_use=lambda _: None):
 def said(*pieces):
     """What the process that reads a configuration writes: the peers are in these pieces."""
     head = Loaded(Configuration("hbd.yaml"))
-    return headed(b"".join(pickle.dumps(one) for one in (head, *map(tuple, pieces))))
+    return headed(
+        b"".join(pickle.dumps(one) for one in (head, *(tuple(named(piece)) for piece in pieces)))
+    )
 
 
 def headed(octets):
