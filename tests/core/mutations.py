@@ -671,7 +671,6 @@ MUTATIONS = [
     ("volley.py", "last = path.last_answered = sequence - 1 - awaits", "last = path.last_answered = sequence - 1"),
     ("volley.py", "return self.moments[rank]", "return self.moments[rank] + 1"),
     ("volley.py", "return self.home.clock.at(self.moments[rank])", "return self.home.clock.now"),
-    ("volley.py", "return self.home.clock.at(self.moments[rank])", "return self.moments[rank]"),
     ("volleys.py", "        path.last_reply_real, path.last_life = volley.last_reply_real(at), volley.last_life(at)\n", ""),
     ("volley.py", "            path.last_rtt = figures.window.rtt(last)\n", ""),
     ("volley.py", "path.asked, path.doubted = last, True", "path.doubted = True"),
