@@ -42,7 +42,7 @@ install_packages() {
         [ip]=iproute2 [tshark]=tshark [man]=man-db [groff]=groff [lintian]=lintian
         [shellcheck]=shellcheck [dpkg-deb]=dpkg [nsenter]=util-linux [openssl]=openssl
         [bird]=bird2 [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
-        [cc]=gcc [fping]=fping
+        [cc]=gcc [fping]=fping [oping]=oping
         [chromium-headless-shell]=chromium-headless-shell
         [promtool]=prometheus [prometheus-alertmanager]=prometheus-alertmanager
     )

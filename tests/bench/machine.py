@@ -65,6 +65,7 @@ def description() -> Iterator[str]:
         ["cc", "--version"],
         ["openssl", "version"],
         ["fping", "--version"],
+        ["oping", "-h"],
         ["bird", "--version"],
     ):
         yield f"{command[0]}: {_version(command)}"
@@ -75,4 +76,5 @@ def _version(command: list[str]) -> str:
         told = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return "not installed"
-    return (told.stdout or told.stderr).splitlines()[0]
+    lines = [*told.stdout.splitlines(), *told.stderr.splitlines()]
+    return next((line for line in lines if re.search(r"\d\.\d", line)), "of no known version")

@@ -77,6 +77,7 @@ def test_every_row_is_printed(result):
         "open",
         "authenticated",
         "fping",
+        "oping",
         "bird",
         "rate",
         "reflector",
@@ -97,7 +98,7 @@ def test_every_row_is_printed(result):
 def test_the_machine_is_told(result):
     """Figures hold for a machine and for versions: both are printed."""
     printed, whole = result
-    for name in ("CPU", "kernel", "Python", "cc", "openssl", "fping", "bird"):
+    for name in ("CPU", "kernel", "Python", "cc", "openssl", "fping", "oping", "bird"):
         assert f"* {name}: " in printed
     assert "not installed" not in " ".join(whole["machine"])
 

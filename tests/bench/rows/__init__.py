@@ -20,6 +20,7 @@ ROWS: Final[dict[str, Callable[[Lab], Iterator[Row]]]] = {
     "fping-100": others.fping_100,
     "fping-1000": others.fping_1000,
     "fping-5000": others.fping_5000,
+    "oping-1000": others.oping_1000,
     "bird": others.bird,
     "rate-100000": heartbeats.rate_100000,
     "reflector": reflecting.reflector,

@@ -39,23 +39,32 @@ protocol bfd {{
 
 
 def fping_100(lab: Lab) -> Iterator[Row]:
-    yield _fping(lab, "fping-100", 100)
+    yield _pinger(lab, "fping", 100)
 
 
 def fping_1000(lab: Lab) -> Iterator[Row]:
-    yield _fping(lab, "fping-1000", 1_000)
+    yield _pinger(lab, "fping", 1_000)
 
 
 def fping_5000(lab: Lab) -> Iterator[Row]:
-    yield _fping(lab, "fping-5000", 5_000)
+    yield _pinger(lab, "fping", 5_000)
 
 
-def _fping(lab: Lab, name: str, peers: int) -> Row:
+def oping_1000(lab: Lab) -> Iterator[Row]:
+    """It sends to all at once, and so wakes once a second: to know, not to be reached."""
+    yield _pinger(lab, "oping", 1_000)
+
+
+def _pinger(lab: Lab, program: str, peers: int) -> Row:
+    name = f"{program}-{peers}"
     peers = min(peers, 200) if lab.quick else peers
     targets = lab.directory / "targets"
     targets.write_text("".join(f"{address(ON_CABLE + n)}\n" for n in range(peers)))
-    # Spread over the second, as hbd's heartbeats are.
-    fping = f"fping -q -l -p 1000 -i {1000 / peers:g} -f {targets}".split()
+    command = {
+        # Spread over the second, as hbd's heartbeats are.
+        "fping": f"fping -q -l -p 1000 -i {1000 / peers:g} -f {targets}",
+        "oping": f"oping -i 1 -f {targets}",
+    }[program].split()
     near, far = lab.cable
     pairs, up, lost = Pairs([], []), peers, 0
     with lab.reflector(host=far) as reflector:
@@ -66,12 +75,13 @@ def _fping(lab: Lab, name: str, peers: int) -> Row:
                 up = min(up, hbd.all_are("up"))
                 pairs.ours.append(lab.cost(hbd.pid, lambda: reflector["received"]))
                 lost += hbd.counts().lost
-            with _started(near, fping) as pid:
+            with _started(near, command) as pid:
                 on_core(pid, 0)
                 pairs.theirs.append(lab.cost(pid, lambda: kernel_count(far, "Icmp", "InEchos")))
     facts = {"peers": peers, "up": up, "lost": lost}
     what = f"CPU per heartbeat, {peers:,} peers at 1 s"
-    return pairs.row(name, what, "fping", goal="<= 1/3", remarks=f"up {up:,}", facts=facts)
+    goal = {"fping": "<= 1/3", "oping": "-"}[program]
+    return pairs.row(name, what, program, goal=goal, remarks=f"up {up:,}", facts=facts)
 
 
 def bird(lab: Lab) -> Iterator[Row]:
