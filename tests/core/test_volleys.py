@@ -877,6 +877,22 @@ def test_sequence_numbers_begin_anew():
         assert worlds[0].path("a").sequence > 2**32
 
 
+def test_t1_is_when_it_leaves_but_for_what_cannot_be_guessed():
+    """Its last bit says whether our TLV is with it; the next eleven are thrown."""
+    world, _ = pair()
+    ask = []
+    world._send_all = ask.append
+    world.run(REST)
+    octets, size, _ = world.fleet.compose_all(ask[0], world.now, world.wall, 2 * MICROSECOND)
+    tokens = [int.from_bytes(octets[at * size + 4 :][:8], "big") for at in range(4)]
+    assert size > stamp.OPEN_SIZE
+    assert {token & 1 for token in tokens} == {1}
+    due = [ntp.ntp_from_unix(world.wall + at * 2 * MICROSECOND) for at in range(4)]
+    late = [token - moment for token, moment in zip(tokens, due, strict=True)]
+    assert all(abs(one) <= 2**11 + 8 for one in late)
+    assert len(set(late)) == 4
+
+
 def test_the_era_of_ntp_ends_between_two_heartbeats_of_a_volley():
     """In 2036 the seconds of a timestamp begin anew, perhaps in the middle of a volley."""
     world, _ = pair()
@@ -936,6 +952,18 @@ def test_a_volley_has_no_more_than_its_number(count, most):
         sizes = [len(volley.paths) for volley in volleys_of(world)]
         assert 0.9 * most <= max(sizes) <= most
         assert sum(sizes) == count
+
+
+@pytest.mark.parametrize(("room", "most"), [(300, 150), (100, volleys.FEW), (20_000, 500)])
+def test_no_more_are_asked_at_once_than_have_room_for_their_replies(room, most):
+    """As much again stays free for what others send; who has hardly any room asks a few still."""
+    with exactly():
+        world = Net(1, weather=False)
+        world.fleet.have_room(room)
+        world.fleet.have_room(20_000)  # another socket has more
+        world.watch(*(peer(f"10.0.{n >> 8}.{n & 255}", timing=TIMING) for n in range(2_000)))
+        world.run(9 * SECOND)
+        assert 0.9 * most <= max(len(volley.paths) for volley in volleys_of(world)) <= most
 
 
 @pytest.mark.parametrize(
