@@ -90,6 +90,7 @@ class Reader:
         self._poller: Final = poller
         self._come = bytearray()
         self._has_ended = False
+        self._asked = 0
         self._socket, theirs = socket.socketpair()
         try:
             with theirs:
@@ -109,6 +110,7 @@ class Reader:
     def ask(self, file: str) -> bool:
         """Have a file read, once the one before was; False where the process is no more."""
         self._come.clear()
+        self._asked += 1
         try:
             self._socket.send(_question(file))
         except OSError:
@@ -126,6 +128,11 @@ class Reader:
         if not chunk:
             self._has_ended = True
             self._poller.unwatch(self._socket.fileno())
+
+    @property
+    def was_gone(self) -> bool:
+        """Whether it ended before it was asked for this file, which nobody could know then."""
+        return self._has_ended and not self._come and self._asked > 1
 
     @property
     def is_done(self) -> bool:

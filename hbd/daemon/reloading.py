@@ -73,6 +73,10 @@ class Reloading:
             self._end_reader()
 
     def _go_on(self, loading: Loading, now: int) -> None:
+        if self._reader is not None and self._reader.was_gone:
+            self._end_reader()
+            self._load(now)
+            return
         outcome = loading.step()
         if outcome is None and now >= self._deadline:
             self._end_reader()
@@ -86,10 +90,12 @@ class Reloading:
     def _begin(self, now: int) -> None:
         self._wanted = False
         self._served, self._waiting = self._waiting, []
-        daemon = self._daemon
-        daemon.notifier.reloading(now // 1_000)
-        self._deadline = now + PATIENCE
-        file = daemon.configuration.file
+        self._daemon.notifier.reloading(now // 1_000)
+        self._load(now)
+
+    def _load(self, now: int) -> None:
+        self._loading, self._deadline = None, now + PATIENCE
+        file = self._daemon.configuration.file
         try:
             reader = self._ask(file)
         except OSError as error:
