@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PORT: Final = 862
 OTHER_PORT: Final = 1862
-CALM: Final = 20
+CALM: Final = 60
 """So often at most it is seen whether a start is over."""
 
 ON_LOOPBACK: Final = 0x7F010000
