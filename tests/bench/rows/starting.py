@@ -38,6 +38,7 @@ def start(lab: Lab) -> Iterator[Row]:
     with lab.reflector(), hbd:
         facts = {"peers": peers, "up": hbd.all_are("up")}
         lab.settle()
+        lab.wait_for_calm(hbd.pid)
         yield _status_of_all(hbd, facts)
         yield _reload(lab, hbd, facts)
     yield _status_of_a_handful(lab)
