@@ -24,18 +24,17 @@ if TYPE_CHECKING:
 
 def take(
     arrivals: Arrivals, between: tuple[int, int], clock: Clock, at: Mapping[bytes, Asked]
-) -> tuple[list[int], dict[Volley, int]]:
+) -> tuple[list[int], set[Volley]]:
     """Take the replies with which all is well; `at`: whose they are, by where they come from.
 
     `between`: when all was last read, and was now; a stamp counts from then till then. Gives the
-    indices of the others, and of each volley that replies came to the moment of the last.
+    indices of the others, and the volleys that replies came to.
     """
     rest: list[int] = []
-    heard: dict[Volley, int] = {}
+    heard: set[Volley] = set()
     octets, stride, second = arrivals.octets, arrivals.stride, ntp.SECOND
     (since, until), offset = between, clock.real - clock.wall
     volley: Volley | None = None
-    last = 0
     for index, (owner, rank, length, stamp, ttl) in enumerate(
         zip(
             *_whose(arrivals, at),
@@ -49,9 +48,8 @@ def take(
             rest.append(index)
             continue
         if owner is not volley:
-            if volley is not None:
-                heard[volley] = last
-            volley, last = owner, heard.get(owner, 0)
+            volley = owner
+            heard.add(volley)
             sequences, tokens, same = volley.sequences, volley.tokens, volley.same
             answered, fates, moments = volley.answered, volley.fates, volley.moments
             size, ttls, counts, read = volley.size, volley.ttls, volley.counts, volley.form.reader
@@ -86,9 +84,6 @@ def take(
         fates[rank] = (uncounted & 0xFF) << 24 | short
         answered[rank] = 1
         moments[rank] = moment
-        last = max(last, moment)
-    if volley is not None:
-        heard[volley] = last
     return rest, heard
 
 

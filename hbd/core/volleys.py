@@ -258,15 +258,14 @@ class Volleys:
         `since`, `until`: when all was last read, and was now; a stamp counts from then till then.
         """
         rest, heard = take(arrivals, (since, until), self.clock, self._at)
-        for volley, last in heard.items():
-            self._heard(volley, last)
+        for volley in heard:
+            self._heard(volley)
         return rest
 
-    def _heard(self, volley: Volley, last: int) -> None:
-        """Replies have come to it, the last of them at this moment; 0: none that is as expected."""
+    def _heard(self, volley: Volley) -> None:
         egress = volley.heading.egress
-        if last:
-            egress.last_answer = max(egress.last_answer, self.clock.at(last))
+        last = self.clock.at(max(volley.moments))
+        egress.last_answer = max(egress.last_answer, last)
         if volley.is_asked and 0 not in volley.answered:
             self._rest(volley)
 
