@@ -33,6 +33,7 @@ from hbd.core.peer import Pause
 from hbd.core.session import Fact
 from hbd.core.stamp import StampSession
 from hbd.core.witnesses import Witnesses
+from hbd.net import batch
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.hbd_tlv import HbdTlv, Reason
 from tests.simulation.world import LAN, START, WAN, Link, World, address_of, dice, peer, place_of
@@ -952,6 +953,11 @@ def test_a_volley_has_no_more_than_its_number(count, most):
         sizes = [len(volley.paths) for volley in volleys_of(world)]
         assert 0.9 * most <= max(sizes) <= most
         assert sum(sizes) == count
+
+
+def test_a_volley_is_sent_at_once():
+    """The socket has room for the largest one."""
+    assert volleys.TOGETHER <= batch.SENT
 
 
 @pytest.mark.parametrize(("room", "most"), [(300, 150), (100, volleys.FEW), (20_000, 500)])
