@@ -267,7 +267,7 @@ class Daemon:
 
     def take_paths(self) -> None:
         """The paths are others now: resolve them, and answer whom the configuration says."""
-        self.monitor.forbidden_ports = {stamp.PORT, *self.reflector.ports}
+        self.monitor.senders.forbidden_ports = {stamp.PORT, *self.reflector.ports}
         self.names.take(self._paths(), self.clock.now())
         self._know_others()
 

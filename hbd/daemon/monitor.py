@@ -18,18 +18,19 @@ from hbd.core.model import MICROSECOND, MILLISECOND, SECOND, Cause, PeerSettings
 from hbd.core.session import Fact
 from hbd.daemon.ears import Ears
 from hbd.daemon.inquirer import Inquirer
-from hbd.daemon.outlet import Outlet, outlet_of, ways_used
+from hbd.daemon.outlet import outlet_of, ways_used
+from hbd.daemon.senders import Senders
 from hbd.daemon.streams import Streams
 from hbd.net.resolver import numeric
 from hbd.net.routes import NoRouteError, Route, Routes
-from hbd.net.sender import SenderSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable
 
     from hbd.core.address import Address
     from hbd.core.events import Event
     from hbd.core.path import Path
+    from hbd.daemon.outlet import Outlet
     from hbd.daemon.poller import Poller
     from hbd.net.batch import Gone
     from hbd.net.clock import Clock
@@ -75,11 +76,6 @@ NO_ROOM: Final = {
 IPV6_OFF: Final = {errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
 
-BFD_PORTS: Final = range(49_152, 65_536)
-"""RFC 5881 4. One port for all sessions of an outlet, as FRR has it: they are told apart by their
-discriminators, and a socket a session would be one more to read in each turn."""
-
-
 class Pen:
     """How long it takes to write and to send heartbeats, so that T1 is when each leaves."""
 
@@ -99,8 +95,6 @@ class Monitor:
 
     def __init__(self, fleet: Fleet, clock: Clock, poller: Poller, routes: Routes) -> None:
         self.fleet: Final = fleet
-        self.forbidden_ports: Collection[int] = ()
-        """Ports no heartbeat may come from: those of reflectors (RFC 8762 4.1 and loops)."""
         self.weather: Counter[str] = Counter()
         """Sends that failed, by the name of the errno."""
         self.requests_dropped: Callable[[], int] = lambda: 0
@@ -110,14 +104,11 @@ class Monitor:
         self.drops = self._unheard = 0
         """Datagrams that the kernel dropped at our sockets for want of room."""
         self._clock: Final = clock
-        self._poller: Final = poller
         self._routes: Final = routes
         self.streams: Final = Streams(fleet, clock, poller)
         self.ears: Final = Ears(fleet, clock, poller)
         self._inquirer: Final = Inquirer(fleet, clock, poller)
-        self._senders: dict[Outlet, SenderSocket] = {}
-        self._listens = False
-        """Whether replies wake us."""
+        self.senders: Final = Senders(poller, fleet.have_room)
         self._pen: Final = Pen()
         self._unhurried: deque[Path] = deque()
         self._refused_by: dict[str, int] = {}
@@ -139,16 +130,12 @@ class Monitor:
     def close(self) -> None:
         self.ears.close()
         self._inquirer.close()
-        for sender in self._senders.values():
-            self._poller.unwatch(sender.fileno())
-            sender.close()
-        self._senders.clear()
+        self.senders.close_all()
 
     def keep_only(self, settings: Iterable[PeerSettings]) -> None:
         """Close the sockets by which no peer of these leaves any more."""
         used = ways_used(settings)
-        for outlet in [outlet for outlet in self._senders if outlet[1:] not in used]:
-            self._close(outlet)
+        self.senders.keep_only(used)
         self._inquirer.keep_only(used)
         paths = [path for peer in self.fleet.peers.values() for path in peer.paths]
         self.streams.keep_only(paths)
@@ -165,8 +152,8 @@ class Monitor:
         """
         self._routes.forget()
         empty = True
-        for sender in list(self._senders.values()):
-            for error in sender.errors(BATCH):
+        for sender, has_error in self.senders.ready():
+            for error in sender.errors(BATCH) if has_error else ():
                 self._take_error(error)
             taken = 0
             for arrivals in sender.arrivals(LIMIT):
@@ -185,7 +172,7 @@ class Monitor:
         if now - self._drops_checked < DROPS_SPACING:
             return
         self._drops_checked = now
-        drops = sum(sender.drops() for sender in self._senders.values())
+        drops = self.senders.drops()
         if drops > self.drops:
             self.fleet.lost_some()
         unheard = self.ears.drops() + self.requests_dropped()
@@ -270,15 +257,7 @@ class Monitor:
 
     def listen(self) -> None:
         """Wake for replies where one may change a verdict; all others lie until the next turn."""
-        listens = self.fleet.waits_for_replies
-        if listens is self._listens:
-            return
-        self._listens = listens
-        for sender in self._senders.values():
-            if listens:
-                self._poller.watch(sender.fileno(), _nothing, first=True)
-            else:
-                self._poller.unwatch(sender.fileno())
+        self.senders.listen(on=self.fleet.waits_for_replies)
 
     @property
     def has_unexamined(self) -> bool:
@@ -301,7 +280,7 @@ class Monitor:
         else:
             datagram = self.fleet.compose(path, *self._clock.both())
             try:
-                refusal = self._sender(outlet).send(datagram, target)
+                refusal = self.senders.open(outlet).send(datagram, target)
             except OSError as error:
                 refusal = _known(error)
         if refusal is not None:
@@ -314,7 +293,7 @@ class Monitor:
             return  # all have left since it was asked for
         outlet = outlet_of(first.peer.settings, first.target)
         try:
-            sender = self._sender(outlet)
+            sender = self.senders.open(outlet)
         except OSError:
             for each in filter(None, list(ask.volley.paths)):
                 each.leave()  # who is asked by itself is told what that means
@@ -339,7 +318,9 @@ class Monitor:
     def _refused(self, path: Path, refusal: int, outlet: Outlet, size: int) -> None:
         self.weather[errno.errorcode.get(refusal, str(refusal))] += 1
         if refusal in OWN_LINK | NO_ROUTE and outlet.interface is not None:
-            self._close(outlet)  # bound to an interface that is gone: a new one has another index
+            self.senders.close(
+                outlet
+            )  # bound to an interface that is gone: a new one has another index
         if refusal != errno.ECONNREFUSED:
             self.fleet.send_failed(path, _fault(refusal, path, outlet, size))
         if refusal in NO_ROOM:
@@ -354,32 +335,9 @@ class Monitor:
                 self._inquirer.connect(path)
             case _ if path.target is not None:
                 datagram = self.fleet.compose_probe(probe, *self._clock.both())
-                sender = self._senders.get(outlet_of(path.peer.settings, path.target))
+                sender = self.senders.get(outlet_of(path.peer.settings, path.target))
                 if sender is not None:  # else no heartbeat leaves either
                     sender.send(datagram, path.target, probe.ttl)
-
-    def _sender(self, outlet: Outlet) -> SenderSocket:
-        sender = self._senders.get(outlet)
-        if sender is None:
-            sender = SenderSocket(
-                outlet.family,
-                interface=outlet.interface,
-                source=outlet.source,
-                dscp=outlet.dscp,
-                forbidden_ports=self.forbidden_ports,
-                ports=BFD_PORTS if outlet.is_bfd else None,
-            )
-            self._senders[outlet] = sender
-            self.fleet.have_room(sender.room)
-            if self._listens:
-                self._poller.watch(sender.fileno(), _nothing, first=True)
-        return sender
-
-    def _close(self, outlet: Outlet) -> None:
-        sender = self._senders.pop(outlet, None)
-        if sender is not None:
-            self._poller.unwatch(sender.fileno())
-            sender.close()
 
     def _examine(self, path: Path) -> None:
         if path.target is None or path.deadline is None:
@@ -457,10 +415,6 @@ class Monitor:
         if not link.carrier:
             return Fact(Cause.OWN_LINK, f"our interface {interface} has no carrier")
         return None
-
-
-def _nothing() -> None:
-    """Sender sockets are drained in every turn, whatever woke it."""
 
 
 def _known(error: OSError) -> int:

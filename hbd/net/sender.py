@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 from struct import Struct
 from typing import TYPE_CHECKING, Final
@@ -75,8 +74,6 @@ class SenderSocket:
         _hear_errors(self._socket)
         if dscp is not None:
             mark(self._socket, dscp)
-        self._poll = select.poll()
-        self._poll.register(self._socket, 0)
         self._inbox = batch.inbox(family)
         self._outbox = batch.outbox(family)
 
@@ -195,8 +192,6 @@ class SenderSocket:
     def errors(self, limit: int) -> list[IcmpError]:
         """Take up to so many errors from the error queue."""
         errors: list[IcmpError] = []
-        if not self._poll.poll(0):
-            return errors  # as nearly always: to be told so by an exception costs ten times as much
         for _ in range(limit):
             try:
                 payload, ancillary, _, destination = self._socket.recvmsg(
