@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hbd.core.model import BfdOptions, Dice, PeerSettings
 
 JITTER: Final = 0.25
+GRAIN: Final = 20
+"""A twentieth of it is for who sends to leave with others;"""
 LEAST_JITTER_OF_ONE: Final = 0.10
 """With a multiplier of 1, a packet that is only just late would be a missed one (6.8.7)."""
 
@@ -125,13 +127,19 @@ class BfdSession:
     def spacing(self) -> int | None:
         """Roll the nanoseconds from one scheduled packet to the next (6.8.7).
 
-        None: none is due, as the peer wants none. A Final in between changes nothing of it.
+        None: none is due, as the peer wants none. A Final in between changes nothing of it. What
+        is left of the jitter is `grain`.
         """
         pace = self._pace()
         if pace is None:
             return None
         least = LEAST_JITTER_OF_ONE if self._multiplier == 1 else 0.0
-        return int(pace * (1.0 - least - (JITTER - least) * self._dice.random()))
+        return int(pace * (1.0 - least - (JITTER - 1 / GRAIN - least) * self._dice.random()))
+
+    @property
+    def grain(self) -> int:
+        """By less than so many nanoseconds a scheduled packet may come sooner than that."""
+        return max((self._pace() or 0) // GRAIN, 1)
 
     def _pace(self) -> int | None:
         """Give the nanoseconds from packet to packet without jitter; None: the peer wants none."""

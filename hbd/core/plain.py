@@ -59,6 +59,11 @@ class PlainSession:
         return int(self._settings.timing.interval * (1.0 - JITTER * self._dice.random()))
 
     @property
+    def grain(self) -> int:
+        """Each comes when it is due."""
+        return 1
+
+    @property
     def _text(self) -> bytes | None:
         settings = self._settings
         if settings.send is None and settings.expect is None:

@@ -97,6 +97,10 @@ class Beats(Protocol):
     def spacing(self) -> int | None:
         """How long until our next heartbeat, jitter included; None: we send none."""
 
+    @property
+    def grain(self) -> int:
+        """By less than so much it may come sooner: what is due together is one wake-up."""
+
     def compose(self, real: int) -> bytes:
         """Give the octets of a heartbeat that is sent at this moment (monotonic)."""
 

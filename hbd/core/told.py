@@ -123,7 +123,11 @@ class Told(Path):
 
     def _plan_beat(self, now: int) -> None:
         spacing = self.session.spacing()
-        self.beat_at = None if spacing is None else max((self.beat_at or now) + spacing, now + 1)
+        if spacing is None:
+            self.beat_at = None
+            return
+        due = (self.beat_at or now) + spacing
+        self.beat_at = max(due - due % self.session.grain, now + 1)
 
     def _silent(self, now: int) -> Step:
         if self.missed < LAST:

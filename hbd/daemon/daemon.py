@@ -350,8 +350,9 @@ class Daemon:
     # -- the turn -----------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        self.monitor.listen()
-        ready = self.poller.wait(self._patience())
+        patience = self._patience()
+        self.monitor.listen(patience)
+        ready = self.poller.wait(patience)
         now, wall = self.clock.both()
         self.fleet.turn(now, wall)
         self._look_for_suspension()

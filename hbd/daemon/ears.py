@@ -12,6 +12,7 @@ from hbd.core.model import MILLISECOND, Cause, Way
 from hbd.core.reflector import REFUSED
 from hbd.core.session import Fact
 from hbd.daemon.binding import BindError, open_at
+from hbd.daemon.poller import Pool
 from hbd.net.descriptors import RESERVED, claim
 from hbd.net.listening import Listener
 from hbd.net.reflecting import ReflectorSocket
@@ -75,6 +76,9 @@ class Ears:
         self._clock: Final = clock
         self._poller: Final = poller
         self._sockets: dict[Ear, ReflectorSocket] = {}
+        self._ears: dict[ReflectorSocket, Ear] = {}
+        """The same, by socket."""
+        self._pool: Final = Pool[ReflectorSocket](poller)
         self._listeners: dict[Listen, Listener] = {}
         self._clients: dict[Path, list[Connection]] = {}
         self._resting: dict[Connection, int] = {}
@@ -126,11 +130,13 @@ class Ears:
         """Use what was opened, and close what is needed no more."""
         for ear in set(self._sockets).difference(wanted(configuration.peers)):
             closing = self._sockets.pop(ear)
-            self._poller.unwatch(closing.fileno())
+            del self._ears[closing]
+            self._pool.remove(closing)
             closing.close()
         for ear, bound in opened.ears.items():
             self._sockets[ear] = bound
-            self._poller.watch(bound.fileno(), _nothing)
+            self._ears[bound] = ear
+            self._pool.add(bound)
         for listen, listening in opened.listeners.items():
             self._watch_listener(listen, listening)
 
@@ -148,8 +154,8 @@ class Ears:
     def close(self) -> None:
         """Hear no more."""
         for bound in self._sockets.values():
-            self._poller.unwatch(bound.fileno())
             bound.close()
+        self._pool.close()
         self._sockets.clear()
         self._close_listeners(list(self._listeners))
         for path in list(self._clients):
@@ -170,6 +176,10 @@ class Ears:
         """Count what the kernel has dropped for want of room."""
         return sum(bound.drops() for bound in self._sockets.values())
 
+    def wake(self, *, on: bool) -> None:
+        """Whether a datagram wakes us, or waits for the next turn."""
+        self._pool.wake(on=on)
+
     # -- datagrams ----------------------------------------------------------------------------
 
     def drain(self, drained: int, now: int, wall: int) -> bool:
@@ -178,7 +188,8 @@ class Ears:
         `drained`: when everything was taken last.
         """
         empty = True
-        for ear, bound in self._sockets.items():
+        for bound, _ in self._pool.ready():
+            ear = self._ears[bound]
             for _ in range(BATCHES):
                 requests = bound.receive(BATCH)
                 for request in requests:
@@ -309,7 +320,3 @@ def _open_ear(ear: Ear, warn: Callable[[str], None], *, shared: bool) -> Reflect
 
 def _open_listener(listen: Listen, warn: Callable[[str], None]) -> Listener | None:
     return open_at(listen, lambda: Listener(listen.address, listen.port), warn, "listen_tcp")
-
-
-def _nothing() -> None:
-    """They are drained in every turn, whatever woke it."""

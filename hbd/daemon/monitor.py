@@ -50,6 +50,9 @@ DROPS_SPACING: Final = 50 * MILLISECOND
 LINKS_SPACING: Final = 1 * SECOND
 """How often our interfaces are looked at, whether anybody misses anything or not."""
 
+NEAR: Final = 10 * MILLISECOND
+"""A turn in so long is soon enough to hear those who send by themselves, and to answer them."""
+
 FAREWELLS: Final = 3
 """RFC 5880 6.8.16 has AdminDown said for a Detection Time; who stops has not the time."""
 
@@ -255,9 +258,13 @@ class Monitor:
                     case _:
                         tell(output)
 
-    def listen(self) -> None:
-        """Wake for replies where one may change a verdict; all others lie until the next turn."""
-        self.senders.listen(on=self.fleet.waits_for_replies)
+    def listen(self, patience: int) -> None:
+        """Wake for replies where one may change a verdict; all others lie until the next turn.
+
+        So does what peers send by themselves, where that turn is near. `patience`: in so long.
+        """
+        self.senders.wake(on=self.fleet.waits_for_replies)
+        self.ears.wake(on=patience > NEAR)
 
     @property
     def has_unexamined(self) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import select
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Poller:
@@ -69,3 +69,56 @@ class Poller:
 
     def close(self) -> None:
         self._epoll.close()
+
+
+class Readable(Protocol):
+    """What has a file descriptor."""
+
+    def fileno(self) -> int: ...
+
+
+Each = TypeVar("Each", bound=Readable)
+
+
+class Pool(Generic[Each]):
+    """Sockets that are read in every turn, whatever woke it: of hundreds, few have something."""
+
+    def __init__(self, poller: Poller) -> None:
+        self._poller: Final = poller
+        self._epoll: Final = select.epoll()
+        self._sockets: dict[int, Each] = {}
+        self._wakes = False
+
+    def add(self, one: Each) -> None:
+        self._sockets[one.fileno()] = one
+        self._epoll.register(one.fileno(), select.EPOLLIN)
+
+    def remove(self, one: Each) -> None:
+        """Forget one that is still open."""
+        self._epoll.unregister(one.fileno())
+        del self._sockets[one.fileno()]
+
+    def wake(self, *, on: bool) -> None:
+        """Whether what arrives wakes us, or waits for the next turn."""
+        if on is self._wakes:
+            return
+        self._wakes = on
+        if on:
+            self._poller.watch(self._epoll.fileno(), _nothing, first=True)
+        else:
+            self._poller.unwatch(self._epoll.fileno())
+
+    def ready(self) -> Iterator[tuple[Each, bool]]:
+        """Give those that have something, and whether an error is among it."""
+        for fd, events in self._epoll.poll(0, len(self._sockets) or 1):
+            one = self._sockets.get(fd)
+            if one is not None:  # else removed since
+                yield one, bool(events & select.EPOLLERR)
+
+    def close(self) -> None:
+        self.wake(on=False)
+        self._epoll.close()
+
+
+def _nothing() -> None:
+    """All of a pool are read in every turn."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import select
 from typing import TYPE_CHECKING, Any, Final
 
+from hbd.daemon.poller import Pool
 from hbd.net.sender import SenderSocket
 
 if TYPE_CHECKING:
@@ -19,21 +19,15 @@ discriminators."""
 
 
 class Senders:
-    """One for each outlet, opened when it is first needed.
-
-    There may be hundreds, of which each turn few have something: one epoll of them all tells which.
-    """
+    """One for each outlet, opened when it is first needed."""
 
     def __init__(self, poller: Poller, have_room: Callable[[int], None]) -> None:
         """`have_room` is told how many replies each may hold unread."""
         self.forbidden_ports: Collection[int] = ()
         """Ports no heartbeat may come from: those of reflectors (RFC 8762 4.1 and loops)."""
-        self._poller: Final = poller
         self._have_room: Final = have_room
         self._sockets: dict[Outlet, SenderSocket] = {}
-        self._by_fd: dict[int, SenderSocket] = {}
-        self._epoll: Final = select.epoll()
-        self._listens = False
+        self._pool: Final = Pool[SenderSocket](poller)
         self._drops: dict[SenderSocket, int] = {}
         """Datagrams that the kernel dropped at each for want of room,"""
         self._heard: set[SenderSocket] = set()
@@ -56,8 +50,8 @@ class Senders:
                 forbidden_ports=self.forbidden_ports,
                 ports=BFD_PORTS if outlet.is_bfd else None,
             )
-            self._sockets[outlet] = self._by_fd[sender.fileno()] = sender
-            self._epoll.register(sender.fileno(), select.EPOLLIN)
+            self._sockets[outlet] = sender
+            self._pool.add(sender)
             self._have_room(sender.room)
         return sender
 
@@ -65,8 +59,7 @@ class Senders:
         """Close the socket of an outlet, if there is one."""
         sender = self._sockets.pop(outlet, None)
         if sender is not None:
-            self._epoll.unregister(sender.fileno())
-            del self._by_fd[sender.fileno()]
+            self._pool.remove(sender)
             self._heard.discard(sender)
             self._drops_of_closed += self._drops.pop(sender, 0)
             sender.close()
@@ -78,27 +71,18 @@ class Senders:
 
     def close_all(self) -> None:
         """Close all; nothing can be sent any more."""
-        self.listen(on=False)
         self.keep_only(())
-        self._epoll.close()
+        self._pool.close()
 
-    def listen(self, *, on: bool) -> None:
-        """Wake for what arrives, or leave it until the next turn."""
-        if on is self._listens:
-            return
-        self._listens = on
-        if on:
-            self._poller.watch(self._epoll.fileno(), _nothing, first=True)
-        else:
-            self._poller.unwatch(self._epoll.fileno())
+    def wake(self, *, on: bool) -> None:
+        """Whether what arrives wakes us, or waits for the next turn."""
+        self._pool.wake(on=on)
 
     def ready(self) -> Iterator[tuple[SenderSocket, bool]]:
         """Give those that have something, and whether an error is among it."""
-        for fd, events in self._epoll.poll(0, len(self._by_fd) or 1):
-            sender = self._by_fd.get(fd)
-            if sender is not None:  # else closed since
-                self._heard.add(sender)
-                yield sender, bool(events & select.EPOLLERR)
+        for sender, has_error in self._pool.ready():
+            self._heard.add(sender)
+            yield sender, has_error
 
     def drops(self) -> int:
         """Count what the kernel has dropped for want of room: only where something is read."""
@@ -106,7 +90,3 @@ class Senders:
             self._drops[sender] = sender.drops()
         self._heard.clear()
         return self._drops_of_closed + sum(self._drops.values())
-
-
-def _nothing() -> None:
-    """What has arrived is taken in every turn, whatever woke it."""

@@ -429,7 +429,7 @@ MUTATIONS = [
     ("bfd.py", "State.UP: {State.ADMIN_DOWN: State.DOWN, State.DOWN: State.DOWN}", "State.UP: {State.DOWN: State.DOWN}"),
     ("bfd.py", "JITTER: Final = 0.25", "JITTER: Final = 0.2"),
     ("bfd.py", "LEAST_JITTER_OF_ONE if self._multiplier == 1 else 0.0", "0.0"),
-    ("bfd.py", "(JITTER - least) * self", "JITTER * self"),
+    ("bfd.py", "(JITTER - 1 / GRAIN - least) * self", "(JITTER - least) * self"),
     ("bfd.py", "self._remote_min_rx = 1\n", "self._remote_min_rx = 2_000_000\n"),
     ("bfd.py", "        self._multiplier = settings.bfd.multiplier\n", ""),
     ("bfd.py", "        self._min_ttl = settings.bfd.min_ttl\n", ""),

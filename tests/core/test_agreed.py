@@ -1,6 +1,7 @@
 """BFD neighbours in the detector: what a session that comes and goes is to a verdict."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -77,6 +78,25 @@ def test_silence_is_detected_exactly_at_the_detection_time(seed, interval, multi
     assert down.evidence[0] == f"{A}: nothing came for {multiplier * interval / SECOND:g} s"
     assert world.state(B) is State.UP
     assert failures(world) == [down]
+
+
+@seeds
+def test_packets_of_many_sessions_leave_together_and_none_too_soon(seed):
+    """Of what is due within a twentieth of the interval all leaves in one turn (RFC 5880 6.8.7)."""
+    names = [f"10.0.1.{number}" for number in range(60)]
+    world, *_ = world_of(*names, seed=seed, interval=SECOND)
+    begun = world.now
+    world.run(10 * SECOND)
+    sent = [(at, host) for at, host, _ in world.sent if at > begun]
+    assert len(sent) > 600
+    assert len({at for at, _ in sent}) <= 210
+    gaps = [
+        after - before
+        for name in names
+        for before, after in pairwise([at for at, to in sent if to == name])
+    ]
+    assert all(3 * SECOND <= 4 * gap <= 4 * SECOND for gap in gaps)
+    assert len(set(gaps)) == 4
 
 
 @seeds

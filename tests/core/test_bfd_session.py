@@ -373,12 +373,13 @@ def test_session_that_is_not_up_is_slow(state, interval, slow):
 
 @pytest.mark.parametrize(
     ("multiplier", "dice", "share"),
-    [(3, 0.0, 1.0), (3, 0.5, 0.875), (3, 0.9999, 0.75), (1, 0.0, 0.9), (1, 0.9999, 0.75)],
+    [(3, 0.0, 1.0), (3, 0.5, 0.9), (3, 0.9999, 0.8), (1, 0.0, 0.9), (1, 0.9999, 0.8)],
 )
 def test_spacing_is_jittered(multiplier, dice, share):
-    """0-25 % less at random, at least 10 % with a multiplier of 1 (6.8.7)."""
+    """0-25 % less at random, at least 10 % with a multiplier of 1 (6.8.7); a part is left open."""
     session = session_in(UP, multiplier=multiplier, dice=Loaded(dice))
     assert session.spacing() == pytest.approx(share * INTERVAL, rel=1e-4)
+    assert session.spacing() - session.grain >= 0.75 * INTERVAL
     assert session.spacing() <= INTERVAL * (0.9 if multiplier == 1 else 1)
 
 
