@@ -366,6 +366,7 @@ MUTATIONS = [
     ("told.py", "        self.session.adopt(settings)\n", ""),
     ("told.py", "if self.session.patience != before and not self.is_exhausted:", "if False:"),
     ("told.py", "self.beat_at = None if spacing is None else min(self.beat_at or now, now + spacing)", "pass"),
+    ("told.py", "due - due % self.session.grain", "due"),
     ("told.py", "self.look_at = min(self.look_at, self.judge_from)", "pass"),
     ("told.py", "        self.repeated = True\n        self.is_put_off", "        self.is_put_off"),
     ("told.py", "        self.judge_from = max(self.judge_from, now + self.session.greeting)\n        self.ask_anew", "        self.ask_anew"),
