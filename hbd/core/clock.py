@@ -53,14 +53,18 @@ class Clock:
         self.now = real
         """Our own time of this turn."""
         self.lateness = 0
-        """All lateness that was no stall: our own time went on in it."""
+        """All lateness that was no stall, and not our own work: our own time went on in it."""
         self._tick = tick
         self._lag = 0
         self._stalls = deque([_Stall(real, 0, real)], KEPT)
         self._promised: int | None = None
 
-    def turn(self, real: int, wall: int) -> int:
-        """Begin a turn of the loop; give how late it is."""
+    def turn(self, real: int, wall: int, work: int = 0) -> int:
+        """Begin a turn of the loop; give how late it is.
+
+        `work`: what the last one may have taken at the most. As long as that we ran, and so did
+        who receives for us: nobody is owed anything for it.
+        """
         late = 0 if self._promised is None else real - self._promised
         late = late if late > self._tick else 0
         self._promised = None
@@ -68,7 +72,7 @@ class Clock:
             self._stalls.append(_Stall(real, self._lag, real - self._lag - late))
             self._lag += late
         else:
-            self.lateness += late
+            self.lateness += max(late - work, 0)
         self.real = real
         self.wall = wall
         self.now = real - self._lag

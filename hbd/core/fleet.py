@@ -52,6 +52,18 @@ often after one that was to somebody: it may come over and over. How much of tha
 many fall at once, and are asked at once ever after. And among how many that miss."""
 
 
+LATE: Final = 5 * MILLISECOND
+
+WORK: Final = MILLISECOND // 10
+"""What is done for one path in a turn takes so long at the most, where a machine is not busy"""
+FEW: Final = 10
+"""with something else; that of so few is over within a tick."""
+ALIKE: Final = 16
+"""For so many of a volley it takes as long."""
+DONE: Final = 200
+"""Of more that is due the rest waits for the next turn: others are to be heard meanwhile."""
+
+
 class Ask(NamedTuple):
     """Send a heartbeat to the path's target now: `fleet.compose(path, ...)` gives its octets."""
 
@@ -136,6 +148,10 @@ class Fleet:
         self._volleys: Final = Volleys(self.clock, self._timers, dice, station, place_of)
         self._dropped_at = self._unheard_at = -1
         self._seek_from = 0
+        self._done = 0
+        """For how many paths something was done in this turn."""
+        self.is_late = False
+        """Whether this turn began so late that all but heartbeats and verdicts had better wait."""
         self._awaited_until = now
 
     def _outputs_append(self, output: Output) -> None:
@@ -241,7 +257,9 @@ class Fleet:
 
     def turn(self, real: int, wall: int) -> None:
         """Begin a turn of the loop at this moment."""
-        late = self.clock.turn(real, wall)
+        late = self.clock.turn(real, wall, max(self._done - FEW, 0) * WORK)
+        self._done = 0
+        self.is_late = late >= LATE
         lost = self._lag.add(real, late)
         if late >= STALL:
             self._outputs.append(Stalled(real, wall, late))
@@ -273,7 +291,11 @@ class Fleet:
     def advance(self) -> None:
         """Do what is due."""
         self._verdicts.tell_some()
-        while (timer := self._timers.due(self.clock.now, self.clock.lateness)) is not None:
+        for _ in range(DONE):
+            timer = self._timers.due(self.clock.now, self.clock.lateness)
+            if timer is None:
+                return
+            self._done += 1
             match timer:
                 case Path():
                     self._step(timer)
@@ -318,8 +340,9 @@ class Fleet:
 
     def _volley(self, volley: Volley) -> None:
         if volley.is_asked:
-            self._volleys.time_out(volley)
+            self._done += self._volleys.time_out(volley)
         elif self._volleys.due(volley):
+            self._done += len(volley.paths) // ALIKE
             self._outputs.append(AskAll(volley))
 
     def _step(self, path: Path) -> None:
@@ -428,6 +451,7 @@ class Fleet:
 
     def receive(self, datagram: bytes, source: Address, real: int, ttl: int | None = None) -> None:
         """Take a datagram that reached a sender socket at this moment (kernel's stamp)."""
+        self._done += 1
         paths = self._roster.at(source)
         if not paths:
             self.dropped["unknown-source"] += 1
@@ -449,6 +473,7 @@ class Fleet:
 
         The second may be after `now`: what came while it was read is no older than it is.
         """
+        self._done += len(arrivals.lengths) // ALIKE
         wall = self.clock.wall + until - self.clock.real
         for at in self._volleys.receive(arrivals, since, until):
             real = arrived(arrivals.stamps[at], since, until, wall)
@@ -487,6 +512,7 @@ class Fleet:
         """
         if not path.is_watched:
             return
+        self._done += 1
         now = self.clock.at(real)
         if source is not None and not path.targets:
             path.target = source

@@ -237,11 +237,13 @@ class Volleys:
         for at, session in enumerate(volley.sessions):
             session.seal(whole[at * size : (at + 1) * size])
 
-    def time_out(self, volley: Volley) -> None:
-        """Its timeout is over: who has not answered is overdue, by itself."""
-        for path, answer in zip(list(volley.paths), list(volley.answered), strict=True):
-            if path is not None and not answer:
-                self.leave(path)
+    def time_out(self, volley: Volley) -> int:
+        """Its timeout is over: who has not answered is overdue, by itself; give how many are."""
+        answers = zip(volley.paths, volley.answered, strict=True)
+        overdue = [path for path, answer in answers if path is not None and not answer]
+        for path in overdue:
+            self.leave(path)
+        return len(overdue)
 
     def _rest(self, volley: Volley) -> None:
         """No reply is awaited any more: others may join until they are asked again."""

@@ -389,7 +389,7 @@ class Daemon:
         self.monitor.examine_some()
         self.monitor.carry_out(self.teller.tell)
         self.desk.work(now)
-        self.teller.work(now)
+        self.teller.work(now, is_late=self.fleet.is_late)
         self._look_at_clock(now)
         self._feed_watchdog(now)
         self._duties_due = self._next_duty()

@@ -15,6 +15,7 @@ from hbd.core.model import MILLISECOND, SECOND
 from hbd.core.roster import Change
 from hbd.daemon import status
 from hbd.report import messages
+from hbd.report.files import SLICE
 from hbd.report.records import PeerRecord
 from hbd.report.sink import QUEUE_LIMIT
 from hbd.report.snapshot import snapshot
@@ -42,6 +43,8 @@ EVENTS: Final = 100
 
 No more than a sink takes in one: what is not told yet is smaller than an entry that waits.
 """
+FEW: Final = 2
+"""So many in a turn that began late: heartbeats and verdicts come first, but all is told."""
 
 DAY: Final = 86_400 * SECOND
 
@@ -210,15 +213,15 @@ class Teller:
         """Whether something happened that `work` has not seen yet."""
         return bool(self._events) or self._has_said
 
-    def work(self, now: int) -> None:
-        """Send and write what goes, as much as one turn may take."""
+    def work(self, now: int, *, is_late: bool = False) -> None:
+        """Send and write what goes, as much as one turn may take; little in one that is late."""
         self._has_said = False
-        self._tell_some(EVENTS)
+        self._tell_some(FEW if is_late else EVENTS)
         for entry in self._store.stored(now):
             self._put(entry)
         self._store.gone(self._sink.flush(now))
         self._wait_for_sink()
-        self._files.work(now)
+        self._files.work(now, FEW if is_late else SLICE)
         if now >= self._next_snapshot:
             self._next_snapshot = now + DAY
             self.snapshot("daily")

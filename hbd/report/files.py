@@ -82,12 +82,12 @@ class StateFiles:
         """Whether more can be done at once."""
         return bool(self._wanted) or (self._has_names and not self._queue_due)
 
-    def work(self, now: int) -> None:
-        """Write a slice of what waits."""
+    def work(self, now: int, most: int = SLICE) -> None:
+        """Write a slice of what waits, of so many at the most."""
         if self._failed and now >= self._retry:
             self._wanted = self._failed | self._wanted
             self._failed = {}
-        count = min(SLICE, len(self._wanted))
+        count = min(most, len(self._wanted))
         for _ in range(count):
             name = next(iter(self._wanted))
             wish = self._wanted.pop(name)
@@ -101,7 +101,7 @@ class StateFiles:
         if not self._wanted:
             self._wanted = {}  # the old one keeps the room of all that were in it
         if self._has_names and now >= self._queue_due:
-            self._queue_some(now, SLICE - count)
+            self._queue_some(now, most - count)
 
     def next_deadline(self) -> int | None:
         """When what failed is due again; None where nothing failed."""
