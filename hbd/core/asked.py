@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.address import host_of
 from hbd.core.awaited import NOTHING, Awaited, Heartbeat
@@ -16,7 +16,6 @@ from hbd.core.spans import shown, timeout_for
 if TYPE_CHECKING:
     from hbd.core.address import Address
     from hbd.core.directions import Directions
-    from hbd.core.figures import Figures
     from hbd.core.inquiry import Probe
     from hbd.core.model import PeerSettings
     from hbd.core.peer import Peer
@@ -60,104 +59,37 @@ class Late(NamedTuple):
     at: int
 
 
-class _Round(Path):
-    """What of an asked path changes with each heartbeat, beside what any path has of that."""
+class Asked(Path):
+    """A path that is asked every interval, in rounds: a heartbeat and its retransmissions."""
 
     __slots__ = (
         "asked",
+        "asked_us",
+        "doubted",
         "due",
+        "former",
+        "incarnation",
+        "is_shared",
         "last_answered",
         "last_sent",
+        "late",
         "rank",
         "rounds",
         "sequence",
+        "session",
         "unanswered",
         "volley",
     )
 
-
-def _changed(fact: Any) -> Any:
-    def write(path: Asked, value: Any) -> None:
-        path.leave()
-        fact.__set__(path, value)
-
-    return write
-
-
-def managed(name: str) -> Any:
-    """Give a fact that is kept by the path's volley, where it stands in one.
-
-    Who reads it gets what is so now; who changes it makes the path leave.
-    """
-    fact = getattr(_Round, name)
-
-    def read(path: Asked) -> Any:
-        if path.volley is not None:
-            path.volley.settle(path)
-        return fact.__get__(path)
-
-    return property(read, _changed(fact))
-
-
-def stood_for(name: str) -> Any:
-    """Give such a fact that its volley alone knows, as long as the path stands there."""
-    fact = getattr(_Round, name)
-
-    def read(path: Asked) -> Any:
-        volley = path.volley
-        return fact.__get__(path) if volley is None else getattr(volley, name)(path.rank)
-
-    return property(read, _changed(fact))
-
-
-def handed_over(name: str) -> Any:
-    """Give such a fact that is changed by who reads it: that makes the path leave."""
-    fact = getattr(_Round, name)
-
-    def read(path: Asked) -> Any:
-        path.leave()
-        return fact.__get__(path)
-
-    return property(read, fact.__set__)
-
-
-class Asked(_Round):
-    """A path that is asked every interval, in rounds: a heartbeat and its retransmissions."""
-
-    __slots__ = (
-        "asked_us",
-        "doubted",
-        "former",
-        "incarnation",
-        "is_shared",
-        "late",
-        "session",
-    )
-
-    deadline: int | None = managed("deadline")
-    figures: Figures = managed("figures")
-    last_life: int = stood_for("last_life")
-    last_reply_real: int | None = stood_for("last_reply_real")
-    last_rtt: int | None = managed("last_rtt")
-    lateness = managed("lateness")
-    reply_ttl = managed("reply_ttl")
-    asked: int | None = managed("asked")
-    due = managed("due")
-    unanswered: Awaited = handed_over("unanswered")
-    last_answered = managed("last_answered")
-    last_sent: int = managed("last_sent")
-    rounds: Rounds = managed("rounds")
-    sequence = managed("sequence")
-
     def __init__(self, address: str, peer: Peer, session: Session) -> None:
+        super().__init__(address, peer)
         self.volley: Volley | None = None
-        """Where it is asked together with others;"""
+        """Where it is asked together with others (see `standing`);"""
         self.rank = 0
         """and as which of them."""
-        super().__init__(address, peer)
         self.session = session
         # The round: the heartbeat in question and what was missed before it.
-        self.asked = None
+        self.asked: int | None = None
         self.doubted = False
         """Whether others are asked what its silence means, or need not be."""
         self.last_sent = 0
@@ -187,16 +119,7 @@ class Asked(_Round):
     def silence(self) -> str:
         return f"{super().silence}, or it does not list us"
 
-    def leave(self) -> None:
-        """From now on it is asked by itself: something of it is to change."""
-        if self.volley is not None:
-            self.volley.leave(self)
-
     # -- asking -------------------------------------------------------------------------------
-
-    @property
-    def is_elsewhere(self) -> bool:
-        return self.volley is not None
 
     @property
     def owed_from(self) -> int | None:
@@ -602,7 +525,4 @@ class Asked(_Round):
 
     def _in_time(self, now: int) -> int:
         """How many unanswered heartbeats may still be answered in time."""
-        if self.volley is not None:
-            self.volley.settle(self)
-        unanswered: Awaited = _Round.unanswered.__get__(self)  # type: ignore[attr-defined]
-        return len(unanswered.in_time(now, self.timing.timeout))
+        return len(self.unanswered.in_time(now, self.timing.timeout))

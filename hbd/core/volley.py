@@ -7,7 +7,7 @@ octets that lie close to those of the next one. Whatever is done here has the ef
 comes next from a path is the reply to its last heartbeat, in time, and says nothing new. For
 anything else a path leaves its volley, with all its facts, and is watched by itself until all is
 well with it again. Nobody need know of this: who reads a fact of a path that stands here gets it
-from here, who changes one makes the path leave (see `asked.managed`).
+from here, who changes one makes the path leave (see `standing`).
 
 Who stands together is here, who joins and when they are asked in `volleys`, what they are sent and
 what is read of their replies in `form`, and what comes of a reply in `replies`.
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hbd.core.awaited import NOTHING, Awaited, Heartbeat
 from hbd.core.form import KEYED
 from hbd.core.model import JITTER
+from hbd.core.standing import stand, step_out
 from hbd.core.timers import Timer
 from hbd.core.window import fill
 
@@ -196,8 +197,7 @@ class Volley(Timer):
         self.windows.append(path.figures.window.slots)
         self.ssids.frombytes(session.ssid.to_bytes(2, "big"))
         session.seen = None  # the next reply outside shows it anew
-        path.rank = len(self.paths) - 1
-        path.volley = self
+        stand(path, self, len(self.paths) - 1)
 
     def last_reply_real(self, rank: int) -> int:
         """When one of them was heard last, monotonic."""
@@ -220,10 +220,8 @@ class Volley(Timer):
         self.owing += bytes(more)
         self.answered += b"\1" * more
         for path in filter(None, other.paths):
-            path.volley = None  # or it would leave
-            path.deadline = self.next
-            path.rank += len(self.paths)
-            path.volley = self
+            step_out(path).deadline = self.next
+            stand(path, self, len(self.paths) + path.rank)
         for name in _ROWS:
             getattr(self, name).extend(getattr(other, name))
         other.paths = []
@@ -295,7 +293,7 @@ class Volley(Timer):
             return
         self.counted[at], self.owing[at] = self.round, awaits
         sequence = self.firsts[at] + self.round
-        path.volley = None  # or it would ask us
+        step_out(path)
         path.sequence = sequence
         path.last_sent, path.due, path.lateness = self.sent, self.due, self.lateness
         figures = path.figures
@@ -326,7 +324,7 @@ class Volley(Timer):
             path.deadline = self.next
             self.sessions[at].silent = 0
         path.unanswered = unanswered or NOTHING
-        path.volley = self
+        stand(path, self, at)
 
 
 def earliest(due: int, interval: int) -> int:

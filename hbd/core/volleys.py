@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hbd.core.model import JITTER, State
 from hbd.core.replies import take
 from hbd.core.stamp import StampSession
+from hbd.core.standing import step_out
 from hbd.core.volley import Heading, Volley, earliest
 from hbd.wire import ntp
 
@@ -149,7 +150,7 @@ class Volleys:
         if volley is None:
             return
         volley.settle(path)
-        at, path.volley = path.rank, None
+        at, step_out(path).volley = path.rank, None
         path.last_reply_real, path.last_life = volley.last_reply_real(at), volley.last_life(at)
         volley.paths[at], volley.ways = None, b""
         volley.answered[at] = 1

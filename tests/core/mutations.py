@@ -684,7 +684,7 @@ MUTATIONS = [
     ("volley.py", "            path.asked = None\n", ""),
     ("volley.py", "            path.deadline = self.next\n            self.sessions", "            self.sessions"),
     ("volley.py", "            self.sessions[at].silent = 0\n", ""),
-    ("volley.py", "            self.sessions[at].silent = 0\n        path.unanswered = unanswered or NOTHING\n        path.volley = self", "            self.sessions[at].silent = 0"),
+    ("volley.py", "            self.sessions[at].silent = 0\n        path.unanswered = unanswered or NOTHING\n        stand(path, self, at)", "            self.sessions[at].silent = 0"),
     ("volleys.py", "        if first < 0 or times.stop + _NOISE > ntp.STAMPS:\n            tokens = [token % ntp.STAMPS for token in tokens]  # an era ends\n", ""),
     ("volleys.py", "_NOISE // 2 & ~1 | heading.mark", "_NOISE // 2 & ~1"),
     ("volleys.py", "self._dice.getrandbits(16 * count) & _ALL_NOISE", "0"),
