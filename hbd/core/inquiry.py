@@ -170,7 +170,7 @@ class Inquiries(Timer):
 
     def want(self, path: Path) -> None:
         """Inquire into a path that misses, if more may be found out."""
-        if is_worthwhile(path) and self._is_old(path, AGAIN):
+        if path not in self._waiting and self._is_old(path, AGAIN) and is_worthwhile(path):
             self._waiting[path] = None
             self._wake()
 

@@ -108,8 +108,8 @@ class Peer(Timer):
 
     @property
     def last_rtt(self) -> int | None:
-        windows = (path.figures.window for path in self.paths)
-        return next((rtts[-1] for window in windows if (rtts := window.rtts(1))), None)
+        rtts = (path.figures.window.last_rtt() for path in self.paths)
+        return next((rtt for rtt in rtts if rtt is not None), None)
 
     def loss(self, now: int) -> float | None:
         """The loss of the worst path, of those that are up where there are any."""
@@ -120,8 +120,8 @@ class Peer(Timer):
         return self._most_lossy(now).directions(now)
 
     def _most_lossy(self, now: int) -> Path:
-        up = [path for path in self.paths if path.state is State.UP]
-        return max(up or self.paths, key=lambda path: _known(path.loss(now)))
+        paths = [path for path in self.paths if path.state is State.UP] or self.paths
+        return max(paths, key=lambda path: _known(path.loss(now))) if paths[1:] else paths[0]
 
     @property
     def answers(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import ip_address, ip_network
+from functools import lru_cache
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.timers import Timer
@@ -31,10 +32,20 @@ def traits(peer: Peer) -> set[Trait]:
         if path.egress is not None:
             found.add((0, f"egress {path.egress.key}"))
         if path.target is not None:
-            address = ip_address(path.target[0].partition("%")[0])
-            prefix = 24 if address.version == 4 else 64  # noqa: PLR2004 - the sizes of a LAN
-            found.add((2, f"subnet {ip_network((address, prefix), strict=False)}"))
+            found.add((2, f"subnet {_subnet(path.target[0])}"))
     return found
+
+
+def _subnet(host: str) -> str:
+    """Give the LAN of a numeric address, as large as most are."""
+    if ":" in host:
+        return _subnet6(host.partition("%")[0])
+    return f"{host.rpartition('.')[0]}.0/24"
+
+
+@lru_cache(1024)
+def _subnet6(host: str) -> str:
+    return str(ip_network((host, 64), strict=False))
 
 
 class StormWatch(Timer):

@@ -64,13 +64,14 @@ class Timers:
         if deadline is None:
             return
         heap, at = self._place(timer, deadline)
-        if timer.scheduled is not None:
-            if timer.stands_in is heap and timer.scheduled <= at:
-                return
-            self._left_behind += 1
+        is_elsewhere = timer.scheduled is not None
+        if timer.scheduled is not None and timer.scheduled <= at and timer.stands_in is heap:
+            return
         timer.scheduled, timer.stands_in = at, heap
         heappush(heap, (at, next(self._ties), timer))
-        self._tidy()
+        if is_elsewhere:
+            self._left_behind += 1
+            self._tidy()
 
     def forget(self, timer: Timer) -> None:
         """Take note that the timer is gone for good: its deadline may have been hours away."""

@@ -382,6 +382,8 @@ class Monitor:
         """A neighbour that answers no ARP or ND is off, whatever the error queue has lost."""
         if path.target is None or route.gateway is not None or path.icmp is not None:
             return
+        if route.is_local:
+            return  # we need not ask ourselves where we are
         neighbour = self._routes.neighbour(route.index, path.target[0])
         if neighbour is not None and neighbour.state == "failed":
             path.refused(icmp.no_neighbour(path.target[0], None))

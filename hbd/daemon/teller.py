@@ -44,7 +44,8 @@ EVENTS: Final = 100
 No more than a sink takes in one: what is not told yet is smaller than an entry that waits.
 """
 FEW: Final = 2
-"""So many in a turn that began late: heartbeats and verdicts come first, but all is told."""
+"""So many in a turn that began late, for heartbeats and verdicts come first, and twice as many in
+each turn after it that does not."""
 
 DAY: Final = 86_400 * SECOND
 
@@ -87,6 +88,8 @@ class Teller:
         self._clock: Final = clock
         self._poller: Final = poller
         self._is_waiting = False
+        self._share = EVENTS
+        """How many are told in this turn."""
         self._sink: Final = sink
         self._store: Final = store
         self._files: Final = files
@@ -216,12 +219,13 @@ class Teller:
     def work(self, now: int, *, is_late: bool = False) -> None:
         """Send and write what goes, as much as one turn may take; little in one that is late."""
         self._has_said = False
-        self._tell_some(FEW if is_late else EVENTS)
+        self._share = FEW if is_late else min(2 * self._share, EVENTS)
+        self._tell_some(self._share)
         for entry in self._store.stored(now):
             self._put(entry)
         self._store.gone(self._sink.flush(now))
         self._wait_for_sink()
-        self._files.work(now, FEW if is_late else SLICE)
+        self._files.work(now, min(self._share, SLICE))
         if now >= self._next_snapshot:
             self._next_snapshot = now + DAY
             self.snapshot("daily")

@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import MILLISECOND
@@ -145,7 +145,7 @@ class Routes:
     def _route(self, answer: bytes, family: int, source: str | None) -> Route:
         """Read an rtmsg; the kernel does not repeat the source that was asked for."""
         kind = answer[7]
-        found = dict(_attributes(answer[_ROUTE.size :]))
+        found = dict(_attributes(answer, _ROUTE.size))
         (index,) = _INDEX.unpack(found[linux.RTA_OIF])
         return Route(
             self._name(index),
@@ -190,7 +190,7 @@ class Routes:
             answer = self._ask(linux.RTM_GETLINK, _LINK.pack(0, 0, index, 0, 0))
         except _RefusedError:
             raise NoRouteError(errno.ENODEV, "the interface is gone") from None
-        name = dict(_attributes(answer[_LINK.size :]))[linux.IFLA_IFNAME]
+        name = dict(_attributes(answer, _LINK.size))[linux.IFLA_IFNAME]
         return os.fsdecode(name.rstrip(b"\0"))
 
     def _neighbour(self, index: int, address: str) -> Neighbour | None:
@@ -203,7 +203,7 @@ class Routes:
         except _RefusedError:
             return None
         _, _, state, _, _ = _NEIGHBOUR.unpack_from(answer)
-        known = dict(_attributes(answer[_NEIGHBOUR.size :])).get(linux.NDA_CACHEINFO)
+        known = dict(_attributes(answer, _NEIGHBOUR.size)).get(linux.NDA_CACHEINFO)
         confirmed = None if known is None else _CONFIRMED.unpack_from(known)[0] * CLOCK_TICK
         return Neighbour(_STATES.get(state, "none"), confirmed)
 
@@ -235,9 +235,18 @@ class _RefusedError(Exception):
 def _route_question(address: Address, index: int, source: str | None, dscp: int | None) -> bytes:
     """Ask as the sender's socket would: rules may look at protocol, port, source and DSCP."""
     destination = _packed(address[0])
-    attributes = _attribute(linux.RTA_DST, destination)
-    attributes += _attribute(linux.RTA_IP_PROTO, bytes([socket.IPPROTO_UDP]))
-    attributes += _attribute(linux.RTA_DPORT, _PORT.pack(address[1]))
+    head, tail = _about(_family(address[0]), address[1], index, source, dscp)
+    return head + destination + tail
+
+
+@lru_cache(256)
+def _about(
+    family: int, port: int, index: int, source: str | None, dscp: int | None
+) -> tuple[bytes, bytes]:
+    """Give what such a question has before the destination, and after it."""
+    size = len(_packed("::" if family == socket.AF_INET6 else "0.0.0.0"))  # noqa: S104 - no bind
+    attributes = _attribute(linux.RTA_IP_PROTO, bytes([socket.IPPROTO_UDP]))
+    attributes += _attribute(linux.RTA_DPORT, _PORT.pack(port))
     source_bits = 0
     if source is not None:
         packed = _packed(source)
@@ -246,8 +255,8 @@ def _route_question(address: Address, index: int, source: str | None, dscp: int 
     if index:
         attributes += _attribute(linux.RTA_OIF, _INDEX.pack(index))
     tos = (dscp or 0) << 2
-    route = (_family(address[0]), 8 * len(destination), source_bits, tos, 0, 0, 0, 0, 0)
-    return _ROUTE.pack(*route) + attributes
+    route = _ROUTE.pack(family, 8 * size, source_bits, tos, 0, 0, 0, 0, 0)
+    return route + _ATTRIBUTE.pack(_ATTRIBUTE.size + size, linux.RTA_DST), attributes
 
 
 def _scope(address: Address) -> int:
@@ -269,11 +278,13 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
 
 
-def _attributes(message: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(message) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(message)
-        yield kind, message[_ATTRIBUTE.size : length]
-        message = message[(length + 3) & ~3 :]
+def _attributes(message: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """Read those that begin there."""
+    last = len(message) - _ATTRIBUTE.size
+    while at <= last:
+        length, kind = _ATTRIBUTE.unpack_from(message, at)
+        yield kind, message[at + _ATTRIBUTE.size : at + length]
+        at += max((length + 3) & ~3, _ATTRIBUTE.size)
 
 
 def _family(address: str) -> int:

@@ -195,7 +195,7 @@ MUTATIONS = [
     ("peer.py", 'if path.peer.settings.protocol != "stamp":', "if False:"),
     ("peer.py", "return self._most_lossy(now).directions(now)", "return self.paths[0].directions(now)"),
     ("peer.py", "key=lambda path: _known(path.loss(now))", "key=lambda path: 0.0"),
-    ("timers.py", "if timer.stands_in is heap and timer.scheduled <= at:", "if timer.scheduled <= at:"),
+    ("timers.py", "timer.scheduled <= at and timer.stands_in is heap:", "timer.scheduled <= at:"),
     ("timers.py", "(self._owed, deadline - since)", "(self._owed, deadline)"),
     ("timers.py", "self._due(self._owed, now - lateness)", "self._due(self._owed, now)"),
     ("timers.py", "return own[0][0] if own else owed[0][0] + lateness if owed else None", "return own[0][0] if own else owed[0][0] if owed else None"),
