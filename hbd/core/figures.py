@@ -71,6 +71,15 @@ class Figures:
         before, self.tight = self.tight, self._is_above(timeout, was=self.tight)
         return before is not self.tight
 
+    def are_calm(self, limits: Limits) -> bool:
+        """Whether nothing can go over a limit while all is answered, and within `max_rtt`."""
+        if self.tight or self.lossy or self.slow:
+            return False
+        if limits.max_rtt is None:
+            return True
+        median = self.median_rtt  # of fewer than 20 the next may show that they were slow
+        return median is not None and median <= limits.max_rtt
+
     def _is_lossy(self, limit: float, waiting: int) -> bool:
         # Against a full window even where it is not full yet: one of the first three is no alarm.
         lost = (self.window.unanswered() - waiting) / WINDOW

@@ -55,6 +55,7 @@ def take(
             size, ttls, counts, read = volley.size, volley.ttls, volley.counts, volley.form.reader
             began, lefts, timeout = volley.real, volley.lefts, volley.timeout
             sessions = volley.sessions if volley.is_keyed else None
+            most = volley.heading.most
         if answered[rank]:
             rest.append(index)
             continue
@@ -79,7 +80,10 @@ def take(
             rest.append(index)
             continue
         short = (rtt - dwell) // MICROSECOND
-        if short > LONGEST or short < 1:
+        if short > most or short < 1:
+            if short > most < LONGEST:
+                rest.append(index)
+                continue
             short = LONGEST if short > LONGEST else 1
         fates[rank] = (uncounted & 0xFF) << 24 | short
         answered[rank] = 1

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.awaited import NOTHING, Awaited, Heartbeat
 from hbd.core.form import KEYED
-from hbd.core.model import JITTER
+from hbd.core.model import JITTER, MICROSECOND
 from hbd.core.standing import stand, step_out
 from hbd.core.timers import Timer
-from hbd.core.window import fill
+from hbd.core.window import LONGEST, fill
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -48,6 +48,13 @@ class Heading(NamedTuple):
     mark: int
     """and the last bit of its T1."""
     form: Form
+    max_rtt: int | None
+    """From one answer above it on it is looked at whether they are slow."""
+
+    @property
+    def most(self) -> int:
+        """The longest RTT that needs no look, in microseconds."""
+        return LONGEST if self.max_rtt is None else min(self.max_rtt // MICROSECOND, LONGEST)
 
 
 NOTED: Final = 20

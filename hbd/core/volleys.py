@@ -99,6 +99,7 @@ class Volleys:
             seen.length,
             template.mark,
             session.form,
+            path.limits.max_rtt,
         )
         volley = self._find(heading, path.due)
         if volley is None:
@@ -275,7 +276,7 @@ class Volleys:
 
 def is_well(path: Asked) -> bool:
     """Whether nothing of the path needs a look but the next reply."""
-    limits, egress = path.limits, path.egress
+    egress = path.egress
     return (
         path.state is State.UP
         and path.judged
@@ -287,9 +288,7 @@ def is_well(path: Asked) -> bool:
         and path.fault is None
         and path.goodbye is None
         and not path.rounds.has_failed
-        and not path.figures.tight
-        and limits.max_loss is None
-        and limits.max_rtt is None
+        and path.figures.are_calm(path.limits)
         and path.timing.retries > 0
         and path.targets == (path.target,)
         and path.leads_to == path.target

@@ -220,6 +220,7 @@ def test_what_did_not_leave_us_is_no_loss():
             world._send = send
 
     world.links[A].lost_in_turn = 1
+    world.path(A).leave()  # who is asked together with others is sent to elsewhere
     world._send = fail
     world.run(10 * SECOND)
     assert set(world.states_of(A)) == {State.UP}

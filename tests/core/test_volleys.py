@@ -1021,9 +1021,54 @@ def test_of_two_at_one_address_one_is_asked_with_others():
         agree(*worlds)
 
 
+def slower(world, span):
+    world.links["10.0.0.1"].delay += span
+
+
+def loses(world, count):
+    world.hosts_at["10.0.0.1"].silent[A] += count
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("limits", "change"),
+    [
+        (Limits(max_rtt=5 * MILLISECOND), partial(slower, span=MILLISECOND)),
+        (Limits(max_rtt=4 * MILLISECOND), partial(slower, span=MILLISECOND // 3)),
+        (Limits(max_loss=0.04), partial(loses, count=2)),
+        (Limits(0.02, 4 * MILLISECOND), partial(loses, count=1)),
+    ],
+)
+def test_limits_hold_as_path_by_path(seed, limits, change):
+    """Who has a limit is asked with others as long as it is kept, and judged at the same moment."""
+    with exactly():
+        worlds = Net(seed, weather=False), Net(seed, volleys=False, weather=False)
+        together, _ = worlds
+        for world in worlds:
+            world.watch(*(peer(n, f"10.0.0.{at}", timing=TIMING, limits=limits) for at, n in NAMED))
+            world.run(30 * SECOND)
+        assert together.standing == len(NAMED)
+        before = together.by_itself
+        each(worlds, lambda world: world.run(60 * SECOND))
+        assert together.by_itself == before
+        for _ in range(4):
+            each(worlds, change)
+            for _ in range(12):
+                each(worlds, lambda world: world.run(3 * SECOND + 7))
+                agree(*worlds)
+        assert stands(together, "b")
+        if limits.max_rtt is not None:
+            each(worlds, lambda world: setattr(world.links["10.0.0.1"], "delay", MILLISECOND))
+        each(worlds, lambda world: world.run(130 * SECOND))
+        agree(*worlds)
+        assert told(together) == told(worlds[1])
+        states = [event.state for event in together.changes_of("a")]
+        assert states == [State.UP, State.DEGRADED, State.UP]
+        assert stands(together)
+
+
 UNWELL = {
-    "max_loss": ({"limits": Limits(max_loss=0.1)}, None),
-    "max_rtt": ({"limits": Limits(max_rtt=SECOND)}, None),
+    "max_rtt, and fewer than twenty were measured": ({"limits": Limits(max_rtt=SECOND)}, None),
     "no retries": ({"timing": replace(TIMING, retries=0)}, None),
     "tlv off": ({"stamp": StampOptions(tlv=Tlv.OFF)}, None),
     "no timestamp": ({"stamp": StampOptions(echo_timestamp=False)}, None),
