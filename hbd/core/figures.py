@@ -75,10 +75,8 @@ class Figures:
         """Whether nothing can go over a limit while all is answered, and within `max_rtt`."""
         if self.tight or self.lossy or self.slow:
             return False
-        if limits.max_rtt is None:
-            return True
-        median = self.median_rtt  # of fewer than 20 the next may show that they were slow
-        return median is not None and median <= limits.max_rtt
+        # Of fewer RTTs than tell the next one may show that they were above it.
+        return limits.max_rtt is None or self.median_rtt is not None
 
     def _is_lossy(self, limit: float, waiting: int) -> bool:
         # Against a full window even where it is not full yet: one of the first three is no alarm.
