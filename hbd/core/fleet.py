@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core import goodbye
 from hbd.core.arrival import arrived
-from hbd.core.asked import Asked, elsewhere
+from hbd.core.asked import FRESH, Asked, elsewhere
 from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.events import Event, Stalled, Woke
 from hbd.core.inquiry import Inquiries, Inquiry, Method, Probe
@@ -437,7 +437,8 @@ class Fleet:
             if is_told and lost_at >= self.clock.now - path.patience:
                 # It cannot be asked; what it sent may be among what we lost.
                 path.send_error = OVERRUN
-        self._examine(path)
+        if not _is_as_before(path):
+            self._examine(path)
 
     def _examine(self, path: Path) -> None:
         """Ask how datagrams to it leave us, where it is known where it is; or judge without."""
@@ -699,3 +700,15 @@ class Fleet:
     def is_flapping(self, peer: Peer) -> bool:
         """Whether a peer changes too often to tell each change aloud."""
         return self._news.is_flapping(peer)
+
+
+def _is_as_before(path: Path) -> bool:
+    """Whether a path that has been down for long need not be looked at: after two probes of three.
+
+    Its peer is down for the same cause as it would be now.
+    """
+    is_settled = path.state is State.DOWN and path.goodbye is None and path.send_error is None
+    if not is_settled or not isinstance(path, Asked) or path.sequence % FRESH == 0:
+        return False
+    peer = path.peer
+    return peer.state is State.DOWN and peer.cause is path.failure().cause
