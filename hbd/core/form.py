@@ -31,8 +31,8 @@ class Form(NamedTuple):
     token: int
     """with the number and T1 of the heartbeat."""
     same: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-    """What is the same in all replies of an hbd as a rule, from where to where: Error Estimate and
-    SSID; the TTL that we arrive with, and what has to be zero; hbd's TLV up to the number of our
+    """What is the same in all replies as a rule, from where to where: Error Estimate and SSID; the
+    TTL that we arrive with, and what has to be zero; of an hbd its TLV up to the number of our
     heartbeats."""
 
     def write(
@@ -69,6 +69,11 @@ class Form(NamedTuple):
         begin, _ = self.same[0]
         return ntp.is_ptp(int.from_bytes(reply[begin : begin + 2], "big"))
 
+    def dwell(self, reply: bytes) -> int:
+        """Give how long the reflector says it held a heartbeat, as volleys reckon: nanoseconds."""
+        _, t3, _, t2, *_ = self.reader(memoryview(reply), 0)
+        return int((t3 - t2) * ntp.SECOND >> 32)
+
     @property
     def reader(self) -> Callable[[memoryview, int], tuple[Any, ...]]:
         """Give what reads the fields of a reply that begins there, as they follow each other.
@@ -97,4 +102,6 @@ def _layout(form: Form) -> Struct:
 
 
 OPEN: Final = Form(4, 14, 4, 16, 24, 28, ((12, 16), (40, 44), (44, 80)))
+BARE: Final = Form(4, 14, 4, 16, 24, 28, ((12, 16), (40, 44), (44, 44)))
+"""Open mode where nobody is told anything, as every STAMP reflector answers."""
 KEYED: Final = Form(16, 26, 16, 32, 48, 64, ((24, 28), (80, 96), (112, 148)))

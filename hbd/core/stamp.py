@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.form import KEYED, OPEN
+from hbd.core.form import BARE, KEYED, OPEN
 from hbd.core.goodbye import HOLD
 from hbd.core.model import SECOND, Cause, ReflectorKind, State, Tlv
 from hbd.core.session import Answer, Fact
@@ -131,10 +131,11 @@ class Template(NamedTuple):
     """All of it but sequence number, T1 and HMACs,"""
     mark: int
     """and the last bit of T1."""
+    form: Form
 
 
 class Seen(NamedTuple):
-    """What is the same in all replies of an hbd as a rule."""
+    """What is the same in all replies of a reflector as a rule."""
 
     same: int
     """Of that what its Form names."""
@@ -203,7 +204,8 @@ class StampSession:
             return None
         tlvs = station.tlv(SEEN[State.UP], self._settings.timing.interval) if is_told else b""
         octets = self._write(0, 0, tlvs, options.size or 0)
-        return Template(octets, WITH_TLV if is_told else 0)
+        form = KEYED if self._keys is not None else OPEN if is_told else BARE
+        return Template(octets, WITH_TLV if is_told else 0, form)
 
     def compose(
         self, sequence: int, wall: int, state: State, *, padded: bool = True
@@ -252,10 +254,6 @@ class StampSession:
     def is_keyed(self) -> bool:
         return self._keys is not None
 
-    @property
-    def form(self) -> Form:
-        return OPEN if self._keys is None else KEYED
-
     def seal(self, heartbeat: memoryview) -> None:
         """Sign what was made from the template."""
         if self._keys is not None:
@@ -271,7 +269,7 @@ class StampSession:
         return self._ssid_of(datagram) in (b"", b"\0\0", self.ssid.to_bytes(2, "big"))
 
     def _ssid_of(self, datagram: bytes) -> bytes:
-        at = self.form.ssid
+        at = (OPEN if self._keys is None else KEYED).ssid
         return datagram[at : at + 2]
 
     def recognises(self, payload: bytes, sequence: int, token: int) -> bool:
@@ -349,13 +347,23 @@ class StampSession:
     def _learn(self, answer: Answer) -> None:
         """See by what the next reply is known to say nothing new."""
         said, self._said, self.seen = self._said, b"", None
-        is_told = answer.token is not None and answer.incarnation is not None
-        if not is_told or answer.goodbye is not None:
+        form = self._form_of(said, answer)
+        if form is None or answer.token is None or answer.goodbye is not None:
             return
         if answer.uncounted and not self._counts:
             return  # where the next one shows no more of that, it is not known to count
-        if not self.form.is_ptp(said):
-            self.seen = Seen(self.form.told(said), len(said), answer.uncounted is not None)
+        if not form.is_ptp(said):
+            self.seen = Seen(form.told(said), len(said), answer.uncounted is not None)
+
+    def _form_of(self, said: bytes, answer: Answer) -> Form | None:
+        """Give that of the next reply, if it is known: from an hbd, or from who is told nothing."""
+        if answer.incarnation is not None:
+            return OPEN if self._keys is None else KEYED
+        is_no_hbd = self._is_hbd is False and self._without >= GIVE_UP_AFTER
+        is_told_nothing = self._options.tlv is Tlv.OFF or is_no_hbd
+        if self._keys is not None or not is_told_nothing or len(said) != stamp.OPEN_SIZE:
+            return None
+        return BARE if BARE.dwell(said) == answer.dwell else None  # else it mixes up timestamps
 
 
 def _pad(size: int, length: int) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.model import JITTER, State
 from hbd.core.replies import take
-from hbd.core.stamp import StampSession
+from hbd.core.stamp import TRY_AGAIN_EVERY, StampSession
 from hbd.core.standing import step_out
 from hbd.core.volley import Heading, Volley, earliest
 from hbd.wire import ntp
@@ -33,6 +33,9 @@ SOME: Final = 4
 
 STEPS: Final = 20
 """Volleys are found by when they are due, in twentieths of an interval."""
+
+TRY_AGAIN: Final = 10 * TRY_AGAIN_EVERY
+"""Of who is not told anything each heartbeat with such a number is sent by itself."""
 
 _NOISE: Final = 0xFFE
 """What is added to T1 at random at the most, below a microsecond; its last bit has a meaning of its
@@ -98,7 +101,7 @@ class Volleys:
             timing.timeout,
             seen.length,
             template.mark,
-            session.form,
+            template.form,
             path.limits.max_rtt,
         )
         volley = self._find(heading, path.due)
@@ -174,12 +177,20 @@ class Volleys:
         """Its moment has come; tell whether there is anybody to ask."""
         self._withdraw(volley)
         self._gather(volley)
+        if not volley.heading.mark:
+            self._let_try(volley)
         version = self._station.version
         if volley.version != version:
             self._prepare(volley)
             volley.version = version
         volley.deadline = None
         return any(volley.paths)
+
+    def _let_try(self, volley: Volley) -> None:
+        """Who is no hbd may be one by now: it is asked by itself at times, with our TLV."""
+        for path, first in zip(list(volley.paths), volley.firsts, strict=True):
+            if path is not None and (first + volley.round) % TRY_AGAIN == 0:
+                self.leave(path)
 
     def _gather(self, volley: Volley) -> None:
         """Have those join that may be asked as soon: each volley less is a wake-up less."""

@@ -629,6 +629,17 @@ ODD = {
     "from another port": lambda at, reply, _, ttl: [(at, reply, ("10.0.0.1", 863), ttl)],
     "from a stranger": lambda at, reply, _, ttl: [(at, reply, ("10.9.9.9", 862), ttl)],
 }
+OF_TLV = {
+    "fewer octets",
+    "another incarnation",
+    "another state",
+    "goodbye",
+    "no hbd",
+    "another node",
+    "another hold",
+    "a reflector that says it counts",
+    "another number of those accepted",
+}
 EVEN = {
     "what is as ever": instead(lambda reply: reply),
     "another number of those accepted": instead(flipped(TLV + 35)),
@@ -684,6 +695,53 @@ def test_who_missed_something_is_back_with_the_others_once_it_is_answered(after)
 
 def tarries(span):
     return lambda at, reply, source, ttl: [(at + span, reply, source, ttl)]
+
+
+BARE = {name: twist for name, twist in (ODD | EVEN).items() if name not in OF_TLV}
+
+
+@pytest.mark.parametrize("twist", BARE.values(), ids=BARE)
+def test_who_is_told_nothing_is_asked_with_others(twist):
+    """Any STAMP reflector, also where what it answers is not as ever: all is as path by path."""
+    with exactly():
+        worlds = pair(stamp=StampOptions(tlv=Tlv.OFF))
+        together, alone = worlds
+        each(worlds, lambda world: world.twists.update({A: twist}))
+        for span in (REST + TIMING.timeout - 1, 1, *[SECOND + 7] * 6):
+            each(worlds, lambda world, span=span: world.run(span))
+            agree(*worlds)
+        assert told(together) == told(alone)
+        assert stands(together) or together.path("a").unanswered
+
+
+def test_who_is_no_hbd_is_asked_with_others_and_found_to_be_one_later():
+    """Each hundredth heartbeat still tells it who we are, and it may answer."""
+    with exactly():
+        world = Net(1, weather=False)
+        for n, _ in NAMED:
+            world.hosts_at[f"10.0.0.{n}"].flags = 0
+        world.watch(*(peer(name, f"10.0.0.{n}", timing=TIMING) for n, name in NAMED))
+        world.run(30 * SECOND)
+        assert world.standing == len(NAMED)
+        before = world.by_itself
+        world.run(200 * SECOND)
+        assert len(NAMED) <= world.by_itself - before <= 3 * 2 * len(NAMED)
+        for n, _ in NAMED:
+            world.hosts_at[f"10.0.0.{n}"].flags = hbd_tlv.REFLECTOR
+        world.run(110 * SECOND)
+        assert world.standing == len(NAMED)
+        assert all(volley.heading.mark for volley in volleys_of(world))
+
+
+def test_an_hbd_that_first_answers_who_told_it_nothing_is_told_soon():
+    """Three heartbeats with our TLV were lost, one without it was answered: that shows nothing."""
+    with exactly():
+        world = Net(1, weather=False)
+        world.hosts_at["10.0.0.1"].silent[A] = 3
+        world.watch(peer("a", "10.0.0.1", timing=TIMING))
+        world.run(20 * SECOND)
+        assert stands(world)
+        assert world.path("a").volley.heading.mark
 
 
 COUNTS = hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL
@@ -1070,7 +1128,6 @@ def test_limits_hold_as_path_by_path(seed, limits, change):
 UNWELL = {
     "max_rtt, and fewer than twenty were measured": ({"limits": Limits(max_rtt=SECOND)}, None),
     "no retries": ({"timing": replace(TIMING, retries=0)}, None),
-    "tlv off": ({"stamp": StampOptions(tlv=Tlv.OFF)}, None),
     "no timestamp": ({"stamp": StampOptions(echo_timestamp=False)}, None),
     "two addresses": (
         {},
@@ -1083,7 +1140,14 @@ UNWELL = {
     "too tight": ({}, lambda world: setattr(world.path("a").figures, "tight", True)),
     "odd": ({}, lambda world: setattr(world.hosts_at["10.0.0.1"], "cut", 5)),
     "longer": ({}, lambda world: setattr(world.hosts_at["10.0.0.1"], "longer", 4)),
-    "no hbd": ({}, lambda world: setattr(world.hosts_at["10.0.0.1"], "flags", 0)),
+    "no hbd, and padded": (
+        {"stamp": StampOptions(tlv=Tlv.OFF, size=60)},
+        None,
+    ),
+    "no hbd, and T3 before T2": (
+        {"stamp": StampOptions(tlv=Tlv.OFF)},
+        lambda world: setattr(world.hosts_at["10.0.0.1"], "dwell", -MILLISECOND),
+    ),
 }
 
 
