@@ -131,6 +131,8 @@ class Reflector:
         self._guard: Final = Guard(incarnation)
         self._session: _Session
         """The one that was answered last."""
+        self.knew_all = False
+        """Whether all that came together last was familiar."""
         self._familiar: dict[bytes, _Session] = {}
         """Those that are answered without being asked again who they are,"""
         self._rules: tuple[object, ...] = ()
@@ -264,6 +266,7 @@ class Reflector:
             else:
                 reply = _PLAIN.pack(sequence, t3, estimate, ssid, t2, asked, error, hops)
             replies.append(reply)
+        self.knew_all = granted == len(replies)
         self.answered += granted
         self._buckets.charge(granted, now)
         return replies

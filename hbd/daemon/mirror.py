@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from itertools import compress
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from hbd.config.model import Accept, Listen
 from hbd.core.address import host_of
 from hbd.core.arrival import arrived
+from hbd.core.form import OPEN
 from hbd.daemon.binding import BindError, open_at
+from hbd.daemon.pen import Pen
 from hbd.net.reflecting import ReflectorSocket
-from hbd.wire import stamp
+from hbd.wire import ntp, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -60,6 +63,9 @@ class Mirror:
         """When all was read of each."""
         self._clock: Final = clock
         self._poller: Final = poller
+        self._pen: Final = Pen()
+        self._dated: int | None = None
+        """When replies were dated, just before they left."""
 
     def open(
         self,
@@ -139,9 +145,21 @@ class Mirror:
 
         found = self.reflector.answer_all(requests, answer_one, now=now, wall=self._clock.wall())
         replies, places, ways = _answered(found, requests)
-        bound.send_many(replies, places, ways)
+        self._dated = None
+        bound.send_many(replies, places, ways, self._date if self.reflector.knew_all else None)
+        if self._dated is not None:
+            self._pen.measure(0, self._clock.now() - self._dated, len(replies))
         for answered in told:
             self.answered(answered)
+
+    def _date(self, replies: memoryview, size: int) -> None:
+        """Have the T3 of each say when it leaves, and rather too early than too late."""
+        self._dated, wall = self._clock.both()
+        first = ntp.ntp_from_unix(wall)
+        each = max((self._pen.step * 3 // 4 << 32) // ntp.SECOND, 1)
+        moments = range(first, first + len(replies) // size * each, each)
+        if moments.stop < ntp.STAMPS:
+            OPEN.date(replies, size, array("Q", moments))
 
     def _answer_one(
         self, request: Request, now: int, since: int, told: list[Answered]

@@ -14,11 +14,12 @@ from hbd.core.connected import Connected
 from hbd.core.egress import EgressKey
 from hbd.core.fleet import Ask, AskAll, Examine, Fleet
 from hbd.core.inquiry import Method, Probe
-from hbd.core.model import MICROSECOND, MILLISECOND, SECOND, Cause, PeerSettings
+from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings
 from hbd.core.session import Fact
 from hbd.daemon.ears import Ears
 from hbd.daemon.inquirer import Inquirer
 from hbd.daemon.outlet import outlet_of, ways_used
+from hbd.daemon.pen import Pen
 from hbd.daemon.senders import Senders
 from hbd.daemon.streams import Streams
 from hbd.net.resolver import numeric
@@ -77,20 +78,6 @@ NO_ROOM: Final = {
     errno.EADDRINUSE,  # no port is left
 }
 IPV6_OFF: Final = {errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
-
-
-class Pen:
-    """How long it takes to write and to send heartbeats, so that T1 is when each leaves."""
-
-    def __init__(self) -> None:
-        self.lead = self.step = 0
-        """From the first to be written to the first that leaves; from each to the next."""
-
-    def measure(self, writing: int, sending: int, count: int) -> None:
-        """Learn from so many, written and sent in so long: one exception tells nothing."""
-        self.lead += (min(writing, 2 * self.lead + MICROSECOND * count) - self.lead) // 8
-        step = sending // count
-        self.step += (min(step, 2 * self.step + MICROSECOND) - self.step) // 8
 
 
 class Monitor:

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 from array import array
+from collections.abc import Callable
 from functools import cache, lru_cache
 from itertools import accumulate, chain
 from mmap import MADV_DONTNEED, MAP_ANONYMOUS, MAP_PRIVATE, mmap
@@ -25,7 +26,7 @@ from hbd.net.datagrams import LARGEST, TRIES
 from hbd.net.sockaddr import SIZES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from ctypes import c_void_p
 
 SLOTS: Final = 256
@@ -60,6 +61,9 @@ _CONTROL_LENGTH: Final = 5
 _CONTROL_INTS: Final = CONTROL // 4
 _CONTROL_WORDS: Final = CONTROL // 8
 
+
+Finish = Callable[[memoryview, int], None]
+"""Takes datagrams, one after the other, and the size of each."""
 
 Gone = tuple[int, int]
 """How many of those that are sent together had left, and when: monotonic nanoseconds."""
@@ -255,15 +259,19 @@ class Outbox:
         datagrams: Sequence[bytes],
         names: Sequence[bytes],
         controls: Sequence[bytes] = (),
+        finish: Finish | None = None,
     ) -> dict[int, int]:
-        """Send all in order; give, by index, the errno of those that are refused."""
+        """Send all in order; give, by index, the errno of those that are refused.
+
+        `finish` writes into them what is not known before they leave, if all are of one size.
+        """
         count, lengths = len(datagrams), list(map(len, datagrams))
         if count > SENT or sum(lengths) > ROOM:
             if count == 1:
                 return {0: errno.EMSGSIZE}  # no packet holds it
             half = count // 2
-            refused = self.send(fd, datagrams[:half], names[:half], controls[:half])
-            others = self.send(fd, datagrams[half:], names[half:], controls[half:])
+            refused = self.send(fd, datagrams[:half], names[:half], controls[:half], finish)
+            others = self.send(fd, datagrams[half:], names[half:], controls[half:], finish)
             return refused | {half + index: number for index, number in others.items()}
         if not datagrams:
             return {}
@@ -272,6 +280,8 @@ class Outbox:
         _put(self._controls, controls)
         if lengths.count(lengths[0]) == count:
             self._space(lengths[0])
+            if finish is not None:
+                finish(self._octets[: count * lengths[0]], lengths[0])
         elif lengths != self._lengths:
             self._lay_out(lengths)
             self._size = -1

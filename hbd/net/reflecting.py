@@ -161,8 +161,14 @@ class ReflectorSocket:
             return False
         return True
 
-    def send_many(self, replies: list[bytes], places: list[bytes], ways: list[bytes]) -> None:
-        """Send a reply to each of these places in order, as `send` does."""
+    def send_many(
+        self,
+        replies: list[bytes],
+        places: list[bytes],
+        ways: list[bytes],
+        finish: batch.Finish | None = None,
+    ) -> None:
+        """Send a reply to each of these places in order, as `send` does; `finish` as in Outbox."""
         head = _HEADS[self._socket.family]
         controls = [head + way + _PADDING for way in ways]
         if self._outbox is None:
@@ -170,7 +176,7 @@ class ReflectorSocket:
                 [control] = batch.messages(memoryview(message))
                 self._send(reply, control, _address_of(place))
             return
-        refused = self._outbox.send(self.fileno(), replies, places, controls)
+        refused = self._outbox.send(self.fileno(), replies, places, controls, finish)
         for number in refused.values():
             self.unsent[errno.errorcode[number]] += 1
 
