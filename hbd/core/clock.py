@@ -2,8 +2,9 @@
 
 Nothing was asked while we did not run, so nothing was owed: every deadline moves by a stall, and
 no burst of late heartbeats follows. One clock that does not count stalls does both. Lateness below
-that is mostly our own work: time to send goes on in it, or the more we had to do the less we would
-send. It is added up, and the deadlines of heartbeats in question move by it (`Timers`).
+that is no stall: time to send goes on in it, or the more we had to do the less we would send. It is
+added up, and the deadlines of heartbeats in question move by it (`Timers`); but for what our own
+work may have taken, for then we ran: nobody else's fault looks like that.
 """
 
 from __future__ import annotations

@@ -43,6 +43,18 @@ def test_a_stall_stops_our_own_time_and_what_is_less_is_only_added_up():
     assert (clock.now, clock.lateness) == (due, STALL - 1)
 
 
+@pytest.mark.parametrize(("late", "counted"), [(7, 0), (30, 0), (31, 1), (99, 69)])
+def test_our_own_work_is_no_lateness(late, counted):
+    """As long as it may have taken we ran; what is more, or a stall, was not work alone."""
+    clock = Clock(NOW, 0)
+    due = clock.promise(NOW + SECOND)
+    assert clock.turn(due + late * MILLISECOND, 0, 30 * MILLISECOND) == late * MILLISECOND
+    assert clock.lateness == counted * MILLISECOND
+    due = clock.promise(clock.now + SECOND)
+    clock.turn(due + STALL, 0, 2 * STALL)
+    assert clock.now == due
+
+
 def test_what_came_in_a_stall_came_while_our_time_stood_however_late_it_is_read():
     """A moment in the last stall is that at which our time stood; one before it is as long ago."""
     clock = Clock(NOW, 0)

@@ -1,5 +1,6 @@
 """Thousands of peers that change together: one entry says what they share, the rest is quiet."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -231,3 +232,53 @@ def test_uplink_that_comes_and_goes_does_not_tell_of_each_peer_that_it_flaps():
     flapping = [event for event in world.of_kind(FlappingChanged) if event.flapping]
     assert {event.peer for event in flapping} == set(names)
     assert 0 < [event.quiet for event in flapping].count(False) <= 5
+
+
+class Busy(World):
+    """It takes its time for everything it does: nearly as long as is allowed for."""
+
+    did = 0
+
+    @property
+    def work(self):
+        did, self.did = self.did, self.heartbeats + len(self.events)
+        return (self.did - did) * 80_000
+
+    @work.setter
+    def work(self, _):
+        pass
+
+
+def test_own_work_in_a_storm_delays_no_verdict():
+    """Six hundred fall silent within a moment and take us a second and more to deal with."""
+    timing = Timing(SECOND, 500 * MILLISECOND, 3, 2)
+    world = Busy(3, keep=False)
+    names = [far_apart(number) for number in range(1, 601)]
+    world.watch(*(peer(name, timing=timing) for name in [GW, *names]))
+    world.run(10 * SECOND)
+    before = world.heartbeats
+    kill(world, *names)
+    world.run(4 * SECOND)
+    assert (world.heartbeats - before) * 80_000 > 150 * MILLISECOND
+    changes = [e for e in world.of_kind(StateChanged) if e.state is State.DOWN]
+    assert {change.peer for change in changes} == set(names)
+    assert max(change.detection for change in changes) <= timing.detection + 100 * MILLISECOND
+    assert 4 * world.fleet.clock.lateness < world.late > 50 * MILLISECOND
+
+
+def test_of_many_that_are_due_at_once_some_wait_for_the_next_turn():
+    """What comes is read in between; all are asked in the end, and in their order."""
+    world = World(1, session=lambda *_: NumberSession())
+    names = [far_apart(number) for number in range(500)]
+    world.watch(*(peer(name, timing=TIMING) for name in names))
+    world.run(2 * TIMING.interval)
+    due = world.now + SECOND
+    for number, name in enumerate(names):
+        world.path(name).deadline = due - 500 + number
+        world.fleet._timers.schedule(world.path(name))
+    world.stalls.append((world.now + 1, due))
+    world.work, begun = MILLISECOND, len(world.sent)
+    world.run(5 * SECOND)
+    sent = world.sent[begun:]
+    assert [host for _, host, _ in sent[:500]] == names
+    assert list(Counter(at for at, *_ in sent[:500]).values()) == [200, 200, 100]
