@@ -116,3 +116,14 @@ def test_heap_is_bounded():
         largest = max(largest, len(timers))
     assert largest <= 2 * len(many) + 64
     assert {id(timers.due(10**12)) for _ in many} == {id(timer) for timer in many}
+
+
+def test_who_is_owed_nothing_any_more_is_due_however_late_we_were():
+    """It stands where it was owed something no longer than until its deadline is set anew."""
+    timers, timer = Timers(), Owed()
+    timer.owed_from = 0
+    timer_at(timers, 10, timer)
+    timer.owed_from = None
+    timer_at(timers, 50, timer)
+    assert timers.due(49, lateness=100) is None
+    assert timers.due(50, lateness=100) is timer
