@@ -43,8 +43,10 @@ class Awaited(dict[int, Heartbeat]):
 
     def miss(self, sequence: int | None) -> None:
         """The timeout of this one is over."""
-        if sequence is not None and sequence in self:
-            self[sequence] = self[sequence]._replace(missed=True)
+        heartbeat = None if sequence is None else self.get(sequence)
+        if sequence is not None and heartbeat is not None:
+            sent, sent_real, token, probe, _ = heartbeat
+            self[sequence] = Heartbeat(sent, sent_real, token, probe, missed=True)
 
     @property
     def are_all_missed(self) -> bool:

@@ -21,7 +21,7 @@ MUTATIONS = [
     ("awaited.py", "self[first].sent >= oldest", "True"),
     ("awaited.py", "now - self.sent < timeout", "now - self.sent <= timeout"),
     ("awaited.py", "oldest is None or ", ""),
-    ("awaited.py", "self[sequence]._replace(missed=True)", "self[sequence]"),
+    ("awaited.py", "token, probe, missed=True)", "token, probe)"),
     ("awaited.py", "            if session.recognises(payload, sequence, heartbeat.token)\n", ""),
     ("awaited.py", "for number in self if number <= sequence", "for number in self"),
     ("inquiry.py", "self.deadline = now + PATIENCE", "self.deadline = (self.deadline or now + PATIENCE)"),
