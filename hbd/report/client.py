@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.report import varlink
-from hbd.report.call import credentials_of
+from hbd.report.credentials import credentials_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

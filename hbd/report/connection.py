@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
-    from hbd.report.call import Credentials
+    from hbd.report.credentials import Credentials
     from hbd.report.varlink import Request
 
 REQUEST_LIMIT: Final = 64 * 1024

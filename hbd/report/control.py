@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from hbd import __version__
 from hbd.core.model import SECOND
 from hbd.report import varlink
-from hbd.report.call import Answer, Call, Credentials, Follow, Later, Stream, credentials_of
+from hbd.report.call import Answer, Call, Follow, Later, Stream
 from hbd.report.connection import Allowance, Connection, Owner, Poller
+from hbd.report.credentials import Credentials, credentials_of
 from hbd.report.varlink import INTERFACE, SERVICE, RefusedError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from hbd.daemon.desk import EVIDENCE_PATIENCE, Desk
 from hbd.daemon.poller import Poller
 from hbd.report import varlink
-from hbd.report.call import Credentials
 from hbd.report.connection import OUTPUT_LIMIT, READ_SLICE, REQUEST_LIMIT, WRITE_SLICE
+from hbd.report.credentials import Credentials
 from hbd.report.varlink import INTERFACE, SERVICE
 from tests.fuzz.draws import Draws, piece
 from tests.simulation.world import WALL, World, peer
