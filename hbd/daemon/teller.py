@@ -45,7 +45,9 @@ No more than a sink takes in one: what is not told yet is smaller than an entry 
 """
 FEW: Final = 2
 """So many in a turn that began late, for heartbeats and verdicts come first, and twice as many in
-each turn after it that does not."""
+each turn after it that does not;"""
+UNTOLD: Final = 2
+"""but of each peer no more than so many events on average may wait for that."""
 
 DAY: Final = 86_400 * SECOND
 
@@ -219,7 +221,8 @@ class Teller:
     def work(self, now: int, *, is_late: bool = False) -> None:
         """Send and write what goes, as much as one turn may take; little in one that is late."""
         self._has_said = False
-        self._share = FEW if is_late else min(2 * self._share, EVENTS)
+        is_yielding = is_late and len(self._events) <= UNTOLD * len(self._fleet.peers)
+        self._share = FEW if is_yielding else min(2 * self._share, EVENTS)
         self._tell_some(self._share)
         for entry in self._store.stored(now):
             self._put(entry)

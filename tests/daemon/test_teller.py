@@ -125,6 +125,24 @@ def test_no_state_is_stored_before_its_entry(teller, fleet, tmp_path):
     assert len(told) == EVENTS
 
 
+def test_heartbeats_come_first_and_all_is_told_in_the_end(teller, fleet):
+    """Little in a turn that began late, twice as much in each that did not; never ever less."""
+    now = Clock().now()
+    for name in fleet.peers:
+        teller.tell(change(name))
+    waiting = [len(teller._events)]
+    for is_late in (True, True, False, False, False, True, False):
+        teller.work(now, is_late=is_late)
+        waiting.append(len(teller._events))
+    assert [before - after for before, after in pairwise(waiting)] == [2, 2, 4, 8, 16, 2, 4]
+    for name in 2 * list(fleet.peers):
+        teller.tell(change(name))
+    assert len(teller._events) > 2 * MANY
+    while len(teller._events) > 2 * MANY:
+        teller.work(now, is_late=True)
+    assert len(teller._events) > 2 * MANY - EVENTS
+
+
 def test_a_reload_writes_the_files_of_those_it_touches(teller, fleet, tmp_path):
     """What others see of an unchanged peer is left alone; a removed one's file goes."""
     now = Clock().now()
