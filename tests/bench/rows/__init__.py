@@ -16,6 +16,8 @@ ROWS: Final[dict[str, Callable[[Lab], Iterator[Row]]]] = {
     "open-1000": heartbeats.open_1000,
     "open-10000": heartbeats.open_10000,
     "open-50000": heartbeats.open_50000,
+    "limits-10000": heartbeats.limits_10000,
+    "untold-10000": heartbeats.untold_10000,
     "authenticated-10000": heartbeats.authenticated_10000,
     "fping-100": others.fping_100,
     "fping-1000": others.fping_1000,
@@ -38,6 +40,15 @@ ROWS: Final[dict[str, Callable[[Lab], Iterator[Row]]]] = {
 QUICK: Final = [
     name
     for name in ROWS
-    if name not in {"open-10000", "open-50000", "fping-1000", "fping-5000", "accuracy-10000"}
+    if name
+    not in {
+        "open-10000",
+        "open-50000",
+        "limits-10000",
+        "untold-10000",
+        "fping-1000",
+        "fping-5000",
+        "accuracy-10000",
+    }
 ]
 """With few peers these are as others are."""

@@ -9,6 +9,7 @@ polls: the one who sends to it pays for no wake-up.
 from __future__ import annotations
 
 import statistics
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench.lab import Cost, Lab, Pairs
@@ -17,6 +18,7 @@ from tests.bench.table import Row
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.bench.hbd import Hbd
     from tests.bench.programs import Monitor, Reflector
 
 
@@ -45,7 +47,20 @@ def open_50000(lab: Lab) -> Iterator[Row]:
 
 
 def authenticated_10000(lab: Lab) -> Iterator[Row]:
-    yield _against_c(lab, "authenticated-10000", 10_000, "<= 1.7 x C", keyed=True)
+    with_, goal = "with HMACs", "<= 1.7 x C"
+    yield _against_c(lab, "authenticated-10000", 10_000, goal, with_=with_, keyed=True)
+
+
+def limits_10000(lab: Lab) -> Iterator[Row]:
+    """Who has a max_rtt is looked at one by one until twenty were measured."""
+    name, each = "limits-10000", {"max_loss": "5%", "max_rtt": "100ms"}
+    with_ = "with max_loss and max_rtt"
+    yield _against_c(lab, name, 10_000, "-", with_=with_, each=each, rest=25.0)
+
+
+def untold_10000(lab: Lab) -> Iterator[Row]:
+    """As other reflectors than hbd's are asked; C goes on with hbd's TLV."""
+    yield _against_c(lab, "untold-10000", 10_000, "-", with_="without TLV", each={"tlv": "off"})
 
 
 def rate_100000(lab: Lab) -> Iterator[Row]:
@@ -83,12 +98,22 @@ def lost(lab: Lab) -> Iterator[Row]:
     )
 
 
-def _against_c(lab: Lab, name: str, peers: int, goal: str, *, keyed: bool = False) -> Row:
+def _against_c(
+    lab: Lab,
+    name: str,
+    peers: int,
+    goal: str,
+    *,
+    with_: str = "",
+    keyed: bool = False,
+    each: dict[str, str] | None = None,
+    rest: float = 0.0,
+) -> Row:
     peers = min(peers, 200) if lab.quick else peers
     turns, pairs = [], Pairs([], [])
     with lab.reflector(keyed=keyed) as reflector, lab.monitor(peers, keyed=keyed) as monitor:
         for _ in range(lab.runs):
-            turns.append(_hbd(lab, peers, reflector, keyed=keyed))
+            turns.append(_hbd(lab, reflector, lab.hbd(peers, keyed=keyed, each=each), rest))
             pairs.ours.append(turns[-1].cost)
             pairs.theirs.append(_monitor(lab, monitor, reflector))
             lab.say(f"{name}: hbd {pairs.ours[-1].usec:.2f} us, C {pairs.theirs[-1].usec:.2f} us")
@@ -97,7 +122,7 @@ def _against_c(lab: Lab, name: str, peers: int, goal: str, *, keyed: bool = Fals
     started_in = statistics.median(turn.started_in for turn in turns)
     return pairs.row(
         name,
-        f"CPU per heartbeat, {peers:,} peers at 1 s{', with HMACs' if keyed else ''}",
+        ", ".join(filter(None, [f"CPU per heartbeat, {peers:,} peers at 1 s", with_])),
         "C",
         goal=goal,
         remarks=f"up {up:,}; lost {unanswered}, C {c_lost}; started in {started_in:.1f} s",
@@ -105,9 +130,10 @@ def _against_c(lab: Lab, name: str, peers: int, goal: str, *, keyed: bool = Fals
     )
 
 
-def _hbd(lab: Lab, peers: int, reflector: Reflector, *, keyed: bool) -> Turn:
-    with lab.hbd(peers, keyed=keyed) as hbd:
+def _hbd(lab: Lab, reflector: Reflector, started: Hbd, rest: float) -> Turn:
+    with started as hbd:
         up = hbd.all_are("up")
+        time.sleep(rest)
         cost = lab.cost(hbd.pid, lambda: reflector["received"])
         return Turn(hbd.started_in, up, cost, hbd.counts().lost)
 
