@@ -9,7 +9,6 @@ in and go out are monotonic nanoseconds; wall clock times are named so and serve
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core import goodbye
@@ -24,6 +23,7 @@ from hbd.core.path import Path, Reception, Step
 from hbd.core.pauses import Pauses
 from hbd.core.peer import Pause, Peer
 from hbd.core.roster import Change, Roster
+from hbd.core.seeker import Seeker
 from hbd.core.session import Fact
 from hbd.core.timers import Timers
 from hbd.core.told import ANYWHERE, Told
@@ -42,15 +42,6 @@ if TYPE_CHECKING:
     from hbd.core.session import Answer
     from hbd.core.stamp import Station
     from hbd.wire.hbd_tlv import HbdTlv
-
-SEEK_SPACING: Final = 200 * MILLISECOND
-SEEK_AGAIN: Final = 20 * MILLISECOND
-SEEK_BURST: Final = 200 * MILLISECOND
-SOUGHT: Final = 100
-"""How often it is looked whom a reply from elsewhere is to: anybody may send us something. How
-often after one that was to somebody: it may come over and over. How much of that may be at once:
-many fall at once, and are asked at once ever after. And among how many that miss."""
-
 
 LATE: Final = 5 * MILLISECOND
 
@@ -147,7 +138,7 @@ class Fleet:
         )
         self._volleys: Final = Volleys(self.clock, self._timers, dice, station, place_of)
         self._dropped_at = self._unheard_at = -1
-        self._seek_from = 0
+        self._seeker: Final = Seeker(self.clock)
         self._done = 0
         """For how many paths something was done in this turn."""
         self.is_late = False
@@ -456,7 +447,7 @@ class Fleet:
         paths = self._roster.at(source)
         if not paths:
             self.dropped["unknown-source"] += 1
-            self._look_whose(datagram, source)
+            self._from_elsewhere(datagram, source)
             return
         if len(paths) > 1:
             paths = tuple(path for path in paths if path.claims(datagram)) or paths
@@ -481,23 +472,12 @@ class Fleet:
             source = arrivals.address_of(arrivals.place(at))
             self.receive(arrivals.datagram(at), source, real, arrivals.ttls[at])
 
-    def _look_whose(self, datagram: bytes, source: Address) -> None:
-        """See whether a reply from an address that nobody has is to a heartbeat that misses one."""
-        now = self.clock.now
-        if now < self._seek_from:
-            return
+    def _from_elsewhere(self, datagram: bytes, source: Address) -> None:
         everybody = (path for peer in self.peers.values() for path in peer.paths)
-        for path in islice((path for path in everybody if path.is_missing), SOUGHT):
-            is_stamp = path.peer.settings.protocol == "stamp"
-            if is_stamp and path.target is not None and path.would_be_answered(datagram):
-                path.bad = elsewhere(source, path.target)
-                self._received(path, Reception.REFUSED, None, now)
-                self._sought(SEEK_AGAIN)
-                return
-        self._sought(SEEK_SPACING)
-
-    def _sought(self, cost: int) -> None:
-        self._seek_from = max(self._seek_from, self.clock.now - SEEK_BURST) + cost
+        path = self._seeker.whose(datagram, everybody)
+        if path is not None and path.target is not None:
+            path.bad = elsewhere(source, path.target)
+            self._received(path, Reception.REFUSED, None, self.clock.now)
 
     def heard(
         self,

@@ -7,7 +7,6 @@ import pytest
 
 from hbd.core.asked import Asked
 from hbd.core.events import Restarted
-from hbd.core.fleet import SEEK_AGAIN, SEEK_BURST, SEEK_SPACING
 from hbd.core.model import (
     MILLISECOND,
     SECOND,
@@ -20,6 +19,7 @@ from hbd.core.model import (
 )
 from hbd.core.path import Reception
 from hbd.core.peer import Peer
+from hbd.core.seeker import SEEK_AGAIN, SEEK_BURST, SEEK_SPACING
 from hbd.core.session import Answer, Fact
 from hbd.core.stamp import StampSession, Station
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
