@@ -78,6 +78,7 @@ class Asked(Path):
         "sequence",
         "session",
         "unanswered",
+        "unlooked",
         "volley",
     )
 
@@ -97,6 +98,8 @@ class Asked(Path):
         """When that should have been sent."""
         self.sequence = 0
         self.unanswered = NOTHING
+        self.unlooked = 0
+        """Probes of one that is down, since it was looked at what keeps it so."""
         self.last_answered = -1
         self.incarnation: int | None = None
         self.former: tuple[int, ...] = ()

@@ -44,11 +44,10 @@ if TYPE_CHECKING:
     from hbd.wire.hbd_tlv import HbdTlv
 
 LATE: Final = 5 * MILLISECOND
+"""A turn that begins so late does little but heartbeats and verdicts."""
 
 WORK: Final = MILLISECOND // 10
-"""What is done for one path in a turn takes so long at the most, where a machine is not busy"""
-FEW: Final = 10
-"""with something else; that of so few is over within a tick."""
+"""What is done for one path in a turn takes so long at the most, where nothing is in the way."""
 ALIKE: Final = 16
 """For so many of a volley it takes as long."""
 DONE: Final = 200
@@ -140,7 +139,9 @@ class Fleet:
         self._dropped_at = self._unheard_at = -1
         self._seeker: Final = Seeker(self.clock)
         self._done = 0
-        """For how many paths something was done in this turn."""
+        """For how many paths something was done in this turn,"""
+        self._worked = 0
+        """and what it may have taken."""
         self.is_late = False
         """Whether this turn began so late that all but heartbeats and verdicts had better wait."""
         self._awaited_until = now
@@ -248,14 +249,22 @@ class Fleet:
 
     def turn(self, real: int, wall: int) -> None:
         """Begin a turn of the loop at this moment."""
-        late = self.clock.turn(real, wall, max(self._done - FEW, 0) * WORK)
-        self._done = 0
+        late = self.clock.turn(real, wall, self._worked)
+        self._done = self._worked = 0
         self.is_late = late >= LATE
         lost = self._lag.add(real, late)
         if late >= STALL:
             self._outputs.append(Stalled(real, wall, late))
         if lost:
             self._outputs.append(Stalled(real, wall, lost, in_pieces=True))
+
+    def ended(self, real: int) -> None:
+        """Say that all of this turn was done by this moment: what it took is no lateness of ours.
+
+        No more than what was done can have taken, for we may have been stopped meanwhile; and no
+        more than it took, for anybody can send us what is done with in no time.
+        """
+        self._worked = min(self._done * WORK, real - self.clock.real)
 
     def lag_share(self) -> float:
         """Give the share of the last seconds in which we were late, 0 to 1."""
@@ -428,7 +437,7 @@ class Fleet:
             if is_told and lost_at >= self.clock.now - path.patience:
                 # It cannot be asked; what it sent may be among what we lost.
                 path.send_error = OVERRUN
-        if not _is_as_before(path):
+        if not (isinstance(path, Asked) and _is_as_before(path)):
             self._examine(path)
 
     def _examine(self, path: Path) -> None:
@@ -443,12 +452,12 @@ class Fleet:
 
     def receive(self, datagram: bytes, source: Address, real: int, ttl: int | None = None) -> None:
         """Take a datagram that reached a sender socket at this moment (kernel's stamp)."""
-        self._done += 1
         paths = self._roster.at(source)
         if not paths:
             self.dropped["unknown-source"] += 1
             self._from_elsewhere(datagram, source)
             return
+        self._done += 1
         if len(paths) > 1:
             paths = tuple(path for path in paths if path.claims(datagram)) or paths
         now = self.clock.at(real)
@@ -465,9 +474,10 @@ class Fleet:
 
         The second may be after `now`: what came while it was read is no older than it is.
         """
-        self._done += len(arrivals.lengths) // ALIKE
         wall = self.clock.wall + until - self.clock.real
-        for at in self._volleys.receive(arrivals, since, until):
+        rest = self._volleys.receive(arrivals, since, until)
+        self._done += (len(arrivals.lengths) - len(rest)) // ALIKE
+        for at in rest:
             real = arrived(arrivals.stamps[at], since, until, wall)
             source = arrivals.address_of(arrivals.place(at))
             self.receive(arrivals.datagram(at), source, real, arrivals.ttls[at])
@@ -682,13 +692,14 @@ class Fleet:
         return self._news.is_flapping(peer)
 
 
-def _is_as_before(path: Path) -> bool:
+def _is_as_before(path: Asked) -> bool:
     """Whether a path that has been down for long need not be looked at: after two probes of three.
 
     Its peer is down for the same cause as it would be now.
     """
+    path.unlooked = (path.unlooked + 1) % FRESH
     is_settled = path.state is State.DOWN and path.goodbye is None and path.send_error is None
-    if not is_settled or not isinstance(path, Asked) or path.sequence % FRESH == 0:
+    if not is_settled or not path.unlooked:
         return False
     peer = path.peer
     return peer.state is State.DOWN and peer.cause is path.failure().cause

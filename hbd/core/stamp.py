@@ -251,6 +251,11 @@ class StampSession:
         return self._is_hbd is not False or sequence % TRY_AGAIN_EVERY == 0
 
     @property
+    def may_tell(self) -> bool:
+        """Whether our TLV is tried at times where the reflector does not understand it."""
+        return self._options.tlv is Tlv.AUTO
+
+    @property
     def is_keyed(self) -> bool:
         return self._keys is not None
 

@@ -107,7 +107,12 @@ class Timers:
 
     def due(self, now: int, lateness: int = 0) -> Timer | None:
         """Take out one timer whose deadline has come; `lateness`: all of ours so far."""
-        return self._due(self._own, now) or self._due(self._owed, now - lateness)
+        own, owed = (self._own, now), (self._owed, now - lateness)
+        if self._owed and self._own and self._owed[0][0] + lateness < self._own[0][0]:
+            return self._due(*owed) or self._due(
+                *own
+            )  # with more than can be done none has to wait
+        return self._due(*own) or self._due(*owed)
 
     def _due(self, heap: Heap, moment: int) -> Timer | None:
         while heap and heap[0][0] <= moment:

@@ -188,8 +188,10 @@ class Volleys:
 
     def _let_try(self, volley: Volley) -> None:
         """Who is no hbd may be one by now: it is asked by itself at times, with our TLV."""
-        for path, first in zip(list(volley.paths), volley.firsts, strict=True):
-            if path is not None and (first + volley.round) % TRY_AGAIN == 0:
+        rows = zip(list(volley.paths), volley.firsts, volley.sessions, strict=True)
+        for path, first, session in rows:
+            is_due = (first + volley.round) % TRY_AGAIN == 0
+            if is_due and path is not None and session.may_tell:
                 self.leave(path)
 
     def _gather(self, volley: Volley) -> None:

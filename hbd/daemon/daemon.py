@@ -339,6 +339,7 @@ class Daemon:
         """Only hear and answer for so long."""
         until = self.clock.now() + span
         while (left := until - self.clock.now()) > 0:
+            self.monitor.listen(left)
             ready = self.poller.wait(left)
             now, wall = self.clock.both()
             self.fleet.turn(now, wall)
@@ -350,7 +351,9 @@ class Daemon:
     # -- the turn -----------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        patience = self._patience()
+        ended = self.clock.now()
+        self.fleet.ended(ended)
+        patience = self._patience(ended)
         self.monitor.listen(patience)
         ready = self.poller.wait(patience)
         now, wall = self.clock.both()
@@ -417,13 +420,13 @@ class Daemon:
         self._is_flooded = not is_empty
         self.fleet.advance()
 
-    def _patience(self) -> int:
+    def _patience(self, now: int) -> int:
         """How long nothing has to be done."""
         fleet = self.fleet.next_deadline()
         if self._is_flooded or self.monitor.has_unexamined:
             return 0
         due = self._duties_due if fleet is None else min(fleet, self._duties_due)
-        return due - self.clock.now()
+        return due - now
 
     def _look_for_suspension(self) -> None:
         gap = self.clock.boottime_gap()

@@ -34,6 +34,10 @@ BATCHES: Final = 8
 """So many in a turn, up to 20 ms: a flood leaves the rest of the turn its time."""
 
 
+MANY: Final = 16
+"""From so many that leave together it shows what each takes: one alone takes the whole call."""
+
+
 class Answered(NamedTuple):
     """A request that was answered, as far as it tells who is alive."""
 
@@ -147,7 +151,7 @@ class Mirror:
         replies, places, ways = _answered(found, requests)
         self._dated = None
         bound.send_many(replies, places, ways, self._date if self.reflector.knew_all else None)
-        if self._dated is not None:
+        if self._dated is not None and len(replies) >= MANY:
             self._pen.measure(0, self._clock.now() - self._dated, len(replies))
         for answered in told:
             self.answered(answered)

@@ -312,9 +312,8 @@ class Monitor:
     def _refused(self, path: Path, refusal: int, outlet: Outlet, size: int) -> None:
         self.weather[errno.errorcode.get(refusal, str(refusal))] += 1
         if refusal in OWN_LINK | NO_ROUTE and outlet.interface is not None:
-            self.senders.close(
-                outlet
-            )  # bound to an interface that is gone: a new one has another index
+            # Bound to an interface that is gone: a new one has another index.
+            self.senders.close(outlet)
         if refusal != errno.ECONNREFUSED:
             self.fleet.send_failed(path, _fault(refusal, path, outlet, size))
         if refusal in NO_ROOM:

@@ -17,6 +17,9 @@ BFD_PORTS: Final = range(49_152, 65_536)
 """RFC 5881 4. One port for all sessions of an outlet, as FRR has it: they are told apart by their
 discriminators."""
 
+LOOKS: Final = 20
+"""So often it is asked what was dropped where something came, before all sockets are asked."""
+
 
 class Senders:
     """One for each outlet, opened when it is first needed."""
@@ -33,6 +36,7 @@ class Senders:
         self._heard: set[SenderSocket] = set()
         """seen before these had something again;"""
         self._drops_of_closed = 0
+        self._looks = 0
 
     def get(self, outlet: Outlet) -> SenderSocket | None:
         """Give the socket of an outlet, if there is one."""
@@ -85,8 +89,12 @@ class Senders:
             yield sender, has_error
 
     def drops(self) -> int:
-        """Count what the kernel has dropped for want of room: only where something is read."""
-        for sender in self._heard:
+        """Count what the kernel has dropped for want of room.
+
+        That is nearly always where there is something to read; all are asked now and then.
+        """
+        self._looks = (self._looks + 1) % LOOKS
+        for sender in self._heard if self._looks else self._sockets.values():
             self._drops[sender] = sender.drops()
         self._heard.clear()
         return self._drops_of_closed + sum(self._drops.values())

@@ -200,3 +200,23 @@ def test_the_kernel_may_have_to_ask_for_a_neighbour_first(timing, waits):
     assert 0 <= world.now - over - waits * MILLISECOND <= timing.interval
     world.run(10 * SECOND)
     assert world.states_of(path.address) == [State.UP, State.UNKNOWN, State.UP]
+
+
+@pytest.mark.parametrize("phase", range(3))
+@pytest.mark.parametrize("interval", [SECOND, 60 * SECOND])
+def test_own_link_is_seen_by_who_has_long_been_down(interval, phase):
+    """It is looked at after each third probe, whatever else was asked of it in between."""
+    world = World(1)
+    timing = Timing(interval, 500 * MILLISECOND, 3, 2)
+    for name in (A, B):
+        world.watch(peer(name, timing=timing), link=Link(egress=WAN))
+    world.run(3 * timing.interval)
+    world.links[A].dead.append((world.now, 10**18))
+    world.run(200 * timing.probe + phase * timing.probe)
+    assert world.state(A) is State.DOWN
+    world.links[B].dead.append((world.now, 10**18))  # it is not what makes us look
+    world.faults[WAN] = own_link(WAN.interface)
+    world.fleet.resolved(world.path(B), ())
+    world.path(B).deadline = None
+    world.run(3 * timing.probe + timing.timeout + 1)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.UNKNOWN, Cause.OWN_LINK)

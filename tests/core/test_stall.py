@@ -341,3 +341,19 @@ def test_no_promise_is_never_broken():
     clock = Clock(1_000, 0)
     assert clock.promise(None) is None
     assert clock.turn(10**18, 0) == 0
+
+
+def test_what_anybody_may_send_us_excuses_no_work_that_we_did_not_do():
+    """A turn of many datagrams took no time: being late after it is lateness, all of it."""
+    world = World(1)
+    world.watch(peer(A))
+    world.run(10 * SECOND)
+    fleet, late = world.fleet, 30 * MILLISECOND
+    before, real = fleet.clock.lateness, fleet.next_deadline()
+    fleet.turn(real, 0)
+    for _ in range(1_000):
+        fleet.receive(b"?", (A, 862), real)
+    fleet.ended(real + MILLISECOND)
+    fleet.advance()
+    fleet.turn(fleet.next_deadline() + late, 0)
+    assert fleet.clock.lateness == before + late - MILLISECOND

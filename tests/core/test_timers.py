@@ -127,3 +127,14 @@ def test_who_is_owed_nothing_any_more_is_due_however_late_we_were():
     timer_at(timers, 50, timer)
     assert timers.due(49, lateness=100) is None
     assert timers.due(50, lateness=100) is timer
+
+
+def test_with_more_than_can_be_done_none_of_both_kinds_waits_for_ever():
+    """What is owed is due before what was due later, though that never ends."""
+    timers, patient = Timers(), Owed()
+    patient.owed_from = 5
+    timer_at(timers, 100, patient)
+    for moment in range(90, 110):
+        timer_at(timers, moment)
+    came = [timers.due(200, lateness=5) for _ in range(12)]
+    assert came.index(patient) in (10, 11)

@@ -282,6 +282,7 @@ class World:
         fleet.advance()
         self._carry_out()
         self.now += self.work
+        fleet.ended(self.now)
 
     def arrive(self, at: int, take) -> None:
         """Call `take(at)` for something that happens out there at that moment.
