@@ -60,12 +60,13 @@ class Clock:
         self._stalls = deque([_Stall(real, 0, real)], KEPT)
         self._promised: int | None = None
 
-    def turn(self, real: int, wall: int, work: int = 0) -> int:
+    def turn(self, real: int, wall: int, busy_until: int = 0) -> int:
         """Begin a turn of the loop; give how late it is.
 
-        `work`: what the last one may have taken at the most. As long as that we ran, and so did
-        who receives for us: nobody is owed anything for it.
+        `busy_until`: how long the work of the last one may have gone on. Until then we ran, and so
+        did who receives for us: nobody is owed anything for it.
         """
+        work = 0 if self._promised is None else max(busy_until - self._promised, 0)
         late = 0 if self._promised is None else real - self._promised
         late = late if late > self._tick else 0
         self._promised = None

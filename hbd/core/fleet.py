@@ -140,8 +140,8 @@ class Fleet:
         self._seeker: Final = Seeker(self.clock)
         self._done = 0
         """For how many paths something was done in this turn,"""
-        self._worked = 0
-        """and what it may have taken."""
+        self._busy_until = 0
+        """and until when that may have gone on."""
         self.is_late = False
         """Whether this turn began so late that all but heartbeats and verdicts had better wait."""
         self._awaited_until = now
@@ -249,8 +249,8 @@ class Fleet:
 
     def turn(self, real: int, wall: int) -> None:
         """Begin a turn of the loop at this moment."""
-        late = self.clock.turn(real, wall, self._worked)
-        self._done = self._worked = 0
+        late = self.clock.turn(real, wall, self._busy_until)
+        self._done = self._busy_until = 0
         self.is_late = late >= LATE
         lost = self._lag.add(real, late)
         if late >= STALL:
@@ -264,7 +264,7 @@ class Fleet:
         No more than what was done can have taken, for we may have been stopped meanwhile; and no
         more than it took, for anybody can send us what is done with in no time.
         """
-        self._worked = min(self._done * WORK, real - self.clock.real)
+        self._busy_until = min(self.clock.real + self._done * WORK, real)
 
     def lag_share(self) -> float:
         """Give the share of the last seconds in which we were late, 0 to 1."""

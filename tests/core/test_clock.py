@@ -48,11 +48,20 @@ def test_our_own_work_is_no_lateness(late, counted):
     """As long as it may have taken we ran; what is more, or a stall, was not work alone."""
     clock = Clock(NOW, 0)
     due = clock.promise(NOW + SECOND)
-    assert clock.turn(due + late * MILLISECOND, 0, 30 * MILLISECOND) == late * MILLISECOND
+    busy_until = due + 30 * MILLISECOND
+    assert clock.turn(due + late * MILLISECOND, 0, busy_until) == late * MILLISECOND
     assert clock.lateness == counted * MILLISECOND
     due = clock.promise(clock.now + SECOND)
-    clock.turn(due + STALL, 0, 2 * STALL)
+    clock.turn(due + STALL, 0, due + STALL)
     assert clock.now == due
+
+
+def test_work_that_was_done_in_time_explains_no_lateness():
+    """It was over before the next turn was due: who kept us from that was somebody else."""
+    clock = Clock(NOW, 0)
+    due = clock.promise(NOW + SECOND)
+    clock.turn(due + 40 * MILLISECOND, 0, due)
+    assert clock.lateness == 40 * MILLISECOND
 
 
 def test_what_came_in_a_stall_came_while_our_time_stood_however_late_it_is_read():
