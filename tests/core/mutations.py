@@ -160,7 +160,7 @@ MUTATIONS = [
     ("clock.py", "self.lateness += max(late - work, 0)", "pass"),
     ("clock.py", "max(busy_until - self._promised, 0)", "max(busy_until - self.real, 0)"),
     ("fleet.py", "self.clock.real + self._done * WORK, real", "self.clock.real, real"),
-    ("fleet.py", "for _ in range(DONE):", "while True:"),
+    ("fleet.py", "while self._done < most:", "while True:"),
     ("fleet.py", "self._done * WORK, real)", "self._done * WORK, 2**63)"),
     ("fleet.py", "path.unlooked = (path.unlooked + 1) % FRESH", "path.unlooked = 1"),
     ("fleet.py", "if not is_settled or not path.unlooked:", "if not is_settled:"),
