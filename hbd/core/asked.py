@@ -99,7 +99,7 @@ class Asked(Path):
         self.sequence = 0
         self.unanswered = NOTHING
         self.unlooked = 0
-        """Probes of one that is down, since it was looked at what keeps it so."""
+        """Probes that were missed since it was looked at, of one that is down."""
         self.last_answered = -1
         self.incarnation: int | None = None
         self.former: tuple[int, ...] = ()
@@ -211,6 +211,7 @@ class Asked(Path):
         was_probing = self.is_probing
         if was_probing:
             self.rounds.has_failed = False  # it lasts: an outage, and no loss
+            self.unlooked = (self.unlooked + 1) % FRESH
         self.unanswered.miss(self.asked)
         self.asked = None
         self.rising = 0

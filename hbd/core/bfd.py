@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 JITTER: Final = 0.25
 GRAIN: Final = 20
-"""A twentieth of it is for who sends to leave with others;"""
+"""Within a twentieth of the interval a packet may come sooner, to leave with those of others."""
 LEAST_JITTER_OF_ONE: Final = 0.10
 """With a multiplier of 1, a packet that is only just late would be a missed one (6.8.7)."""
 

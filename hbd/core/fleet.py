@@ -2,8 +2,9 @@
 
 One turn of the loop is: `turn(now, wall)`; `receive(...)`, `heard(...)`, `answered(...)` and
 `icmp(...)` for everything that has arrived, with the kernel's stamps; `advance()`; carry out
-`outputs()` until there are none; wait until `next_deadline()` or a readable socket. Times that come
-in and go out are monotonic nanoseconds; wall clock times are named so and serve people only.
+`outputs()` until there are none; `ended(now)`; wait until `next_deadline()` or a readable socket.
+Times that come in and go out are monotonic nanoseconds; wall clock times are named so and serve
+people only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core import goodbye
 from hbd.core.arrival import arrived
-from hbd.core.asked import FRESH, Asked, elsewhere
+from hbd.core.asked import Asked, elsewhere
 from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.events import Event, Stalled, Woke
 from hbd.core.inquiry import Inquiries, Inquiry, Method, Probe
@@ -438,7 +439,7 @@ class Fleet:
             if is_told and lost_at >= self.clock.now - path.patience:
                 # It cannot be asked; what it sent may be among what we lost.
                 path.send_error = OVERRUN
-        if not (isinstance(path, Asked) and _is_as_before(path)):
+        if not _is_as_before(path):
             self._examine(path)
 
     def _examine(self, path: Path) -> None:
@@ -693,14 +694,13 @@ class Fleet:
         return self._news.is_flapping(peer)
 
 
-def _is_as_before(path: Asked) -> bool:
+def _is_as_before(path: Path) -> bool:
     """Whether a path that has been down for long need not be looked at: after two probes of three.
 
     Its peer is down for the same cause as it would be now.
     """
-    path.unlooked = (path.unlooked + 1) % FRESH
     is_settled = path.state is State.DOWN and path.goodbye is None and path.send_error is None
-    if not is_settled or not path.unlooked:
+    if not isinstance(path, Asked) or not is_settled or not path.unlooked:
         return False
     peer = path.peer
     return peer.state is State.DOWN and peer.cause is path.failure().cause

@@ -109,9 +109,8 @@ class Timers:
         """Take out one timer whose deadline has come; `lateness`: all of ours so far."""
         own, owed = (self._own, now), (self._owed, now - lateness)
         if self._owed and self._own and self._owed[0][0] + lateness < self._own[0][0]:
-            return self._due(*owed) or self._due(
-                *own
-            )  # with more than can be done none has to wait
+            # The earlier first: with more to do than can be done none waits for ever.
+            return self._due(*owed) or self._due(*own)
         return self._due(*own) or self._due(*owed)
 
     def _due(self, heap: Heap, moment: int) -> Timer | None:
