@@ -1,7 +1,8 @@
 """The file of the store: a line of JSON for each batch of changes, rewritten when it grows.
 
 Only the writer's thread touches it. A line is written whole or counts as not written; nothing in
-one batch is ever half there.
+one batch is ever half there. That thread is given records and entries as they are to be written:
+while it made them the loop would stand still, for Python runs one thread at a time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from hbd.report import entry as entries
 from hbd.report import records
@@ -27,37 +28,35 @@ LOCK: Final = "lock"
 COMPACT_BYTES: Final = 1 << 20
 """Below this a file is not worth rewriting."""
 CHUNK: Final = 64
-"""Peers or entries in one line of a rewritten file: encoding them holds the interpreter."""
+"""Peers or entries in one line of a rewritten file."""
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+Known = TypeVar("Known")
+"""What is known of a peer: a record, or what is written of it;"""
+Told = TypeVar("Told")
+"""and so an entry."""
 
 
 @dataclass(slots=True)
-class Batch:
+class Batch(Generic[Known, Told]):
     """What changed: records (None: the peer is forgotten), new entries, and those that went."""
 
-    peers: dict[str, PeerRecord | None] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    peers: dict[str, Known | None] = field(default_factory=dict)
+    entries: dict[str, Told] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
-
-    def line(self) -> bytes:
-        told = {
-            "peers": [records.to_json(peer) for peer in self.peers.values() if peer],
-            "forgotten": [name for name, peer in self.peers.items() if not peer],
-            "entries": [entries.to_json(entry) for entry in self.entries.values()],
-            "gone": self.gone,
-        }
-        short = {key: value for key, value in told.items() if value}
-        return json.dumps(short, separators=(",", ":")).encode() + b"\n"
 
 
 @dataclass(slots=True)
-class Contents:
+class Contents(Generic[Known, Told]):
     """What all batches together come to."""
 
-    peers: dict[str, PeerRecord] = field(default_factory=dict)
-    pending: dict[str, Entry] = field(default_factory=dict)
+    peers: dict[str, Known] = field(default_factory=dict)
+    pending: dict[str, Told] = field(default_factory=dict)
     """Entries not known to have gone, by event id."""
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Batch[Known, Told]) -> None:
         for name, peer in batch.peers.items():
             if peer is None:
                 self.peers.pop(name, None)
@@ -67,7 +66,7 @@ class Contents:
         for event_id in batch.gone:
             self.pending.pop(event_id, None)
 
-    def batches(self) -> list[Batch]:
+    def batches(self) -> list[Batch[Known, Told]]:
         """The same in few and short lines."""
         peers, pending = list(self.peers.items()), list(self.pending.items())
         return [
@@ -76,8 +75,35 @@ class Contents:
         ]
 
 
-def parse(line: bytes) -> Batch:
-    """What `Batch.line` made; ValueError for anything else."""
+def written(value: list[object]) -> bytes:
+    """Write what to_json of a record or of an entry gives."""
+    return _encode(value).encode()
+
+
+def in_writing(batch: Batch[PeerRecord, Entry]) -> Batch[bytes, bytes]:
+    """Give a batch of what is written of each."""
+    peers = {
+        name: None if peer is None else written(records.to_json(peer))
+        for name, peer in batch.peers.items()
+    }
+    told = {id_: written(entries.to_json(entry)) for id_, entry in batch.entries.items()}
+    return Batch(peers, told, batch.gone)
+
+
+def line(batch: Batch[bytes, bytes]) -> bytes:
+    """Give the line of changes that are written already, one by one."""
+    told = {
+        b"peers": [peer for peer in batch.peers.values() if peer],
+        b"forgotten": [_encode(name).encode() for name, peer in batch.peers.items() if not peer],
+        b"entries": list(batch.entries.values()),
+        b"gone": [_encode(event_id).encode() for event_id in batch.gone],
+    }
+    parts = [b'"%b":[%b]' % (key, b",".join(values)) for key, values in told.items() if values]
+    return b"{%b}\n" % b",".join(parts)
+
+
+def parse(line: bytes) -> Batch[PeerRecord, Entry]:
+    """Read what `line` made; ValueError for anything else."""
     try:
         told: dict[str, Any] = json.loads(line)
         peers: dict[str, PeerRecord | None] = dict.fromkeys(map(str, told.get("forgotten", ())))
@@ -98,7 +124,7 @@ class Ledger:
         self._fd: int | None = None
         self._size = 0
         self._compacted = 0
-        self.contents = Contents()
+        self.contents: Contents[bytes, bytes] = Contents()
         self.damaged = 0
         """Lines that could not be read: half-written ones at the end of a file, usually."""
 
@@ -121,29 +147,35 @@ class Ledger:
             os.close(self._lock)
             self._lock = None
 
-    def read(self) -> int | None:
-        """Fill `contents`; when the file was last touched (wall clock, ns), if it is there."""
+    def read(self) -> tuple[Contents[PeerRecord, Entry], int | None]:
+        """Fill `contents`; give them as they are meant, and when the file was last touched.
+
+        That is on the wall clock, nanoseconds; None where there is no file.
+        """
+        known: Contents[PeerRecord, Entry] = Contents()
         try:
             with self._path.open("rb") as stream:
                 moment = os.fstat(stream.fileno()).st_mtime_ns
-                for line in stream:
-                    self._take(line)
+                for each in stream:
+                    self._take(each, known)
         except FileNotFoundError:
-            return None
-        return moment
+            return known, None
+        for batch in known.batches():
+            self.contents.add(in_writing(batch))
+        return known, moment
 
     @property
     def is_open(self) -> bool:
         """False after `close`: the next `append` writes the whole file anew."""
         return self._fd is not None
 
-    def append(self, batches: list[Batch]) -> None:
+    def append(self, batches: list[Batch[bytes, bytes]]) -> None:
         """Write batches that `contents` has already; on the disk when this returns."""
         if self._fd is None or self._size > max(COMPACT_BYTES, 2 * self._compacted):
             self.rewrite()
             return
         for batch in batches:
-            self._size += _write(self._fd, batch.line())
+            self._size += _write(self._fd, line(batch))
         if any(batch.peers or batch.entries for batch in batches):
             os.fdatasync(self._fd)
 
@@ -155,7 +187,7 @@ class Ledger:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         fd = os.open(fresh, flags, 0o600)
         try:
-            size = sum(_write(fd, batch.line()) for batch in self.contents.batches())
+            size = sum(_write(fd, line(batch)) for batch in self.contents.batches())
             os.fdatasync(fd)
             fresh.rename(self._path)
         except OSError:
@@ -174,9 +206,9 @@ class Ledger:
                 os.close(self._fd)
             self._fd = None
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: bytes, known: Contents[PeerRecord, Entry]) -> None:
         try:
-            self.contents.add(parse(line))
+            known.add(parse(line))
         except ValueError:
             self.damaged += 1
 

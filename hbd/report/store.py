@@ -2,6 +2,7 @@
 
 A change is stored together with its entry before the entry is sent. One thread does all writing:
 a full disk, or one that hangs, costs the loop nothing, and after a second the entry is sent anyway.
+What is to be written is put into words by the loop, as little at a time as it can bear.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import SECOND
-from hbd.report import places
-from hbd.report.ledger import Batch, Ledger
+from hbd.report import entry as entries
+from hbd.report import places, records
+from hbd.report.ledger import Batch, Contents, Ledger, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +31,7 @@ PATIENCE: Final = 1 * SECOND
 TOUCH_SECONDS: Final = 10
 """How often the last stored moment is kept."""
 CHUNK: Final = 64
-"""Peers in one line: encoding them holds the interpreter for about a millisecond."""
+"""Peers in one line."""
 RETRY_SECONDS: Final = 10.0
 """After a failure everything stays in memory for so long."""
 CLOSE_SECONDS: Final = 5.0
@@ -57,9 +59,9 @@ class Stored:
 class _Waiting:
     """What is to be written about one peer, or, under an empty name, about none."""
 
-    record: PeerRecord | None = None
+    record: bytes | None = None
     forgotten: bool = False
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, bytes] = field(default_factory=dict)
 
 
 class Store:
@@ -91,10 +93,11 @@ class Store:
         StoreTakenError where another daemon does so; nothing has been touched then.
         """
         error, moment = "", None
+        known: Contents[PeerRecord, Entry] = Contents()
         try:
             places.make(self._directory, 0o750)
             self._ledger.lock()
-            moment = self._ledger.read()
+            known, moment = self._ledger.read()
             self._ledger.rewrite()
         except BlockingIOError:
             words = f"another hbd keeps its states in {self._directory}"
@@ -102,8 +105,7 @@ class Store:
         except OSError as failed:
             self._broken_until = time.monotonic() + RETRY_SECONDS
             error = f"cannot store states in {self._directory}: {failed.strerror or failed}"
-        contents = self._ledger.contents
-        stored = Stored(dict(contents.peers), list(contents.pending.values()), moment, error)
+        stored = Stored(known.peers, list(known.pending.values()), moment, error)
         self._thread = threading.Thread(target=self._write_on, name="store", daemon=True)
         self._thread.start()
         return stored
@@ -130,13 +132,14 @@ class Store:
         name = record.name if record else (entry.value("HBD_PEER") if entry else "") or ""
         if entry:
             self._unstored[entry.event_id] = (now if self._stuck else now + PATIENCE, entry)
+        words = written(records.to_json(record)) if record else None
+        told = {entry.event_id: written(entries.to_json(entry))} if entry else {}
         with self._changed:
             waiting = self._waiting.setdefault(name, _Waiting())
-            if record:
-                waiting.record, waiting.forgotten = record, False
-            if entry:
-                waiting.entries[entry.event_id] = entry
-                self._peer_of[entry.event_id] = name
+            if words:
+                waiting.record, waiting.forgotten = words, False
+            waiting.entries |= told
+            self._peer_of |= dict.fromkeys(told, name)
             self._changed.notify()
 
     def forget(self, name: str) -> None:
@@ -227,7 +230,7 @@ class Store:
     def _has_work(self) -> bool:
         return bool(self._waiting or self._gone or self._closing)
 
-    def _write(self, batches: list[Batch]) -> None:
+    def _write(self, batches: list[Batch[bytes, bytes]]) -> None:
         for batch in batches:
             self._ledger.contents.add(batch)
         written = self._is_written(batches)
@@ -241,7 +244,7 @@ class Store:
         self._written.extend(ids)
         os.eventfd_write(self._wake, 1)
 
-    def _is_written(self, batches: list[Batch]) -> bool:
+    def _is_written(self, batches: list[Batch[bytes, bytes]]) -> bool:
         broken = not self._ledger.is_open
         if broken and time.monotonic() < self._broken_until:
             return False
@@ -260,11 +263,11 @@ class Store:
         return True
 
 
-def _batches(waiting: dict[str, _Waiting]) -> Iterator[Batch]:
+def _batches(waiting: dict[str, _Waiting]) -> Iterator[Batch[bytes, bytes]]:
     """A few peers each, every peer with its newest record and all of its entries."""
     items = list(waiting.items())
     for start in range(0, len(items), CHUNK):
-        batch = Batch()
+        batch: Batch[bytes, bytes] = Batch()
         for name, one in items[start : start + CHUNK]:
             if one.record or one.forgotten:
                 batch.peers[name] = one.record

@@ -8,7 +8,7 @@ from hbd.core.peer import Pause
 from hbd.daemon import status
 from hbd.report import entry as entries
 from hbd.report.entry import Entry
-from hbd.report.ledger import Batch, Contents, parse
+from hbd.report.ledger import Batch, Contents, in_writing, line, parse
 from hbd.report.records import PeerRecord
 from hbd.report.snapshot import snapshot
 from tests.fuzz.draws import Draws
@@ -47,30 +47,31 @@ def seeds():
         PeerRecord("10.0.0.1", State.DEGRADED, Cause.TOO_TIGHT, 0),
     ]
     batches = [Batch({one.name: one}, {"1": told}, ["2"]) for one in records]
-    lines = [batch.line() for batch in (*batches, Batch({"10.0.0.1": None}))]
+    lines = [line(in_writing(batch)) for batch in (*batches, Batch({"10.0.0.1": None}))]
     made = [
         bytes([1, place % 7, junk % 30, junk, place])
         for junk in range(len(JUNK))
         for place in range(9)
     ]
-    return [*(b"\0" + line for line in lines), b"\0" + b"".join(lines), *made]
+    return [*(b"\0" + each for each in lines), b"\0" + b"".join(lines), *made]
 
 
 def run(octets):
     draws = Draws(octets)
     text = _made(draws) if draws.octet() & 1 else draws.rest()
     contents = Contents()
-    for line in text.split(b"\n"):
+    for each in text.split(b"\n"):
         try:
-            batch = parse(line)
+            batch = parse(each)
         except ValueError:
             continue
-        assert parse(batch.line()) == batch
-        assert batch.line().count(b"\n") == 1
+        written = line(in_writing(batch))
+        assert parse(written) == batch
+        assert written.count(b"\n") == 1
         contents.add(batch)
     again = Contents()
     for batch in contents.batches():
-        again.add(parse(batch.line()))
+        again.add(parse(line(in_writing(batch))))
     assert again == contents
     _send(contents)
     _restore(contents)
@@ -95,10 +96,10 @@ def _made(draws):
         into, at = draws.pick(places)
         into[at] = mark = f"junk {len(junk)}"
         junk[json.dumps(mark)] = value
-    line = json.dumps(told)
+    octets = json.dumps(told)
     for mark, value in junk.items():
-        line = line.replace(mark, value)
-    return line.encode()
+        octets = octets.replace(mark, value)
+    return octets.encode()
 
 
 def _send(contents):
