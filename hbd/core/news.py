@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.events import Event, FlappingChanged, Restarted, StateChanged, Storm
@@ -54,7 +53,7 @@ class News:
             in_storm = not is_first_up and self._watch_storm(peer)
         # With its first verdict it does not change: it was in no state before.
         flaps = not event.first and self._watch_flapping(peer, before, in_storm=in_storm)
-        self._tell(replace(event, quiet=True) if flaps or in_storm else event)
+        self._tell(event._replace(quiet=True) if flaps or in_storm else event)
 
     def _event(self, peer: Peer, verdict: Verdict) -> StateChanged:
         clock, last_reply = self._clock, peer.last_reply_real

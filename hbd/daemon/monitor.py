@@ -140,7 +140,7 @@ class Monitor:
         end of the last drain and when it was read, so that no step of that clock makes it old or
         young. That may be after `now`: replies come while we read.
         """
-        self._routes.forget()
+        self._routes.forget(now)
         empty = True
         for sender, has_error in self.senders.ready():
             for error in sender.errors(BATCH) if has_error else ():

@@ -7,7 +7,6 @@ import select
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.events import Stalled, StateChanged, Woke
@@ -136,7 +135,7 @@ class Teller:
         self.refresh_status()
         for listener in self.listeners:
             listener(event)
-        known = replace(record(peer), state=event.state, cause=event.cause, since=began(event))
+        known = PeerRecord(peer.name, event.state, event.cause, began(event), peer.pause)
         entry = state_changed(event, new_id(), peer.settings)
         self._store.record(known, entry, self._clock.now())
 
@@ -224,6 +223,7 @@ class Teller:
         is_yielding = is_late and len(self._events) <= UNTOLD * len(self._fleet.peers)
         self._share = FEW if is_yielding else min(2 * self._share, EVENTS)
         self._tell_some(self._share)
+        self._store.write()
         for entry in self._store.stored(now):
             self._put(entry)
         self._store.gone(self._sink.flush(now))

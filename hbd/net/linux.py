@@ -31,6 +31,14 @@ SO_EE_ORIGIN_ICMP: Final = 2
 SO_EE_ORIGIN_ICMP6: Final = 3
 
 # linux/rtnetlink.h, linux/neighbour.h, linux/if_link.h, linux/if.h.
+RTMGRP_LINK: Final = 1 << 0
+RTMGRP_IPV4_IFADDR: Final = 1 << 4
+RTMGRP_IPV4_ROUTE: Final = 1 << 6
+RTMGRP_IPV4_RULE: Final = 1 << 7
+RTMGRP_IPV6_IFADDR: Final = 1 << 8
+RTMGRP_IPV6_ROUTE: Final = 1 << 10
+RTMGRP_IPV6_RULE: Final = 1 << 18
+RTMGRP_NEXTHOP: Final = 1 << 31
 RTM_GETLINK: Final = 18
 RTM_GETROUTE: Final = 26
 RTM_GETNEIGH: Final = 30

@@ -1,6 +1,7 @@
 """Where the kernel would send a datagram: routes, links, neighbours. rtnetlink(7), by hand.
 
 Each question is answered within the call that asks it: the kernel replies before send() returns.
+It says by itself when a route may be another, so that not every heartbeat has to ask.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.model import MILLISECOND
+from hbd.core.model import MILLISECOND, SECOND
 from hbd.net import linux
 
 if TYPE_CHECKING:
@@ -56,6 +57,25 @@ _STATES: Final = {
     0x80: "permanent",
 }
 """linux/neighbour.h NUD_*, as ip-neighbour(8) names them."""
+
+KEPT: Final = 2 * SECOND
+"""So long a route is believed of which no change is told: an ICMP redirect tells nobody."""
+KNOWN: Final = 1 << 14
+"""So many destinations are remembered meanwhile."""
+
+_CHANGES: Final = (
+    linux.RTMGRP_LINK
+    | linux.RTMGRP_IPV4_IFADDR
+    | linux.RTMGRP_IPV4_ROUTE
+    | linux.RTMGRP_IPV4_RULE
+    | linux.RTMGRP_IPV6_IFADDR
+    | linux.RTMGRP_IPV6_ROUTE
+    | linux.RTMGRP_IPV6_RULE
+    | linux.RTMGRP_NEXTHOP
+)
+"""What is told of that may change a route."""
+_FEW: Final = 64
+"""Changes that are read at once; of more it is told in the next turn that there are some."""
 
 _LONGEST_NAME: Final = 15
 _ANSWER: Final = 65536
@@ -101,10 +121,11 @@ class Routes:
     """Questions to the kernel's tables, none of which needs a privilege.
 
     Each is asked once until `forget` is called: where many paths fail at once, most ask the same.
+    Where something leads is asked again when that may have changed.
     """
 
     def __init__(self) -> None:
-        self.lookup: Final = cache(self._lookup)
+        self.lookup: Final = lru_cache(KNOWN)(self._lookup)
         """Return the route of a heartbeat, or raise NoRouteError."""
         self.link: Final = cache(self._link)
         """Return the state of an interface; None when there is none of that name."""
@@ -116,14 +137,43 @@ class Routes:
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
         self._sequence = 0
+        self._changes = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+        )
+        # That there are any is enough: the smallest buffer, or a router's thousands would be read.
+        self._changes.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        self._changes.bind((0, _CHANGES))
+        self._knows_ways = False
+        self._known_since = 0
 
     def close(self) -> None:
         self._socket.close()
+        self._changes.close()
 
-    def forget(self) -> None:
-        """What was answered so far need not be true any more: a new turn begins."""
-        for asked in (self.lookup, self.link, self.neighbour, self._index, self._name):
-            asked.cache_clear()
+    def forget(self, now: int) -> None:
+        """A turn begins: what was answered so far need not be true any more."""
+        self.link.cache_clear()  # of a lost carrier it is told up to a second later
+        self.neighbour.cache_clear()
+        if self._knows_ways and now - self._known_since < KEPT and not self._has_changed():
+            return
+        if self._knows_ways:
+            for asked in (self.lookup, self._index, self._name):
+                asked.cache_clear()
+        self._knows_ways, self._known_since = False, now
+
+    def _has_changed(self) -> bool:
+        """Whether it was told, since this was asked last, that something may lead elsewhere now."""
+        changed = False
+        for _ in range(_FEW):
+            try:
+                self._changes.recv(1)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # there were more than it could hold
+                    raise
+            changed = True
+        return changed
 
     def _lookup(
         self,
@@ -133,6 +183,7 @@ class Routes:
         source: str | None = None,
         dscp: int | None = None,
     ) -> Route:
+        self._knows_ways = True
         index = _scope(address) if interface is None else self._index(interface)
         question = _route_question(address, index, source, dscp)
         try:

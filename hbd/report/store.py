@@ -75,6 +75,8 @@ class Store:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread: threading.Thread | None = None
         self._stuck = False
+        self._is_due = False
+        """Something was recorded of which the writer does not know."""
         self._unstored: dict[str, tuple[int, Entry]] = {}
         """By event id: until when an entry waits, in the order in which they came."""
         # Between the loop and the writer, under the lock:
@@ -125,7 +127,7 @@ class Store:
         return self._wake
 
     def record(self, record: PeerRecord | None, entry: Entry | None, now: int) -> None:
-        """Store a peer's record together with its entry; either may be None.
+        """Store a peer's record together with its entry, at the next `write`; either may be None.
 
         `stored` gives the entry back as soon as it may be sent; `now` is monotonic.
         """
@@ -140,7 +142,14 @@ class Store:
                 waiting.record, waiting.forgotten = words, False
             waiting.entries |= told
             self._peer_of |= dict.fromkeys(told, name)
-            self._changed.notify()
+        self._is_due = True
+
+    def write(self) -> None:
+        """Have all that was recorded written: together, or the writer would be woken for each."""
+        if self._is_due:
+            self._is_due = False
+            with self._changed:
+                self._changed.notify()
 
     def forget(self, name: str) -> None:
         """The peer was removed from the configuration."""

@@ -36,7 +36,7 @@ class Lab:
     @property
     def routes(self):
         """As a new turn of the loop has them."""
-        self._routes.forget()
+        self._routes.forget(time.monotonic_ns())
         return self._routes
 
 
@@ -218,6 +218,66 @@ def test_a_neighbour_tells_when_it_answered_last(lab):
     time.sleep(0.3)
     grown = lab.routes.neighbour(index, "10.1.0.254").confirmed
     assert 300 * MILLISECOND <= grown < 600 * MILLISECOND
+
+
+CHANGES = [
+    "route add 10.9.0.0/24 via 10.2.0.2",
+    "route add blackhole 10.9.0.9",
+    "rule add to 10.9.0.0/24 lookup 7",
+    "link set one down",
+    "addr del 10.1.0.1/24 dev one",
+    "link set one name three",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_known_in_the_next_turn(lab, lookup, change):
+    """However recently it was asked where a destination leads, it is asked again after a change."""
+    lab.here.ip("route add default via 10.1.0.254")
+    lab.here.ip("route add default via 10.2.0.2 table 7")
+    there = socket_address("10.9.0.9")
+    before = lookup(there[0])
+    assert lookup(there[0]) == before == ("one", "10.1.0.254", "10.1.0.1")
+    lab.here.ip(change)
+    try:
+        after = lookup(there[0])
+    except NoRouteError as error:
+        after = error.errno
+    assert after != before
+
+
+def test_a_change_of_ipv6_is_known_in_the_next_turn(lab, lookup):
+    """Routes and rules of IPv6 are told of by groups of their own."""
+    lab.here.ip("-6 route add default via fd01::fe")
+    lab.here.ip("-6 route add default via fd02::2 table 7")
+    assert lookup("fd09::9")[:2] == ("one", "fd01::fe")
+    lab.here.ip("-6 rule add to fd09::/16 lookup 7")
+    assert lookup("fd09::9")[:2] == ("two", "fd02::2")
+    lab.here.ip("-6 rule del to fd09::/16 lookup 7")
+    assert lookup("fd09::9")[:2] == ("one", "fd01::fe")
+    lab.here.ip("-6 route add fd09::/16 via fd02::2")
+    assert lookup("fd09::9")[:2] == ("two", "fd02::2")
+
+
+def test_a_next_hop_that_is_another_is_known_in_the_next_turn(lab, lookup):
+    """A route may name a next hop that stands elsewhere and changes by itself."""
+    lab.here.ip("nexthop add id 5 via 10.1.0.254 dev one")
+    lab.here.ip("route add 10.9.0.0/24 nhid 5")
+    assert lookup("10.9.0.9")[:2] == ("one", "10.1.0.254")
+    lab.here.ip("nexthop replace id 5 via 10.2.0.2 dev two")
+    assert lookup("10.9.0.9")[:2] == ("two", "10.2.0.2")
+
+
+def test_more_changes_than_can_be_kept_are_a_change(lab, lookup):
+    """Thousands of routes may change before it is asked: that there were any is known."""
+    lab.here.ip("route add default via 10.1.0.254")
+    assert lookup("10.9.0.9")[:2] == ("one", "10.1.0.254")
+    for number in range(200):
+        lab.here.ip(f"route add 10.20.{number}.0/24 via 10.2.0.2")
+    lab.here.ip("route add 10.9.0.0/24 via 10.2.0.2")
+    assert lookup("10.9.0.9")[:2] == ("two", "10.2.0.2")
+    lab.here.ip("route del 10.9.0.0/24 via 10.2.0.2")
+    assert lookup("10.9.0.9")[:2] == ("one", "10.1.0.254")
 
 
 def test_questions_need_no_privilege_and_no_file(lab, tmp_path):

@@ -34,8 +34,7 @@ DOWN = StateChanged(
     rtt=210_000,
     loss=0.01,
 )
-UP = replace(
-    DOWN,
+UP = DOWN._replace(
     previous=State.DOWN,
     previous_cause=Cause.SILENT,
     state=State.UP,
@@ -85,23 +84,23 @@ def test_entry_of_a_peer_that_went_down_is_as_the_contract_shows_it():
     ("event", "priority"),
     [
         (DOWN, 3),
-        (replace(DOWN, first=True), 3),
-        (replace(DOWN, quiet=True), 6),
-        (replace(DOWN, previous=State.DOWN), 6),
-        (replace(DOWN, state=State.UNREACHABLE, cause=Cause.PARENT_DOWN), 4),
-        (replace(DOWN, state=State.DEGRADED, cause=Cause.LOSSY), 4),
-        (replace(DOWN, state=State.UNKNOWN, cause=Cause.OWN_UPLINK), 4),
-        (replace(DOWN, state=State.UNKNOWN, cause=Cause.SEND_BLOCKED), 4),
-        (replace(DOWN, state=State.UNKNOWN, cause=Cause.OWN_STALL), 4),
-        (replace(DOWN, state=State.UNKNOWN, previous=State.UNKNOWN, cause=Cause.OWN_LINK), 4),
-        (replace(DOWN, state=State.UNKNOWN, cause=Cause.UNRESOLVED), 6),
-        (replace(DOWN, state=State.UNKNOWN, cause=Cause.UNWATCHED), 6),
-        (replace(DOWN, state=State.PAUSED, cause=Cause.PAUSED), 6),
-        (replace(DOWN, state=State.LEFT, cause=Cause.GOODBYE), 5),
-        (replace(DOWN, state=State.LEFT, cause=Cause.BFD_ADMIN_DOWN), 5),
+        (DOWN._replace(first=True), 3),
+        (DOWN._replace(quiet=True), 6),
+        (DOWN._replace(previous=State.DOWN), 6),
+        (DOWN._replace(state=State.UNREACHABLE, cause=Cause.PARENT_DOWN), 4),
+        (DOWN._replace(state=State.DEGRADED, cause=Cause.LOSSY), 4),
+        (DOWN._replace(state=State.UNKNOWN, cause=Cause.OWN_UPLINK), 4),
+        (DOWN._replace(state=State.UNKNOWN, cause=Cause.SEND_BLOCKED), 4),
+        (DOWN._replace(state=State.UNKNOWN, cause=Cause.OWN_STALL), 4),
+        (DOWN._replace(state=State.UNKNOWN, previous=State.UNKNOWN, cause=Cause.OWN_LINK), 4),
+        (DOWN._replace(state=State.UNKNOWN, cause=Cause.UNRESOLVED), 6),
+        (DOWN._replace(state=State.UNKNOWN, cause=Cause.UNWATCHED), 6),
+        (DOWN._replace(state=State.PAUSED, cause=Cause.PAUSED), 6),
+        (DOWN._replace(state=State.LEFT, cause=Cause.GOODBYE), 5),
+        (DOWN._replace(state=State.LEFT, cause=Cause.BFD_ADMIN_DOWN), 5),
         (UP, 5),
-        (replace(UP, first=True, previous=State.UNKNOWN), 6),
-        (replace(UP, quiet=True), 6),
+        (UP._replace(first=True, previous=State.UNKNOWN), 6),
+        (UP._replace(quiet=True), 6),
     ],
 )
 def test_priority_is_that_of_the_contract(event, priority):
@@ -114,12 +113,11 @@ def test_priority_is_that_of_the_contract(event, priority):
     [
         (UP, "db1 is up again: 10.0.0.11 answers; was down for 5min 3s (silent)"),
         (
-            replace(UP, first=True, previous=State.UNKNOWN),
+            UP._replace(first=True, previous=State.UNKNOWN),
             "db1 is up: first reply from 10.0.0.11",
         ),
         (
-            replace(
-                DOWN,
+            DOWN._replace(
                 previous=State.DOWN,
                 previous_cause=Cause.FILTERED,
                 cause=Cause.SILENT,
@@ -127,8 +125,7 @@ def test_priority_is_that_of_the_contract(event, priority):
             "db1 is still down: silent on 10.0.0.11 (nothing at all answers)",
         ),
         (
-            replace(
-                DOWN,
+            DOWN._replace(
                 previous=State.UNKNOWN,
                 state=State.UNKNOWN,
                 cause=Cause.UNRESOLVED,
@@ -137,23 +134,23 @@ def test_priority_is_that_of_the_contract(event, priority):
             "db1 is unknown: its name has no address (db1.example: does not resolve)",
         ),
         (
-            replace(DOWN, state=State.DEGRADED, cause=Cause.LOSSY, loss=0.12),
+            DOWN._replace(state=State.DEGRADED, cause=Cause.LOSSY, loss=0.12),
             "db1 is degraded: loss on 10.0.0.11 is over max_loss (12 %); was up for 3d 4h",
         ),
         (
-            replace(DOWN, state=State.LEFT, cause=Cause.GOODBYE, address=None),
+            DOWN._replace(state=State.LEFT, cause=Cause.GOODBYE, address=None),
             "db1 has left: it said goodbye; was up for 3d 4h",
         ),
         (
-            replace(UP, previous=State.LEFT, previous_cause=Cause.GOODBYE),
+            UP._replace(previous=State.LEFT, previous_cause=Cause.GOODBYE),
             "db1 is up again: 10.0.0.11 answers; it had left for 5min 3s (goodbye)",
         ),
         (
-            replace(DOWN, state=State.PAUSED, cause=Cause.PAUSED, evidence=("root, until 12:00",)),
+            DOWN._replace(state=State.PAUSED, cause=Cause.PAUSED, evidence=("root, until 12:00",)),
             "db1 is paused: maintenance (root, until 12:00); was up for 3d 4h",
         ),
         (
-            replace(DOWN, first=True, previous=State.UNKNOWN, duration=10 * SECOND),
+            DOWN._replace(first=True, previous=State.UNKNOWN, duration=10 * SECOND),
             "db1 is down: port closed on 10.0.0.11 (host answers, nothing listens on UDP 862)",
         ),
     ],

@@ -36,6 +36,7 @@ def ids(entries):
 def wait_for(store, count, now=0):
     """The entries given out, `count` of them, as fast as the writer is."""
     found = []
+    store.write()
     while len(found) < count:
         assert select.select([store.fileno()], [], [], 10)[0], "the writer is silent"
         found += store.stored(now)
@@ -122,6 +123,7 @@ store = Store(Path(sys.argv[1]))
 store.load()
 fields = (("HBD_EVENT_ID", "ab" * 16), ("HBD_PEER", "db1"))
 store.record(PeerRecord("db1", State.DOWN, None, 1), Entry("m", "0" * 32, 3, fields), 0)
+store.write()
 select.select([store.fileno()], [], [], 10)
 assert store.stored(0)
 print("stored", flush=True)
@@ -237,6 +239,7 @@ def test_hanging_disk_releases_after_a_second(store, directory):
     os.mkfifo(fifo)
     store._ledger._size = 1 << 40  # the next write rewrites the file, and hangs at the fifo
     store.record(record(), entry(1), 0)
+    store.write()
     assert store.stored(PATIENCE - 1) == []
     assert store.stored(PATIENCE) == [entry(1)]
     store.gone(ids([entry(1)]))
@@ -248,6 +251,7 @@ def test_hanging_disk_releases_after_a_second(store, directory):
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     fifo.unlink()
     store.record(record(), entry(3), 2 * PATIENCE)
+    store.write()
     given = []
     while ids(given) != ids([entry(3)]):
         assert select.select([store.fileno()], [], [], 10)[0]
