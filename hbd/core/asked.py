@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hbd.core.address import host_of
 from hbd.core.awaited import NOTHING, Awaited, Heartbeat
 from hbd.core.inquiry import Method
-from hbd.core.model import JITTER, Cause, State
+from hbd.core.model import JITTER, MOMENTS, Cause, State
 from hbd.core.path import Path, Reception, Seen, Step
 from hbd.core.rounds import Rounds
 from hbd.core.session import Answer, Fact
@@ -196,7 +196,11 @@ class Asked(Path):
     def _await_reply(self, sent: int) -> None:
         timing = self.timing
         self.last_sent = sent
-        self.doubted = timing.retries > 0 or self.is_probing
+        if self.is_probing:
+            self.doubted = True
+            self.deadline = timing.together(sent + timing.timeout)
+            return
+        self.doubted = timing.retries > 0
         self.deadline = sent + (timing.timeout if self.doubted else timing.timeout // 2)
 
     def _doubt(self, now: int) -> Step:
@@ -225,9 +229,12 @@ class Asked(Path):
         return Step.EXHAUSTED
 
     def _probe_later(self, now: int) -> None:
-        self.missed = self.timing.retries + 1
+        timing, probe = self.timing, self.timing.probe
+        self.missed = timing.retries + 1
         self.is_put_off = False
-        self.deadline = max(self.last_sent + self.timing.probe, now + 1)
+        # On schedule where we were a little late, or each would be asked later and later.
+        due = max(self.due, self.last_sent - probe // MOMENTS) + probe
+        self.deadline = max(timing.together(due), now + 1)
 
     def adopt(self, settings: PeerSettings, now: int) -> None:
         self.leave()

@@ -1,4 +1,7 @@
-"""What the detector says happened. `at` is monotonic, `since` the wall clock, both nanoseconds."""
+"""What the detector says happened. `at` is monotonic, `since` the wall clock, both nanoseconds.
+
+What is said of one peer may be said of thousands in a moment, and so is cheap to make.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,7 @@ class StateChanged(NamedTuple):
         return self.state is self.previous
 
 
-@dataclass(frozen=True, slots=True)
-class FlappingChanged:
+class FlappingChanged(NamedTuple):
     """A peer began or ceased to change too often to tell each change aloud."""
 
     at: int
@@ -96,8 +98,7 @@ class Woke:
     duration: int
 
 
-@dataclass(frozen=True, slots=True)
-class Restarted:
+class Restarted(NamedTuple):
     """A peer was up all along, but its incarnation changed."""
 
     at: int

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hbd.core.stamp import Station
     from hbd.wire.hbd_tlv import HbdTlv
 
-LATE: Final = 5 * MILLISECOND
+LATE: Final = 2 * MILLISECOND
 """A turn that begins so late does little but heartbeats and verdicts."""
 
 WORK: Final = MILLISECOND // 10

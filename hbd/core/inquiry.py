@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from hbd.core.path import Path
     from hbd.core.timers import Timers
 
-SPACING: Final = 10 * MILLISECOND
-"""Between two probes, whomever they are for: a hundred a second."""
+SPACING: Final = 50 * MILLISECOND
+"""Between probes, whomever they are for;"""
+TOGETHER: Final = 5
+"""and so many are sent at once: a hundred a second, and each would wake us."""
 
 PATIENCE: Final = 2 * SECOND
 """So long after its last probe an inquiry waits for answers: around the world, and more."""
@@ -196,15 +198,16 @@ class Inquiries(Timer):
             self._timers.schedule(self)
 
     def advance(self) -> None:
-        """Send the next probe."""
+        """Send the next probes."""
         now = self._clock.now
-        probe = next(self._probes, None) or self._begin(now)
-        if probe is None:
-            self.deadline = None
-            return
-        self.deadline = now + SPACING
-        self._open[probe.path].ask(probe, now)
-        self._send(probe)
+        self.deadline = None
+        for _ in range(TOGETHER):
+            probe = next(self._probes, None) or self._begin(now)
+            if probe is None:
+                return
+            self.deadline = now + SPACING
+            self._open[probe.path].ask(probe, now)
+            self._send(probe)
 
     def _begin(self, now: int) -> Probe | None:
         while self._waiting:

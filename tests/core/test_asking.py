@@ -6,7 +6,7 @@ import pytest
 
 from hbd.core.asked import FRESH
 from hbd.core.events import StateChanged
-from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
+from hbd.core.model import MILLISECOND, MOMENTS, SECOND, Cause, State, Timing
 from tests.simulation.world import START, Link, World, peer, reflect
 
 TIMING = Timing(SECOND, 500 * MILLISECOND, 3, 2)
@@ -172,6 +172,25 @@ def test_down_path_is_probed_every_three_seconds_at_most():
         probes = world.sent_to(A)[6:]
         gaps = {after - before for before, after in pairwise(probes)}
         assert gaps == {spacing}
+
+
+def test_who_is_down_is_asked_in_turns_that_others_share():
+    """Of hundreds that are down each would wake us twice in three seconds: few turns do for all."""
+    world = World(5)
+    world.watch(*(peer(f"10.0.1.{n}", timing=TIMING) for n in range(200)))
+    world.watch(peer(B, timing=TIMING))
+    world.run(5 * SECOND)
+    for number in range(200):
+        kill(world, f"10.0.1.{number}", after=number * 7 * MILLISECOND)
+    world.run(600 * SECOND)  # what else is asked of them is over
+    began, turns, turn = world.now, [], world.turn
+    world.turn = lambda: turn() if turns.append(world.now) is None else None
+    world.run(30 * SECOND)
+    probes = [at for at, host, _ in world.sent if host != B and at >= began]
+    assert len(probes) == 200 * 10
+    of_b = sum(1 for at, host, _ in world.sent if host == B and at >= began)
+    assert len(turns) <= 2 * 10 * MOMENTS + 3 * of_b
+    assert len(set(probes)) <= 10 * MOMENTS
 
 
 def test_path_comes_up_after_rise_replies_in_a_row():

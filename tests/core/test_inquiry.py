@@ -1,5 +1,6 @@
 """Evidence that is asked for: what is sent for it, when, and what is made of the answers."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from hbd.core.inquiry import (
     FARTHEST,
     PATIENCE,
     SPACING,
+    TOGETHER,
     Inquiry,
     Method,
     Probe,
@@ -227,7 +229,9 @@ def test_probes_are_paced_however_many_miss():
     world.run(30 * SECOND)
     times = [at for at, _ in world.probes]
     assert len(times) > 1_000
-    assert all(later - at >= SPACING for at, later in pairwise(times))
+    assert max(Counter(times).values()) <= TOGETHER
+    assert all(later - at >= SPACING for at, later in pairwise(sorted(set(times))))
+    assert SECOND // SPACING * TOGETHER == 100
 
 
 def test_a_question_of_an_operator_comes_before_the_queue():

@@ -250,10 +250,10 @@ class Busy(World):
 
 
 def test_own_work_in_a_storm_delays_no_verdict():
-    """Six hundred fall silent within a moment and take us a second and more to deal with."""
+    """A thousand fall silent within a moment and take us a second and more to deal with."""
     timing = Timing(SECOND, 500 * MILLISECOND, 3, 2)
     world = Busy(3, keep=False)
-    names = [far_apart(number) for number in range(1, 601)]
+    names = [far_apart(number) for number in range(1, 1_001)]
     world.watch(*(peer(name, timing=timing) for name in [GW, *names]))
     world.run(10 * SECOND)
     before = world.heartbeats

@@ -441,7 +441,7 @@ def told(world):
     said = defaultdict(list)
     for event in world.events:
         if isinstance(event, StateChanged | Restarted):
-            said[event.peer].append(replace(event, labels=()))
+            said[event.peer].append(event._replace(labels=()))
     return dict(said)
 
 
