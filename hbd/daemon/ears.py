@@ -37,6 +37,13 @@ BATCH: Final = 256
 BATCHES: Final = 8
 """So many datagrams of a socket in a turn, about 20 ms: a flood leaves the rest of it its time."""
 
+NEAREST: Final = 10 * MILLISECOND
+"""A turn in so long is soon enough to hear anybody, and to answer;"""
+NEAR: Final = 50 * MILLISECOND
+"""for those who send seldom so long is soon enough,"""
+PARTS: Final = 20
+"""if it is so small a part of the time between two heartbeats of any of them."""
+
 LONGEST: Final = 512
 """Octets of a plain datagram that are looked at; the rest is of no use."""
 
@@ -81,6 +88,8 @@ class Ears:
         self._pool: Final = Pool[ReflectorSocket](poller)
         self._listeners: dict[Listen, Listener] = {}
         self._clients: dict[Path, list[Connection]] = {}
+        self.near = NEAREST
+        """A turn in so long is soon enough for all that is heard here: it has the kernel's stamp."""
         self._resting: dict[Connection, int] = {}
         """Clients that are not read at present, and since when."""
         self._refused: set[tuple[str, str]] = set()
@@ -128,6 +137,7 @@ class Ears:
 
     def adopt(self, configuration: Configuration, opened: Opened) -> None:
         """Use what was opened, and close what is needed no more."""
+        self.near = _near(configuration.peers)
         for ear in set(self._sockets).difference(wanted(configuration.peers)):
             closing = self._sockets.pop(ear)
             del self._ears[closing]
@@ -284,12 +294,18 @@ class Ears:
 
 def wanted(peers: Iterable[PeerSettings]) -> set[Ear]:
     """Give what must be listened on for these peers."""
-    ports = {
-        (peer.protocol, peer.port)
-        for peer in peers
-        if peer.protocol == "bfd" or (peer.protocol == "plain" and peer.way is Way.TOLD)
-    }
+    ports = {(peer.protocol, peer.port) for peer in peers if _is_heard(peer)}
     return {Ear(protocol, Listen(host, port)) for protocol, port in ports for host in WILDCARDS}
+
+
+def _is_heard(peer: PeerSettings) -> bool:
+    return peer.protocol == "bfd" or (peer.protocol == "plain" and peer.way is Way.TOLD)
+
+
+def _near(peers: Iterable[PeerSettings]) -> int:
+    """Give how long what these peers send may lie unread; what a turn judges it has read before."""
+    often = min((peer.timing.interval for peer in peers if _is_heard(peer)), default=0)
+    return min(max(often // PARTS, NEAREST), NEAR)
 
 
 def _key(ear: Ear, host: str, datagram: bytes) -> Hashable:

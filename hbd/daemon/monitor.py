@@ -51,9 +51,6 @@ DROPS_SPACING: Final = 50 * MILLISECOND
 LINKS_SPACING: Final = 1 * SECOND
 """How often our interfaces are looked at, whether anybody misses anything or not."""
 
-NEAR: Final = 10 * MILLISECOND
-"""A turn in so long is soon enough to hear those who send by themselves, and to answer them."""
-
 FAREWELLS: Final = 3
 """RFC 5880 6.8.16 has AdminDown said for a Detection Time; who stops has not the time."""
 
@@ -251,7 +248,7 @@ class Monitor:
         So does what peers send by themselves, where that turn is near. `patience`: in so long.
         """
         self.senders.wake(on=self.fleet.waits_for_replies)
-        self.ears.wake(on=patience > NEAR)
+        self.ears.wake(on=patience > self.ears.near)
 
     @property
     def has_unexamined(self) -> bool:
