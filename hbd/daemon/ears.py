@@ -89,7 +89,7 @@ class Ears:
         self._listeners: dict[Listen, Listener] = {}
         self._clients: dict[Path, list[Connection]] = {}
         self.near = NEAREST
-        """A turn in so long is soon enough for all that is heard here: it has the kernel's stamp."""
+        """A turn in so long is soon enough for what is heard here: it has the kernel's stamp."""
         self._resting: dict[Connection, int] = {}
         """Clients that are not read at present, and since when."""
         self._refused: set[tuple[str, str]] = set()
