@@ -144,8 +144,10 @@ def _silence(lab: Lab, hbd: Hbd, peers: int) -> dict[str, dict[str, str]]:
 
 
 def _all_down(hbd: Hbd, told: int, count: int) -> dict[str, dict[str, str]] | None:
-    entries = hbd.entries("state")[told:]
-    down = {entry["HBD_ADDRESS"]: entry for entry in entries if entry["HBD_STATE"] == "down"}
+    down: dict[str, dict[str, str]] = {}
+    for entry in hbd.entries("state")[told:]:
+        if entry["HBD_STATE"] == "down":  # later ones only know the cause better
+            down.setdefault(entry["HBD_ADDRESS"], entry)
     return down if len(down) >= count else None
 
 
