@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 DEFAULT_FILE: Final = "/etc/hbd.yaml"
-
-NEVER: Final = 2**31 - 1
-"""The largest of the collector's thresholds."""
 
 EPILOG: Final = """\
 Under systemd entries go to the journal, else to standard error. An ordinary
@@ -56,8 +52,7 @@ def run(arguments: Namespace) -> int:
     """Load, start, turn until stopped."""
     # systemd's watchdog ends us with SIGABRT: then the journal shows where we hung.
     faulthandler.enable()
-    thresholds = gc.get_threshold()
-    gc.set_threshold(*thresholds[:2], NEVER)  # all that is made at the start stays
+    memory.begin()
     notifier = Notifier(os.environ)
     try:
         daemon = _begin(load_now(arguments.config), arguments.log)
@@ -68,7 +63,6 @@ def run(arguments: Namespace) -> int:
         sys.stderr.write(f"hbd: cannot start: {error}\n")
         return os.EX_OSERR
     memory.settle()
-    gc.set_threshold(*thresholds)
     daemon.run()
     return os.EX_OK
 

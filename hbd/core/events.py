@@ -44,6 +44,10 @@ class StateChanged(NamedTuple):
         """The state is the same, its cause is known better."""
         return self.state is self.previous
 
+    def quietly(self) -> StateChanged:
+        """Give it as part of what an entry of its own tells about."""
+        return StateChanged(*self[:-1], quiet=True)  # a quarter of what _replace takes
+
 
 class FlappingChanged(NamedTuple):
     """A peer began or ceased to change too often to tell each change aloud."""

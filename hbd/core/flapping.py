@@ -75,6 +75,5 @@ class Flapping(Timer):
         share = self._differs.bit_count() / (SAMPLES - 1)
         before = self.is_flapping
         self.is_flapping = share >= (ENDS if before else BEGINS)
-        spacing = self._spacing
-        self.deadline = self._sampled + spacing if self.is_flapping else None
+        self.deadline = self._sampled + self._spacing if self.is_flapping else None
         return self.is_flapping is not before

@@ -53,7 +53,7 @@ class News:
             in_storm = not is_first_up and self._watch_storm(peer)
         # With its first verdict it does not change: it was in no state before.
         flaps = not event.first and self._watch_flapping(peer, before, in_storm=in_storm)
-        self._tell(event._replace(quiet=True) if flaps or in_storm else event)
+        self._tell(event.quietly() if flaps or in_storm else event)
 
     def _event(self, peer: Peer, verdict: Verdict) -> StateChanged:
         clock, last_reply = self._clock, peer.last_reply_real

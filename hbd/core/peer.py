@@ -120,8 +120,10 @@ class Peer(Timer):
         return self._most_lossy(now).directions(now)
 
     def _most_lossy(self, now: int) -> Path:
+        if len(self.paths) == 1:
+            return self.paths[0]
         paths = [path for path in self.paths if path.state is State.UP] or self.paths
-        return max(paths, key=lambda path: _known(path.loss(now))) if paths[1:] else paths[0]
+        return max(paths, key=lambda path: _known(path.loss(now)))
 
     @property
     def answers(self) -> bool:
@@ -274,6 +276,8 @@ def _lonely(path: Path) -> str:
 
 def _worst(verdicts: list[Verdict]) -> Verdict:
     """Give the most telling cause, with the evidence of all."""
+    if len(verdicts) == 1:
+        return verdicts[0]
     first = min(verdicts, key=lambda verdict: RANK[verdict.cause] if verdict.cause else len(RANK))
     others = [fact for verdict in verdicts if verdict is not first for fact in verdict.evidence]
     return first._replace(evidence=first.evidence + tuple(others))

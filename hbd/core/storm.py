@@ -71,7 +71,8 @@ class StormWatch(Timer):
         span = peer.settings.timing.detection
         if self.is_storm:
             self.count += 1
-            self._traits.update(traits(peer))
+            for trait in traits(peer):
+                self._traits[trait] += 1  # for so few Counter.update takes twice as long
             self.deadline = now + span
             return False
         self._recent = [(until, found) for until, found in self._recent if now <= until]

@@ -16,6 +16,7 @@ from hbd.core.model import MILLISECOND, SECOND
 from hbd.core.reflector import Reflector
 from hbd.core.stamp import Station
 from hbd.core.told import ANYWHERE
+from hbd.daemon import memory
 from hbd.daemon.binding import BindError
 from hbd.daemon.desk import Desk
 from hbd.daemon.goodbyes import Goodbyes
@@ -53,8 +54,8 @@ TICK: Final = 1 * MILLISECOND
 SUSPENDED: Final = 100 * MILLISECOND
 """A jump of BOOTTIME against MONOTONIC from which the machine was suspended."""
 
-CLOCK_CHECK: Final = 60 * SECOND
-"""How often the state of synchronisation is looked at."""
+CHORES_SPACING: Final = 60 * SECOND
+"""How often it is looked at how well our clock is set, and at what we have forgotten."""
 
 LAST_WORDS: Final = 2 * SECOND
 """How long a stopping daemon waits for the journal to take what it has to say."""
@@ -126,7 +127,7 @@ class Daemon:
         self._is_flooded = False
         """More had arrived in the last turn than it could read."""
         self._gap = self.clock.boottime_gap()
-        self._clock_checked = -CLOCK_CHECK
+        self._chores_done = -CHORES_SPACING
         interval = watchdog_interval(environ)
         self._beat: Final = None if interval is None else interval // 4
         self._next_beat = 0
@@ -393,7 +394,7 @@ class Daemon:
         self.monitor.carry_out(self.teller.tell)
         self.desk.work(now)
         self.teller.work(now, is_late=self.fleet.is_late)
-        self._look_at_clock(now)
+        self._do_chores(now)
         self._feed_watchdog(now)
         self._duties_due = self._next_duty()
 
@@ -403,7 +404,7 @@ class Daemon:
         deadlines += [self.desk.next_deadline(), self.reloading.next_deadline()]
         if self._beat is not None:
             deadlines.append(self._next_beat)
-        deadlines.append(self._clock_checked + CLOCK_CHECK)
+        deadlines.append(self._chores_done + CHORES_SPACING)
         return min(deadline for deadline in deadlines if deadline is not None)
 
     def _drain(self, now: int, wall: int) -> None:
@@ -438,10 +439,11 @@ class Daemon:
         if self.names.hear(self.clock.now()):
             self._know_others()
 
-    def _look_at_clock(self, now: int) -> None:
-        if now - self._clock_checked < CLOCK_CHECK:
+    def _do_chores(self, now: int) -> None:
+        if now - self._chores_done < CHORES_SPACING:
             return
-        self._clock_checked = now
+        self._chores_done = now
+        memory.tidy()
         self.teller.refresh_status()  # load passes without an event
         synchronised, error = self.clock.synchronised()
         self.station.estimate = ntp.error_estimate(error, synchronised=synchronised)

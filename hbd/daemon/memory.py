@@ -5,10 +5,33 @@ from __future__ import annotations
 import gc
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ctypes import CDLL
+
+NEVER: Final = 2**31 - 1
+"""Looks for young cycles after which the old are looked at."""
+MANY: Final = 10
+"""Such looks in a minute show that thousands of peers have changed."""
+
+
+def begin() -> None:
+    """Have no look for cycles that takes long come by itself: it may come in the midst of a storm.
+
+    What is young is looked at as ever, and that is where cycles are.
+    """
+    gc.set_threshold(*gc.get_threshold()[:2], NEVER)
+
+
+def tidy() -> None:
+    """Look for old cycles; to be called now and then.
+
+    After a storm what is new stays, and to look through all of it would hold up heartbeats.
+    """
+    if gc.get_count()[2] > MANY:
+        gc.freeze()
+    gc.collect()
 
 
 def settle() -> None:
