@@ -46,7 +46,7 @@ class StateChanged(NamedTuple):
 
     def quietly(self) -> StateChanged:
         """Give it as part of what an entry of its own tells about."""
-        return StateChanged(*self[:-1], quiet=True)  # a quarter of what _replace takes
+        return StateChanged(*self[:-1], quiet=True)  # half of what _replace takes
 
 
 class FlappingChanged(NamedTuple):

@@ -42,7 +42,7 @@ EVENTS: Final = 100
 
 No more than a sink takes in one: what is not told yet is smaller than an entry that waits.
 """
-FEW: Final = 2
+FEW: Final = 1
 """So many in a turn that began late, for heartbeats and verdicts come first, and twice as many in
 each turn after it that does not;"""
 UNTOLD: Final = 2

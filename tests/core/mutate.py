@@ -64,6 +64,7 @@ def tried(number: int) -> str:
         copy = Path(place)
         for part in ("hbd", "tests/core", "tests/simulation"):
             shutil.copytree(ROOT / part, copy / part)
+        (copy / "tests/core/test_mutations.py").unlink()  # it only sees that a rule is broken
         for part in ("pyproject.toml", "tests/conftest.py"):
             shutil.copy(ROOT / part, copy / part)
         source = copy / "hbd/core" / name

@@ -7,7 +7,8 @@ import pytest
 from hbd.core.asked import FRESH
 from hbd.core.events import StateChanged
 from hbd.core.model import MILLISECOND, MOMENTS, SECOND, Cause, State, Timing
-from tests.simulation.world import START, Link, World, peer, reflect
+from hbd.core.path import Step
+from tests.simulation.world import START, Link, NumberSession, World, peer, reflect
 
 TIMING = Timing(SECOND, 500 * MILLISECOND, 3, 2)
 A, B = "10.0.0.1", "10.0.0.2"
@@ -176,7 +177,7 @@ def test_down_path_is_probed_every_three_seconds_at_most():
 
 def test_who_is_down_is_asked_in_turns_that_others_share():
     """Of hundreds that are down each would wake us twice in three seconds: few turns do for all."""
-    world = World(5)
+    world = World(5, session=lambda *_: NumberSession())
     world.watch(*(peer(f"10.0.1.{n}", timing=TIMING) for n in range(200)))
     world.watch(peer(B, timing=TIMING))
     world.run(5 * SECOND)
@@ -186,11 +187,34 @@ def test_who_is_down_is_asked_in_turns_that_others_share():
     began, turns, turn = world.now, [], world.turn
     world.turn = lambda: turn() if turns.append(world.now) is None else None
     world.run(30 * SECOND)
-    probes = [at for at, host, _ in world.sent if host != B and at >= began]
+    probes = [at for at, host, _ in world.sent if host != B and at > began]
     assert len(probes) == 200 * 10
     of_b = sum(1 for at, host, _ in world.sent if host == B and at >= began)
     assert len(turns) <= 2 * 10 * MOMENTS + 3 * of_b
     assert len(set(probes)) <= 10 * MOMENTS
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("late", [0, 3 * MILLISECOND, 2 * SECOND])
+def test_who_is_down_is_asked_on_schedule_unless_we_are_very_late(retries, late):
+    """A little lateness of ours moves no probe; more than that does, and none follows too soon."""
+    timing = Timing(SECOND, 510 * MILLISECOND, retries, 2)
+    world = world_of(timing, TIMING)
+    kill(world, A)
+    run_to_down(world)
+    path = world.path(A)
+    world.run(20 * SECOND)
+    while path.asked is not None:
+        world.run(MILLISECOND)
+    due, moment = path.deadline, timing.probe // MOMENTS
+    assert due % moment == 0
+    path.doubted = False  # whatever was before
+    assert path.advance(due + late, 0) is Step.ASK
+    assert path.doubted
+    assert path.deadline % moment == 0
+    assert 0 <= path.deadline - (due + late + timing.timeout) < moment
+    assert path.advance(path.deadline, 0) is Step.EXHAUSTED
+    assert path.deadline == due + timing.probe + max(0, late - late % moment - moment)
 
 
 def test_path_comes_up_after_rise_replies_in_a_row():
