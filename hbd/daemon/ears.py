@@ -304,7 +304,12 @@ def _is_heard(peer: PeerSettings) -> bool:
 
 def _near(peers: Iterable[PeerSettings]) -> int:
     """Give how long what these peers send may lie unread; what a turn judges it has read before."""
-    often = min((peer.timing.interval for peer in peers if _is_heard(peer)), default=0)
+    expected = (
+        peer.timing.interval if peer.expect is None else peer.expect.interval
+        for peer in peers
+        if _is_heard(peer)
+    )
+    often = min(expected, default=0)
     return min(max(often // PARTS, NEAREST), NEAR)
 
 
