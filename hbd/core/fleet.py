@@ -48,7 +48,7 @@ LATE: Final = 2 * MILLISECOND
 """A turn that begins so late does little but heartbeats and verdicts."""
 
 WORK: Final = MILLISECOND // 10
-"""What is done for one path in a turn takes so long at the most, where nothing is in the way."""
+"""What is done for one path in a turn, or told of it, takes so long if nothing is in the way."""
 ALIKE: Final = 16
 """For so many of a volley it takes as long."""
 DONE: Final = 200
@@ -140,7 +140,7 @@ class Fleet:
         self._dropped_at = self._unheard_at = -1
         self._seeker: Final = Seeker(self.clock)
         self._done = 0
-        """For how many paths something was done in this turn,"""
+        """How many things were done in this turn, for a path or by what it was told of,"""
         self._busy_until = 0
         """and until when that may have gone on."""
         self.is_late = False
@@ -266,6 +266,10 @@ class Fleet:
         more than it took, for anybody can send us what is done with in no time.
         """
         self._busy_until = min(self.clock.real + self._done * WORK, real)
+
+    def did(self, things: int) -> None:
+        """Say that so many other things were done in this turn, each of which takes as long."""
+        self._done += things
 
     def lag_share(self) -> float:
         """Give the share of the last seconds in which we were late, 0 to 1."""

@@ -393,7 +393,7 @@ class Daemon:
         self.monitor.examine_some()
         self.monitor.carry_out(self.teller.tell)
         self.desk.work(now)
-        self.teller.work(now, is_late=self.fleet.is_late)
+        self.fleet.did(self.teller.work(now, is_late=self.fleet.is_late))
         self._do_chores(now)
         self._feed_watchdog(now)
         self._duties_due = self._next_duty()

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 STATUS_SPACING: Final = 250 * MILLISECOND
 """STATUS= is sent no more often."""
 
-EVENTS: Final = 100
+EVENTS: Final = 32
 """So many are told in one turn, about 5 ms: a storm must not hold up heartbeats.
 
-No more than a sink takes in one: what is not told yet is smaller than an entry that waits.
+No more go to the sink in one: what is not told yet is smaller than an entry that waits.
 """
 FEW: Final = 1
 """So many in a turn that began late, for heartbeats and verdicts come first, and twice as many in
@@ -217,18 +217,22 @@ class Teller:
         """Whether something happened that `work` has not seen yet."""
         return bool(self._events) or self._has_said
 
-    def work(self, now: int, *, is_late: bool = False) -> None:
-        """Send and write what goes, as much as one turn may take; little in one that is late."""
+    def work(self, now: int, *, is_late: bool = False) -> int:
+        """Send and write what goes, as much as one turn may take; little in one that is late.
+
+        Gives how many things it did.
+        """
         self._has_said = False
         is_yielding = is_late and len(self._events) <= UNTOLD * len(self._fleet.peers)
         self._share = FEW if is_yielding else min(2 * self._share, EVENTS)
-        self._tell_some(self._share)
+        told = self._tell_some(self._share)
         self._store.write()
         for entry in self._store.stored(now):
             self._put(entry)
-        self._store.gone(self._sink.flush(now))
+        gone = self._sink.flush(now, self._share)
+        self._store.gone(gone)
         self._wait_for_sink()
-        self._files.work(now, min(self._share, SLICE))
+        written = self._files.work(now, min(self._share, SLICE))
         if now >= self._next_snapshot:
             self._next_snapshot = now + DAY
             self.snapshot("daily")
@@ -237,14 +241,17 @@ class Teller:
         failure = self._store.failure()
         if failure:
             self.warn(f"{failure}: a restart may repeat or forget changes; make room there")
+        return told + len(gone) + written
 
-    def _tell_some(self, most: int) -> None:
-        while self._events and most > 0:
-            most -= self._tell_first()
+    def _tell_some(self, most: int) -> int:
+        told = 0
+        while self._events and told < most:
+            told += self._tell_first()
         if not self._events:
             for peer in self._kept.values():
                 self._store.record(record(peer), None, self._clock.now())
             self._kept.clear()
+        return told
 
     def _tell_first(self) -> int:
         """Tell what has waited longest; give how many events it was, or took as long as."""

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import MILLISECOND
 from hbd.report.entry import Entry, json_line, text_line
-from hbd.report.sink import QUEUE_LIMIT, Queue
+from hbd.report.sink import QUEUE_LIMIT, SLICE, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SLICE: Final = 100
-"""Lines in one turn of the loop."""
 RETRY: Final = 50 * MILLISECOND
 """A full pipe is tried again so often: who shares a terminal shares its poll flags as well."""
 
@@ -42,13 +40,13 @@ class Console:
         """Queue an entry; False where there is no room."""
         return self.queue.put(entry)
 
-    def flush(self, now: int) -> list[str]:
-        """Write what goes, at most a slice; the ids of the entries that went whole."""
+    def flush(self, now: int, most: int = SLICE) -> list[str]:
+        """Write what goes, so many at the most; the ids of the entries that went whole."""
         gone: list[str] = []
         if now < self._again:
             return gone
         self._again = now
-        for _ in range(SLICE):
+        for _ in range(most):
             entry = self.queue.first()
             if entry is None or not self._written(entry, now):
                 break

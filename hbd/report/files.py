@@ -85,8 +85,8 @@ class StateFiles:
         """Whether more can be done at once."""
         return bool(self._wanted) or (self._has_names and not self._queue_due)
 
-    def work(self, now: int, most: int = SLICE) -> None:
-        """Write a slice of what waits, of so many at the most."""
+    def work(self, now: int, most: int = SLICE) -> int:
+        """Write a slice of what waits, of so many at the most; give how many it was."""
         if self._failed and now >= self._retry:
             self._wanted = self._failed | self._wanted
             self._failed = {}
@@ -105,6 +105,7 @@ class StateFiles:
             self._wanted = {}  # the old one keeps the room of all that were in it
         if self._has_names and now >= self._queue_due:
             self._queue_some(now, most - count)
+        return count
 
     def next_deadline(self) -> int | None:
         """When what failed is due again; None where nothing failed."""

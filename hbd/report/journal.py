@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import MILLISECOND, SECOND
 from hbd.report.entry import Entry, native
-from hbd.report.sink import QUEUE_LIMIT, Queue
+from hbd.report.sink import QUEUE_LIMIT, SLICE, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 SOCKET: Final = "/run/systemd/journal/socket"
 RATE: Final = 2_000
 """Entries a second at most: journald is not to be flooded by a storm."""
-SLICE: Final = 100
-"""Entries in one turn of the loop."""
 REFILL: Final = SECOND // (RATE - SLICE)
 """A full slice at first, and then so many nanoseconds an entry: never more than RATE a second."""
 PAUSE: Final = 50 * MILLISECOND
@@ -56,14 +54,14 @@ class Journal:
         """Queue an entry; False where there is no room."""
         return self.queue.put(entry)
 
-    def flush(self, now: int) -> list[str]:
-        """Send what goes, at most a slice and at most RATE a second; the ids of what went."""
+    def flush(self, now: int, most: int = SLICE) -> list[str]:
+        """Send what goes, so many at the most and RATE a second; the ids of what went."""
         gone: list[str] = []
         self._blocked = False
         if now < self._again or not len(self.queue):
             return gone
         self._full_at = max(self._full_at, now)
-        while (entry := self.queue.first()) is not None:
+        while len(gone) < most and (entry := self.queue.first()) is not None:
             if self._full_at + REFILL > now + SLICE * REFILL:
                 self._again = now + PAUSE
                 break

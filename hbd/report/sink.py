@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from hbd.report.entry import Entry
 
+SLICE: Final = 100
+"""Entries in one turn of the loop."""
 QUEUE_LIMIT: Final = 4096
 """Entries that wait at most; the daemon raises it to four for each peer."""
 
@@ -22,8 +24,8 @@ class Sink(Protocol):
     def put(self, entry: Entry) -> bool:
         """Queue an entry; False where there is no room: it is counted and will be told of."""
 
-    def flush(self, now: int) -> list[str]:
-        """Send what goes; the event ids of the entries that are known to have gone."""
+    def flush(self, now: int, most: int = SLICE) -> list[str]:
+        """Send what goes, so many at the most; the event ids of those known to have gone."""
 
     @property
     def wants_write(self) -> bool:

@@ -24,7 +24,7 @@ from hbd.report.journal import Journal
 from hbd.report.notify import Notifier
 from hbd.report.store import Store
 
-MANY = 3 * EVENTS
+MANY = 300
 
 
 @pytest.fixture
