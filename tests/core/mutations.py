@@ -290,6 +290,7 @@ MUTATIONS = [
     ("verdicts.py", "if path.is_askable:\n            heartbeats", "if True:\n            heartbeats"),
     ("verdicts.py", "        if egress.fault is not None:\n            self._fault_over(egress, except_for=path)", "        return"),
     ("fleet.py", "        self._verdicts.tell_some()\n        most", "        most"),
+    ("fleet.py", "        self._done += things\n", "        pass\n"),
     ("verdicts.py", "for _ in range(TOLD_AT_ONCE):", "for _ in range(10**6):"),
     ("fleet.py", "clock.now if is_telling else ", ""),
     ("verdicts.py", "while self._telling and path.peer.settings.via is not None:", "while False:"),

@@ -6,6 +6,7 @@ import pytest
 
 from hbd.core.clock import STALL, Clock
 from hbd.core.events import Stalled, StateChanged, Woke
+from hbd.core.fleet import WORK
 from hbd.core.model import MILLISECOND, SECOND, Limits, State, Timing
 from hbd.core.path import Step
 from tests.simulation.world import START, Link, NumberSession, World, peer
@@ -357,3 +358,18 @@ def test_what_anybody_may_send_us_excuses_no_work_that_we_did_not_do():
     assert fleet.next_deadline() == real + 1
     fleet.turn(real + 1 + late, 0)
     assert fleet.clock.lateness == before + late - MILLISECOND + 1
+
+
+def test_to_tell_what_happened_is_our_own_work():
+    """Entries that are written in a turn take their time, and nobody is owed anything for it."""
+    world = World(1)
+    world.watch(peer(A))
+    world.run(10 * SECOND)
+    fleet, took = world.fleet, 3 * MILLISECOND
+    before, real = fleet.clock.lateness, fleet.next_deadline()
+    fleet.turn(real, 0)
+    fleet.did(took // WORK)
+    fleet.ended(real + took + MILLISECOND)
+    assert fleet.next_deadline() == real + 1
+    fleet.turn(real + took + MILLISECOND, 0)
+    assert fleet.clock.lateness == before + MILLISECOND
