@@ -341,8 +341,10 @@ class Monitor:
             # lead nowhere.
             fault = self._link_fault(path.egress.key.interface)
         if fault is None:
+            # Who misses something is looked at again before its verdict.
+            lookup = self._routes.lookup if path.is_missing else self._routes.lookup_once
             try:
-                route = self._routes.lookup(
+                route = lookup(
                     path.target,
                     interface=settings.interface,
                     source=settings.source,

@@ -127,6 +127,8 @@ class Routes:
     def __init__(self) -> None:
         self.lookup: Final = lru_cache(KNOWN)(self._lookup)
         """Return the route of a heartbeat, or raise NoRouteError."""
+        self.lookup_once: Final = self._lookup
+        """The same, where it will not be asked for again soon: thousands would be remembered."""
         self.link: Final = cache(self._link)
         """Return the state of an interface; None when there is none of that name."""
         self.neighbour: Final = cache(self._neighbour)
