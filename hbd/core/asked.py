@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hbd.core.address import host_of
 from hbd.core.awaited import NOTHING, Awaited, Heartbeat
 from hbd.core.inquiry import Method
-from hbd.core.model import JITTER, MOMENTS, Cause, State
+from hbd.core.model import JITTER, MOMENT, Cause, State
 from hbd.core.path import Path, Reception, Seen, Step
 from hbd.core.rounds import Rounds
 from hbd.core.session import Answer, Fact
@@ -233,7 +233,7 @@ class Asked(Path):
         self.missed = timing.retries + 1
         self.is_put_off = False
         # On schedule where we were a little late, or each would be asked later and later.
-        due = max(self.due, self.last_sent - probe // MOMENTS) + probe
+        due = max(self.due, self.last_sent - MOMENT) + probe
         self.deadline = max(timing.together(due), now + 1)
 
     def adopt(self, settings: PeerSettings, now: int) -> None:

@@ -13,8 +13,8 @@ SECOND: Final = 1_000_000_000
 PROBE_SPACING: Final = 3 * SECOND
 """RFC 8085 3.1.3: without return traffic, at most one datagram in three seconds."""
 
-MOMENTS: Final = 60
-"""Who is down is asked at one of so many moments in that time, that is every 50 milliseconds."""
+MOMENT: Final = PROBE_SPACING // 60
+"""Who is down is asked every so often with others."""
 
 JITTER: Final = 0.1
 """Each interval is shortened at random by up to a tenth, so that hosts do not fall in step."""
@@ -126,11 +126,9 @@ class Timing:
     def together(self, moment: int) -> int:
         """Give when something of a path that is down is done that is due at a moment, or soon.
 
-        There are so many such moments in the time between two probes: nothing is told by when
-        exactly those are sent, and of thousands that are down each would wake us.
+        Nothing is told by when exactly it is asked, and of thousands each would wake us.
         """
-        probe = self.probe
-        return -(-moment * MOMENTS // probe) * probe // MOMENTS
+        return moment + -moment % min(MOMENT, self.timeout)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,9 @@ NEAREST: Final = 10 * MILLISECOND
 NEAR: Final = 50 * MILLISECOND
 """for those who send seldom so long is soon enough,"""
 PARTS: Final = 20
-"""if it is so small a part of the time between two heartbeats of any of them."""
+"""if it is so small a part of the time between two heartbeats of any of them,"""
+UNREAD: Final = 64
+"""and no more than so many come in it: the smallest buffer of a socket has room for 256."""
 
 LONGEST: Final = 512
 """Octets of a plain datagram that are looked at; the rest is of no use."""
@@ -304,13 +306,15 @@ def _is_heard(peer: PeerSettings) -> bool:
 
 def _near(peers: Iterable[PeerSettings]) -> int:
     """Give how long what these peers send may lie unread; what a turn judges it has read before."""
-    expected = (
+    expected = [
         peer.timing.interval if peer.expect is None else peer.expect.interval
         for peer in peers
         if _is_heard(peer)
-    )
-    often = min(expected, default=0)
-    return min(max(often // PARTS, NEAREST), NEAR)
+    ]
+    if not expected:
+        return NEAREST
+    soon = min(NEAR, min(expected) // PARTS, int(UNREAD / sum(1 / span for span in expected)))
+    return max(soon, NEAREST)
 
 
 def _key(ear: Ear, host: str, datagram: bytes) -> Hashable:

@@ -30,6 +30,7 @@ def tidy() -> None:
     After a storm what is new stays, and to look through all of it would hold up heartbeats.
     """
     if gc.get_count()[2] > MANY:
+        gc.collect(1)
         gc.freeze()
     gc.collect()
 

@@ -17,6 +17,7 @@ from hbd.report import messages
 from hbd.report.files import SLICE
 from hbd.report.records import PeerRecord
 from hbd.report.sink import QUEUE_LIMIT
+from hbd.report.sink import SLICE as QUEUE_SLICE
 from hbd.report.snapshot import snapshot
 from hbd.report.verdicts import entry_of, state_changed
 
@@ -89,8 +90,8 @@ class Teller:
         self._clock: Final = clock
         self._poller: Final = poller
         self._is_waiting = False
-        self._share = EVENTS
-        """How many are told in this turn."""
+        self._share = self._most = EVENTS
+        """How many are told in this turn, and in any at the most."""
         self._sink: Final = sink
         self._store: Final = store
         self._files: Final = files
@@ -223,9 +224,13 @@ class Teller:
         Gives how many things it did.
         """
         self._has_said = False
-        is_yielding = is_late and len(self._events) <= UNTOLD * len(self._fleet.peers)
-        self._share = FEW if is_yielding else min(2 * self._share, EVENTS)
+        waiting = len(self._events) + len(self._sink.queue)
+        is_yielding = is_late and waiting <= UNTOLD * len(self._fleet.peers)
+        self._share = FEW if is_yielding else min(2 * self._share, self._most)
         told = self._tell_some(self._share)
+        failure = self._store.failure()
+        if failure:
+            self.warn(f"{failure}: a restart may repeat or forget changes; make room there")
         self._store.write()
         for entry in self._store.stored(now):
             self._put(entry)
@@ -238,9 +243,6 @@ class Teller:
             self.snapshot("daily")
         if self._status_due is not None and now >= self._status_due:
             self._send_status(now)
-        failure = self._store.failure()
-        if failure:
-            self.warn(f"{failure}: a restart may repeat or forget changes; make room there")
         return told + len(gone) + written
 
     def _tell_some(self, most: int) -> int:
@@ -300,6 +302,7 @@ class Teller:
         Nothing is given up: what has not gone by then, the next process sends.
         """
         self._sink.queue.limit = sys.maxsize
+        self._most = self._share = QUEUE_SLICE  # no heartbeat is held up any more
         self.tell_all()
         while (now := self._clock.now()) < until:
             self.work(now)

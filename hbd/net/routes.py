@@ -60,6 +60,9 @@ _STATES: Final = {
 
 KEPT: Final = 2 * SECOND
 """So long a route is believed of which no change is told: an ICMP redirect tells nobody."""
+SETTLED: Final = 50 * MILLISECOND
+"""So long after a change nothing is believed for longer than a turn: of a route that goes the
+kernel tells just before it is gone."""
 KNOWN: Final = 1 << 14
 """So many destinations are remembered meanwhile."""
 
@@ -147,6 +150,7 @@ class Routes:
         self._changes.bind((0, _CHANGES))
         self._knows_ways = False
         self._known_since = 0
+        self._changed_at = -SETTLED
 
     def close(self) -> None:
         self._socket.close()
@@ -156,11 +160,16 @@ class Routes:
         """A turn begins: what was answered so far need not be true any more."""
         self.link.cache_clear()  # of a lost carrier it is told up to a second later
         self.neighbour.cache_clear()
-        if self._knows_ways and now - self._known_since < KEPT and not self._has_changed():
+        if not self._knows_ways:
+            self._known_since = now
             return
-        if self._knows_ways:
-            for asked in (self.lookup, self._index, self._name):
-                asked.cache_clear()
+        if self._has_changed():
+            self._changed_at = now
+        is_settled = now - self._changed_at >= SETTLED
+        if is_settled and now - self._known_since < KEPT:
+            return
+        for asked in (self.lookup, self._index, self._name):
+            asked.cache_clear()
         self._knows_ways, self._known_since = False, now
 
     def _has_changed(self) -> bool:

@@ -147,22 +147,22 @@ class Ledger:
             os.close(self._lock)
             self._lock = None
 
-    def read(self) -> tuple[Contents[PeerRecord, Entry], int | None]:
-        """Fill `contents`; give them as they are meant, and when the file was last touched.
+    def read(self, known: Contents[PeerRecord, Entry]) -> int | None:
+        """Fill `contents`, and `known` with the same as it is meant: as far as can be read.
 
-        That is on the wall clock, nanoseconds; None where there is no file.
+        Gives when the file was last touched (wall clock, ns), if it is there.
         """
-        known: Contents[PeerRecord, Entry] = Contents()
         try:
             with self._path.open("rb") as stream:
                 moment = os.fstat(stream.fileno()).st_mtime_ns
                 for each in stream:
                     self._take(each, known)
         except FileNotFoundError:
-            return known, None
-        for batch in known.batches():
-            self.contents.add(in_writing(batch))
-        return known, moment
+            return None
+        finally:
+            for batch in known.batches():
+                self.contents.add(in_writing(batch))
+        return moment
 
     @property
     def is_open(self) -> bool:

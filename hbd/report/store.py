@@ -99,7 +99,7 @@ class Store:
         try:
             places.make(self._directory, 0o750)
             self._ledger.lock()
-            known, moment = self._ledger.read()
+            moment = self._ledger.read(known)
             self._ledger.rewrite()
         except BlockingIOError:
             words = f"another hbd keeps its states in {self._directory}"

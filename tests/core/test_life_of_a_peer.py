@@ -12,7 +12,7 @@ from hbd.core.events import StateChanged
 from hbd.core.fleet import Restored
 from hbd.core.model import (
     MILLISECOND,
-    MOMENTS,
+    MOMENT,
     SECOND,
     Cause,
     Limits,
@@ -339,7 +339,7 @@ def test_reload_while_down_probes_at_the_new_spacing():
     world.run(30 * SECOND)
     probes = [s for s in world.sent_to(A) if s >= at]
     first, *others = [after - before for before, after in pairwise(probes)]
-    assert 3 * SECOND <= first < 3 * SECOND + 3 * SECOND // MOMENTS
+    assert 3 * SECOND <= first < 3 * SECOND + MOMENT
     assert set(others) == {3 * SECOND}
 
 

@@ -15,7 +15,7 @@ from hbd.core.model import SECOND, Cause, PeerSettings, State
 from hbd.core.stamp import StampSession, Station
 from hbd.daemon.desk import CHANGES, Desk
 from hbd.daemon.poller import Poller
-from hbd.daemon.teller import DAY, EVENTS, Teller, began
+from hbd.daemon.teller import DAY, EVENTS, FEW, Teller, began
 from hbd.net.clock import Clock
 from hbd.net.sockaddr import octets_of
 from hbd.report import varlink
@@ -23,6 +23,7 @@ from hbd.report.files import StateFiles
 from hbd.report.journal import Journal
 from hbd.report.notify import Notifier
 from hbd.report.store import Store
+from hbd.report.verdicts import entry_of
 
 MANY = 300
 
@@ -141,6 +142,27 @@ def test_heartbeats_come_first_and_all_is_told_in_the_end(teller, fleet):
     while len(teller._events) > 2 * MANY:
         teller.work(now, is_late=True)
     assert len(teller._events) > 2 * MANY - EVENTS
+
+
+def test_what_waits_to_be_sent_counts_as_much_as_what_waits_to_be_told(teller, fleet):
+    """Late as all turns may be, what an absent journal has left behind does not wait for ever."""
+    now, few = Clock().now(), 2 * len(fleet.peers)
+    teller.again([entry_of(Woke(0, 0, number), f"{number:032x}") for number in range(few + 1)])
+    teller.work(now, is_late=True)
+    assert teller._share == EVENTS
+    teller._sink.queue.done()
+    teller.work(now, is_late=True)
+    assert teller._share == FEW
+
+
+def test_that_nothing_can_be_stored_is_written_at_once(teller, monkeypatch):
+    """The writer is woken for the warning too: nobody else may do so for a second."""
+    calls = []
+    monkeypatch.setattr(teller._store, "failure", lambda: "cannot store states: it is full")
+    monkeypatch.setattr(teller._store, "record", lambda *_: calls.append("record"))
+    monkeypatch.setattr(teller._store, "write", lambda: calls.append("write"))
+    teller.work(Clock().now())
+    assert calls == ["record", "write"]
 
 
 def test_a_reload_writes_the_files_of_those_it_touches(teller, fleet, tmp_path):

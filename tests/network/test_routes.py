@@ -12,7 +12,7 @@ import pytest
 from namespaces import as_nobody
 
 from hbd.core.model import MILLISECOND
-from hbd.net.routes import Link, NoRouteError, Routes
+from hbd.net.routes import KEPT, SETTLED, Link, NoRouteError, Routes
 
 pytestmark = pytest.mark.root
 
@@ -266,6 +266,26 @@ def test_a_next_hop_that_is_another_is_known_in_the_next_turn(lab, lookup):
     assert lookup("10.9.0.9")[:2] == ("one", "10.1.0.254")
     lab.here.ip("nexthop replace id 5 via 10.2.0.2 dev two")
     assert lookup("10.9.0.9")[:2] == ("two", "10.2.0.2")
+
+
+def test_just_after_a_change_nothing_is_believed_for_longer_than_a_turn(lab):
+    """Of a route that goes the kernel tells before it is gone: what is asked between is wrong."""
+    routes, there = lab.routes, socket_address("10.1.0.9")
+    now = time.monotonic_ns()
+
+    def is_asked_again(moment):
+        routes.forget(moment)
+        before = routes._sequence
+        routes.lookup(there)
+        return routes._sequence > before
+
+    assert is_asked_again(now)
+    assert not is_asked_again(now + 1)
+    lab.here.ip("route add 10.9.0.0/24 via 10.2.0.2")
+    assert is_asked_again(now + 2)
+    assert is_asked_again(now + 2 + SETTLED - 1)
+    assert not is_asked_again(now + 2 + SETTLED)
+    assert is_asked_again(now + 2 + SETTLED + KEPT)
 
 
 def test_more_changes_than_can_be_kept_are_a_change(lab, lookup):
