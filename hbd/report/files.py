@@ -86,7 +86,7 @@ class StateFiles:
         return bool(self._wanted) or (self._has_names and not self._queue_due)
 
     def work(self, now: int, most: int = SLICE) -> int:
-        """Write a slice of what waits, of so many at the most; give how many it was."""
+        """Do a slice of what waits, so much at the most; give how much it was."""
         if self._failed and now >= self._retry:
             self._wanted = self._failed | self._wanted
             self._failed = {}
@@ -104,7 +104,7 @@ class StateFiles:
         if not self._wanted:
             self._wanted = {}  # the old one keeps the room of all that were in it
         if self._has_names and now >= self._queue_due:
-            self._queue_some(now, most - count)
+            count += self._queue_some(now, most - count)
         return count
 
     def next_deadline(self) -> int | None:
@@ -178,11 +178,12 @@ class StateFiles:
     def _has_names(self) -> bool:
         return bool(self._untold) or not self._has_queue
 
-    def _queue_some(self, now: int, most: int) -> None:
-        """Queue some of the names for the units that follow a peer."""
+    def _queue_some(self, now: int, most: int) -> int:
+        """Queue some of the names for the units that follow a peer; give how many."""
         self._queue_due = 0
         if not self._has_queue:
             self._has_queue, self._untold = True, dict.fromkeys(self._shown)
+        before = len(self._untold)
         try:
             for _ in range(min(most, len(self._untold))):
                 name = next(iter(self._untold))
@@ -191,12 +192,15 @@ class StateFiles:
         except FileNotFoundError:
             self._has_queue, self._untold = False, {}
             self._queue_due = now + RETRY
+            return 0
         except OSError as error:
             self.errors += 1
             self.error = str(error)
             self._queue_due = now + RETRY
+        queued = before - len(self._untold)
         if not self._untold:
             self._untold = {}
+        return queued
 
     def _enqueue(self, name: str) -> None:
         """Neither waits nor follows a link, as to open a file might: the group may write there."""

@@ -165,7 +165,7 @@ def test_names_of_changed_peers_are_queued_for_units(run, tmp_path):
         (State.UP, None, ["db1"]),
     ]:
         files.show("db1", state, cause)
-        files.work(0)
+        assert files.work(0) == 1 + len(queued)
         assert taken(queue) == queued
 
 
