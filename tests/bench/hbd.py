@@ -25,9 +25,7 @@ PATIENCE: Final = 300.0
 LOOKS: Final = 8
 """So often it is counted what has no reply: thousands are on their way at any moment."""
 
-REGULAR: Final = """
-import hbd.core.volleys
-hbd.core.volleys.JITTER = 0.0
+MAIN: Final = """
 from hbd.cli.main import main
 raise SystemExit(main())
 """
@@ -44,8 +42,8 @@ class Counts(NamedTuple):
 class Hbd(running.Daemon):
     """An `hbd run` in a namespace, while it is entered; nothing is left of it afterwards.
 
-    A peer is its settings; `keys` are the other keys of the configuration, as YAML. `regular`
-    leaves out the random part of intervals, so that who looks on knows when each heartbeat is due.
+    A peer is its settings; `keys` are the other keys of the configuration, as YAML. `program` is
+    Python that goes before what `python -m hbd` does, for who wants to see more than a user does.
     """
 
     def __init__(
@@ -55,15 +53,15 @@ class Hbd(running.Daemon):
         peers: Sequence[dict[str, str]],
         *,
         nice: int = 0,
-        regular: bool = False,
+        program: str = "",
         **keys: str,
     ) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="hbd-", dir=directory)))
         self.host = host
         self.peers = peers
         nicely = ["nice", "-n", str(nice)] if nice else []
-        program = ["-c", REGULAR] if regular else ["-m", "hbd"]
-        self._words = ["setpriv", "--pdeathsig=KILL", *nicely, sys.executable, *program, "run"]
+        words = ["-c", program + MAIN] if program else ["-m", "hbd"]
+        self._words = ["setpriv", "--pdeathsig=KILL", *nicely, sys.executable, *words, "run"]
         self.started_in = 0.0
         """Seconds until its control socket answered."""
         self.client = Client(self.directory / "run/io.hbd", timeout=120.0)

@@ -100,7 +100,7 @@ class Lab:
         host: Namespace | None = None,
         each: dict[str, str] | None = None,
         nice: int = 0,
-        regular: bool = False,
+        program: str = "",
         **keys: str,
     ) -> Hbd:
         """Write a configuration; entering the result starts it.
@@ -116,7 +116,7 @@ class Lab:
         ]
         for other in settings[peers:]:
             other["port"] = str(OTHER_PORT)
-        return Hbd(host or self.host, self.directory, settings, nice=nice, regular=regular, **keys)
+        return Hbd(host or self.host, self.directory, settings, nice=nice, program=program, **keys)
 
     # -- networks -----------------------------------------------------------------------------
 

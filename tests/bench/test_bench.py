@@ -81,6 +81,7 @@ def test_every_row_is_printed(result):
         "bird",
         "rate",
         "reflector",
+        "profile",
         "handful",
         "memory",
         "lost",

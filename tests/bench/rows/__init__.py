@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.bench.rows import accuracy, faults, heartbeats, others, reflecting, small, starting
+from tests.bench.rows import (
+    accuracy,
+    faults,
+    heartbeats,
+    others,
+    profile,
+    reflecting,
+    small,
+    starting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +35,7 @@ ROWS: Final[dict[str, Callable[[Lab], Iterator[Row]]]] = {
     "bird": others.bird,
     "rate-100000": heartbeats.rate_100000,
     "reflector": reflecting.reflector,
+    "profile": profile.profile,
     "handful": small.handful,
     "memory": small.memory_rows,
     "lost": heartbeats.lost,

@@ -36,6 +36,12 @@ TOO_EARLY: Final = TIMING.interval // 4
 PATIENCE: Final = 120.0
 """Seconds until silent peers are down: with more to do than it can, hbd judges late."""
 
+REGULAR: Final = """
+import hbd.core.volleys
+hbd.core.volleys.JITTER = 0.0
+"""
+"""Without the random part of intervals it is known when each heartbeat is due."""
+
 KINDS: Final = {
     "rtt": ("error of the RTT", "p99 <= 0.10 ms"),
     "sending": ("a heartbeat leaves after it is due", "p50 <= 0.15 ms, p99 < 5 ms"),
@@ -64,7 +70,9 @@ def _accuracy(lab: Lab, peers: int) -> Iterator[Row]:
     near, far = lab.cable
     with (
         lab.hbd(0, host=far, listen=f'["0.0.0.0:{PORT}"]', accept="any", nice=-10),
-        lab.hbd(peers, host=near, first=ON_CABLE, start_grace="0s", nice=-10, regular=True) as hbd,
+        lab.hbd(
+            peers, host=near, first=ON_CABLE, start_grace="0s", nice=-10, program=REGULAR
+        ) as hbd,
         Capture(near, "va") as capture,
     ):
         up = hbd.all_are("up")
