@@ -92,6 +92,8 @@ class Ears:
         self._clients: dict[Path, list[Connection]] = {}
         self.near = NEAREST
         """A turn in so long is soon enough for what is heard here: it has the kernel's stamp."""
+        self._is_behind = False
+        """More had come than could be read in a turn."""
         self._resting: dict[Connection, int] = {}
         """Clients that are not read at present, and since when."""
         self._refused: set[tuple[str, str]] = set()
@@ -188,9 +190,9 @@ class Ears:
         """Count what the kernel has dropped for want of room."""
         return sum(bound.drops() for bound in self._sockets.values())
 
-    def wake(self, *, on: bool) -> None:
-        """Whether a datagram wakes us, or waits for the next turn."""
-        self._pool.wake(on=on)
+    def listen(self, patience: int) -> None:
+        """Let a datagram wake us, or wait for the next turn where that is near: in `patience`."""
+        self._pool.wake(on=patience > self.near or self._is_behind)
 
     # -- datagrams ----------------------------------------------------------------------------
 
@@ -214,6 +216,7 @@ class Ears:
             else:
                 empty = False
         self._wake(now)
+        self._is_behind = not empty
         return empty
 
     def _hear(self, ear: Ear, request: Request, real: int) -> None:

@@ -100,8 +100,6 @@ class Monitor:
         self._unhurried: deque[Path] = deque()
         self._refused_by: dict[str, int] = {}
         """When a next hop last sent an ICMP error about a heartbeat."""
-        self._is_behind = False
-        """More has come from those who send by themselves than could be read in a turn."""
         self._drained = clock.now()
         self._drops_checked = 0
         self._failed: dict[str, int] = {}
@@ -149,8 +147,7 @@ class Monitor:
                 self.fleet.receive_all(arrivals, self._drained, self._clock.now())
                 taken += len(arrivals.lengths)
             empty = empty and taken < LIMIT
-        self._is_behind = not self.ears.drain(self._drained, now, wall)
-        if self._is_behind:
+        if not self.ears.drain(self._drained, now, wall):
             self.fleet.unheard_some()
         self.streams.look()
         self._drained = now
@@ -251,7 +248,7 @@ class Monitor:
         So does what peers send by themselves, where that turn is near. `patience`: in so long.
         """
         self.senders.wake(on=self.fleet.waits_for_replies)
-        self.ears.wake(on=patience > self.ears.near or self._is_behind)
+        self.ears.listen(patience)
 
     @property
     def has_unexamined(self) -> bool:
