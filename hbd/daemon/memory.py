@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 NEVER: Final = 2**31 - 1
 """Looks for young cycles after which the old are looked at."""
-MANY: Final = 10
-"""Such looks in a minute show that thousands of peers have changed."""
+MANY: Final = 20_000
+"""To look through so many things for old cycles takes some milliseconds."""
 
 
 def begin() -> None:
@@ -29,8 +29,8 @@ def tidy() -> None:
 
     After a storm what is new stays, and to look through all of it would hold up heartbeats.
     """
-    if gc.get_count()[2] > MANY:
-        gc.collect(1)
+    gc.collect(1)
+    if len(gc.get_objects(2)) > MANY:
         gc.freeze()
     gc.collect()
 
