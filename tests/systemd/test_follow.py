@@ -13,11 +13,12 @@ pytestmark = [pytest.mark.systemd, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+# One retry: what a dying db1 still took into its socket, no ICMP tells of.
 CONFIGURATION = """\
 listen: ["0.0.0.0:862"]
 accept: any
 start_grace: 0s
-defaults: {interval: 100ms, timeout: 50ms, retries: 0, rise: 1}
+defaults: {interval: 100ms, timeout: 50ms, retries: 1, rise: 1}
 peers:
   - {name: self, address: 127.0.0.1}
   - {name: db1, address: 127.0.0.5, port: 8620}
