@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from hbd.core.stamp import Station
     from hbd.wire.hbd_tlv import HbdTlv
 
-LATE: Final = 2 * MILLISECOND
-"""A turn that begins so late does little but heartbeats and verdicts."""
-
 WORK: Final = MILLISECOND // 10
 """What is done for one path in a turn, or told of it, takes so long if nothing is in the way."""
 ALIKE: Final = 16
@@ -143,8 +140,6 @@ class Fleet:
         """How many things were done in this turn, for a path or by what it was told of,"""
         self._busy_until = 0
         """and until when that may have gone on."""
-        self.is_late = False
-        """Whether this turn began so late that all but heartbeats and verdicts had better wait."""
         self._awaited_until = now
 
     def _outputs_append(self, output: Output) -> None:
@@ -252,7 +247,6 @@ class Fleet:
         """Begin a turn of the loop at this moment."""
         late = self.clock.turn(real, wall, self._busy_until)
         self._done = self._busy_until = 0
-        self.is_late = late >= LATE
         lost = self._lag.add(real, late)
         if late >= STALL:
             self._outputs.append(Stalled(real, wall, late))

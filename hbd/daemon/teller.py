@@ -38,14 +38,15 @@ if TYPE_CHECKING:
 STATUS_SPACING: Final = 250 * MILLISECOND
 """STATUS= is sent no more often."""
 
+COST: Final = MILLISECOND // 5
+"""To tell an event takes about so long: to store it, to send it, and to move a file."""
 EVENTS: Final = 32
-"""So many are told in one turn, about 5 ms: a storm must not hold up heartbeats.
+"""So many are told in one turn at the most: what comes in meanwhile is to be heard.
 
 No more go to the sink in one: what is not told yet is smaller than an entry that waits.
 """
 FEW: Final = 1
-"""So many in a turn that began late, for heartbeats and verdicts come first, and twice as many in
-each turn after it that does not;"""
+"""So many though there is no time: heartbeats and verdicts come first;"""
 UNTOLD: Final = 2
 """but of each peer no more than so many events on average may wait for that."""
 
@@ -90,8 +91,8 @@ class Teller:
         self._clock: Final = clock
         self._poller: Final = poller
         self._is_waiting = False
-        self._share = self._most = EVENTS
-        """How many are told in this turn, and in any at the most."""
+        self._most = EVENTS
+        """How many are told in a turn at the most."""
         self._sink: Final = sink
         self._store: Final = store
         self._files: Final = files
@@ -218,32 +219,37 @@ class Teller:
         """Whether something happened that `work` has not seen yet."""
         return bool(self._events) or self._has_said
 
-    def work(self, now: int, *, is_late: bool = False) -> int:
-        """Send and write what goes, as much as one turn may take; little in one that is late.
+    def work(self, now: int, until: int | None = None) -> int:
+        """Send and write what goes, as much as one turn may take: done by then, if it is known.
 
         Gives how many things it did.
         """
         self._has_said = False
-        waiting = len(self._events) + len(self._sink.queue)
-        is_yielding = is_late and waiting <= UNTOLD * len(self._fleet.peers)
-        self._share = FEW if is_yielding else min(2 * self._share, self._most)
-        told = self._tell_some(self._share)
+        share = self._share(now, until)
+        told = self._tell_some(share)
         failure = self._store.failure()
         if failure:
             self.warn(f"{failure}: a restart may repeat or forget changes; make room there")
         self._store.write()
         for entry in self._store.stored(now):
             self._put(entry)
-        gone = self._sink.flush(now, self._share)
+        gone = self._sink.flush(now, share)
         self._store.gone(gone)
         self._wait_for_sink()
-        written = self._files.work(now, min(self._share, SLICE))
+        written = self._files.work(now, min(share, SLICE))
         if now >= self._next_snapshot:
             self._next_snapshot = now + DAY
             self.snapshot("daily")
         if self._status_due is not None and now >= self._status_due:
             self._send_status(now)
         return told + len(gone) + written
+
+    def _share(self, now: int, until: int | None) -> int:
+        """Give how many events there is time for."""
+        waiting = len(self._events) + len(self._sink.queue)
+        if until is None or waiting > UNTOLD * len(self._fleet.peers):
+            return self._most
+        return min(max((until - now) // COST, FEW), self._most)
 
     def _tell_some(self, most: int) -> int:
         told = 0
@@ -302,7 +308,7 @@ class Teller:
         Nothing is given up: what has not gone by then, the next process sends.
         """
         self._sink.queue.limit = sys.maxsize
-        self._most = self._share = QUEUE_SLICE  # no heartbeat is held up any more
+        self._most = QUEUE_SLICE  # no heartbeat is held up any more
         self.tell_all()
         while (now := self._clock.now()) < until:
             self.work(now)

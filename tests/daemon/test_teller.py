@@ -15,7 +15,7 @@ from hbd.core.model import SECOND, Cause, PeerSettings, State
 from hbd.core.stamp import StampSession, Station
 from hbd.daemon.desk import CHANGES, Desk
 from hbd.daemon.poller import Poller
-from hbd.daemon.teller import DAY, EVENTS, FEW, Teller, began
+from hbd.daemon.teller import COST, DAY, EVENTS, FEW, Teller, began
 from hbd.net.clock import Clock
 from hbd.net.sockaddr import octets_of
 from hbd.report import varlink
@@ -127,32 +127,31 @@ def test_no_state_is_stored_before_its_entry(teller, fleet, tmp_path):
 
 
 def test_heartbeats_come_first_and_all_is_told_in_the_end(teller, fleet):
-    """Little in a turn that began late, twice as much in each that did not; never ever less."""
+    """As much as there is time for until something else is due; never ever less."""
     now = Clock().now()
     for name in fleet.peers:
         teller.tell(change(name))
     waiting = [len(teller._events)]
-    for is_late in (True, True, False, False, False, True, False):
-        teller.work(now, is_late=is_late)
+    for span in (-COST, 0, COST, 3 * COST + COST // 2, MANY * COST, None):
+        teller.work(now, None if span is None else now + span)
         waiting.append(len(teller._events))
-    assert [before - after for before, after in pairwise(waiting)] == [1, 1, 2, 4, 8, 1, 2]
+    told = [before - after for before, after in pairwise(waiting)]
+    assert told == [1, 1, 1, 3, EVENTS, EVENTS]
     for name in 2 * list(fleet.peers):
         teller.tell(change(name))
     assert len(teller._events) > 2 * MANY
     while len(teller._events) > 2 * MANY:
-        teller.work(now, is_late=True)
+        teller.work(now, now)
     assert len(teller._events) > 2 * MANY - EVENTS
 
 
 def test_what_waits_to_be_sent_counts_as_much_as_what_waits_to_be_told(teller, fleet):
-    """Late as all turns may be, what an absent journal has left behind does not wait for ever."""
+    """Little time as there ever is, what an absent journal has left behind goes in the end."""
     now, few = Clock().now(), 2 * len(fleet.peers)
     teller.again([entry_of(Woke(0, 0, number), f"{number:032x}") for number in range(few + 1)])
-    teller.work(now, is_late=True)
-    assert teller._share == EVENTS
+    assert teller._share(now, now) == EVENTS
     teller._sink.queue.done()
-    teller.work(now, is_late=True)
-    assert teller._share == FEW
+    assert teller._share(now, now) == FEW
 
 
 def test_that_nothing_can_be_stored_is_written_at_once(teller, monkeypatch):
