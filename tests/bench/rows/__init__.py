@@ -32,7 +32,9 @@ ROWS: Final[dict[str, Callable[[Lab], Iterator[Row]]]] = {
     "fping-1000": others.fping_1000,
     "fping-5000": others.fping_5000,
     "oping-1000": others.oping_1000,
-    "bird": others.bird,
+    "bird-100": others.bird_100,
+    "bird-300": others.bird_300,
+    "bird-1000": others.bird_1000,
     "rate-100000": heartbeats.rate_100000,
     "reflector": reflecting.reflector,
     "profile": profile.profile,
@@ -58,6 +60,8 @@ QUICK: Final = [
         "untold-10000",
         "fping-1000",
         "fping-5000",
+        "bird-300",
+        "bird-1000",
         "accuracy-10000",
     }
 ]

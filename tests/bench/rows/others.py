@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     """Of BFD sessions: address here, address there."""
 
 PATIENCE: Final = 30.0
-SESSIONS: Final = 100
 NEAR: Final = 0x0A320000
 """10.50.0.0: here are the near ends of sessions."""
 
@@ -84,14 +83,26 @@ def _pinger(lab: Lab, program: str, peers: int) -> Row:
     return pairs.row(name, what, program, goal=goal, remarks=f"up {up:,}", facts=facts)
 
 
-def bird(lab: Lab) -> Iterator[Row]:
+def bird_100(lab: Lab) -> Iterator[Row]:
+    yield from _bird_beside(lab, 100)
+
+
+def bird_300(lab: Lab) -> Iterator[Row]:
+    yield from _bird_beside(lab, 300)
+
+
+def bird_1000(lab: Lab) -> Iterator[Row]:
+    yield from _bird_beside(lab, 1_000)
+
+
+def _bird_beside(lab: Lab, sessions: int) -> Iterator[Row]:
     """BIRD's BFD beside hbd's, both towards another BIRD; and beside hbd's STAMP."""
-    count = 20 if lab.quick else SESSIONS
+    count = 20 if lab.quick else sessions
     near, far = lab.cable
     ends = [(address(NEAR + number), address(ON_CABLE + number)) for number in range(count)]
     for here, _ in ends:
         near.ip(f"addr replace {here}/32 dev lo")
-    far.ip(f"route replace {address(NEAR)}/24 via 10.99.0.1")
+    far.ip(f"route replace {address(NEAR)}/16 via 10.99.0.1")
 
     def sent() -> int:
         return kernel_count(near, "Udp", "OutDatagrams")
@@ -117,9 +128,9 @@ def bird(lab: Lab) -> Iterator[Row]:
             bfd.theirs.append(theirs)
             stamp.theirs.append(theirs)
     for pairs, kind in ((bfd, "BFD"), (stamp, "STAMP")):
-        what = f"CPU per heartbeat of {kind}, {count} sessions at 1 s"
+        what = f"CPU per heartbeat of {kind}, {count:,} sessions at 1 s"
         facts = {"peers": count, "up": min(ups[kind]), "other_up": min(ups["BIRD"])}
-        name = f"bird-{kind.lower()}"
+        name = f"bird-{kind.lower()}-{sessions}"
         remarks = f"up {facts['up']:,}"
         yield pairs.row(name, what, "BIRD", goal="<= 1/10", remarks=remarks, facts=facts)
 

@@ -6,20 +6,15 @@ thread, so that no time in which it slept, or waited for a core, is counted.
 
 from __future__ import annotations
 
-import json
-import signal
 from typing import TYPE_CHECKING, Final
 
+from tests.bench.inside import Notes
 from tests.bench.table import Row
-from tests.daemon.running import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.bench.lab import Lab
-
-PATIENCE: Final = 10.0
 
 STAGES: Final = {
     "send": "the kernel: sendmmsg",
@@ -32,15 +27,15 @@ STAGES: Final = {
     "turn": "Python: the rest of a turn",
 }
 
-PROGRAM: Final = """
-import functools, json, os, signal, time
+TIMED: Final = """
+import functools, time
 from hbd.core import volleys
 from hbd.daemon.daemon import Daemon
 from hbd.daemon.monitor import Monitor
 from hbd.daemon.poller import Poller
 from hbd.net import batch
 
-clock, took, inner = time.thread_time_ns, {}, [0]
+clock, inner = time.thread_time_ns, [0]
 
 def timed(name, call):
     @functools.wraps(call)
@@ -52,13 +47,8 @@ def timed(name, call):
         finally:
             all_of_it, of_others = clock() - began, inner.pop()
             inner[-1] += all_of_it
-            took[name] = took.get(name, 0) + all_of_it - of_others
+            notes[name] = notes.get(name, 0) + all_of_it - of_others
     return timing
-
-def write(*_):
-    with open(FILE + ".new", "w") as file:
-        json.dump(took, file)
-    os.rename(FILE + ".new", FILE)
 
 calls = batch.calls()
 timed_calls = calls._replace(
@@ -74,27 +64,21 @@ for owner, name, stage in (
     (Daemon, "_turn", "turn"),
 ):
     setattr(owner, name, timed(stage, getattr(owner, name)))
-signal.signal(signal.SIGUSR1, lambda *_: took.clear())
-signal.signal(signal.SIGUSR2, write)
 """
 
 
 def profile(lab: Lab) -> Iterator[Row]:
     peers = 200 if lab.quick else 10_000
-    file = lab.directory / "profile.json"
-    with (
-        lab.reflector() as reflector,
-        lab.hbd(peers, program=f"FILE = {str(file)!r}\n{PROGRAM}") as hbd,
-    ):
+    notes = Notes(lab.directory / "profile.json", TIMED)
+    with lab.reflector() as reflector, lab.hbd(peers, program=notes.program) as hbd:
         up = hbd.all_are("up")
         lab.cost(hbd.pid, lambda: 0)  # until all is calm
-        hbd.process.send_signal(signal.SIGUSR1)
+        notes.begin(hbd)
         began = reflector["received"]
         lab.settle()
         lab.settle()
-        hbd.process.send_signal(signal.SIGUSR2)
+        took = notes.read(hbd)
         heartbeats = reflector["received"] - began
-        took = until(lambda: _written(file), PATIENCE)
     whole = sum(took.values())
     for stage, what in STAGES.items():
         yield Row(
@@ -105,7 +89,3 @@ def profile(lab: Lab) -> Iterator[Row]:
             remarks=f"{took[stage] / whole:.0%} of {whole / 1000 / heartbeats:.2f} us",
             facts={"peers": peers, "up": up, "nanoseconds": took[stage]},
         )
-
-
-def _written(file: Path) -> dict[str, int] | None:
-    return json.loads(file.read_text()) if file.exists() else None
