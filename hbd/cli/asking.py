@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, Final
 
+from hbd.cli.help import Help
 from hbd.report.client import Client, NoDaemonError, RemoteError, read
 from hbd.report.places import control_socket
 
@@ -41,7 +42,7 @@ def declare(subparsers: Any, name: str, words: str, epilog: str) -> ArgumentPars
         help=words[0].lower() + words[1:].rstrip("."),
         description=words,
         epilog=epilog,
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     return parser
 

@@ -6,12 +6,12 @@ import os
 import pwd
 import stat
 import sys
-from argparse import RawDescriptionHelpFormatter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli import advice
+from hbd.cli.help import Help
 from hbd.config.files import load
 from hbd.config.keys import KeyFileError, KeyUnreadableError, problem_of, read
 from hbd.config.model import ConfigError, Configuration, KeySource, Problem
@@ -42,7 +42,7 @@ def add(subparsers: Any) -> None:
         help="validate a configuration without running it",
         description="Validate a configuration without running it.",
         epilog=EXAMPLE,
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.add_argument(
         "file", nargs="?", default=DEFAULT_FILE, metavar="FILE", help="default: %(default)s"

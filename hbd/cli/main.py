@@ -6,12 +6,13 @@ import errno
 import os
 import re
 import sys
-from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from importlib import import_module
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from hbd import __version__
+from hbd.cli.help import Overview
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,15 +45,6 @@ Exit status of every command besides its own: 3 no daemon to ask, 64 usage,
 69 no such peer, 77 not permitted, 78 bad configuration. See hbd COMMAND --help
 for examples, hbd(8) and hbd.yaml(5).
 """
-
-
-class Formatter(RawDescriptionHelpFormatter):
-    """Help on one screen: a line a command."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=14)
-        # argparse forgets that commands are indented, and breaks the lines of the longer ones.
-        self._action_max_length = 12
 
 
 class Parser(ArgumentParser):
@@ -118,7 +110,7 @@ def _parser(modules: Iterable[ModuleType]) -> Parser:
         add_help=False,
         description="Says which of your machines are alive and reachable, and if not, why.",
         epilog=EPILOG,
-        formatter_class=Formatter,
+        formatter_class=Overview,
     )
     parser.add_argument("-h", "--help", action="help", help=SUPPRESS)
     parser.add_argument("--version", action="version", version=f"hbd {__version__}", help=SUPPRESS)

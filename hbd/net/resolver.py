@@ -29,9 +29,9 @@ class Answer:
 def numeric(address: str, port: int) -> Address | None:
     """Return the socket address of an IPv4 or IPv6 address, %scope included; None for a name."""
     try:
-        found = socket.getaddrinfo(
-            address, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
-        )
+        # As octets: what a name may be in other alphabets takes memory to know.
+        octets, flags = address.encode("ascii"), socket.AI_NUMERICHOST
+        found = socket.getaddrinfo(octets, port, type=socket.SOCK_DGRAM, flags=flags)
     except (socket.gaierror, UnicodeError):
         return None
     host, _, *scope = found[0][4]
