@@ -26,7 +26,7 @@ from hbd.core.peer import Pause, Peer
 from hbd.core.roster import Change, Roster
 from hbd.core.seeker import Seeker
 from hbd.core.session import Fact
-from hbd.core.timers import Timers
+from hbd.core.timers import Timer, Timers
 from hbd.core.told import ANYWHERE, Told
 from hbd.core.unwatched import UNWATCHED
 from hbd.core.verdicts import Verdicts, is_witnessed
@@ -112,6 +112,8 @@ class Fleet:
         """What came to our sender sockets and counted for nothing, by reason."""
         self._dice: Final = dice
         self._timers: Final = Timers()
+        self._advanced: Final[list[Timer]] = []
+        """Whose deadline came in this turn: most have another one when their heartbeat has left."""
         self._outputs: list[Output] = []
         self._examining: set[Path] = set()
         """Of whom it is asked among them already: a router may say a thousand times a turn that it
@@ -310,7 +312,10 @@ class Fleet:
                     self._inquiries.close(timer)
                 case _:
                     self._news.advance(timer)
-            self._timers.schedule(timer)
+            if timer.deadline is not None and timer.deadline <= self.clock.now:
+                self._timers.schedule(timer)  # it has more to do in this turn
+            else:
+                self._advanced.append(timer)
 
     def outputs(self) -> list[Output]:
         """Drain what is to be done and told."""
@@ -322,6 +327,9 @@ class Fleet:
     def next_deadline(self) -> int | None:
         """When to take the next turn at the latest; later than the `now` of this one."""
         clock = self.clock
+        for timer in self._advanced:
+            self._timers.schedule(timer)
+        self._advanced.clear()
         is_telling = self._verdicts.is_telling
         return clock.promise(clock.now if is_telling else self._timers.first(clock.lateness))
 

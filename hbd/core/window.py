@@ -87,15 +87,12 @@ class Window:
 
     def measured(self) -> int:
         """How many heartbeats show something: all but those that were annulled."""
-        if self.is_full:
-            return WINDOW - self.slots.count(_ANNULLED)
-        return sum(1 for rtt in self._ordered() if rtt != _ANNULLED)
+        slots = self._known()
+        return len(slots) - slots.count(_ANNULLED)
 
     def unanswered(self) -> int:
         """How many heartbeats have no reply, those still in question included."""
-        if self.is_full:
-            return self.slots.count(0)
-        return sum(1 for rtt in self._ordered() if rtt == 0)
+        return self._known().count(0)
 
     def rtts(self, last: int = WINDOW) -> list[int]:
         """RTTs in nanoseconds of the last so many heartbeats that were answered, oldest first."""
@@ -104,7 +101,7 @@ class Window:
 
     def sample(self) -> Sample:
         """Give all that is told of it, for less than it costs piece by piece."""
-        slots = sorted(self.slots if self.is_full else self._ordered())
+        slots = sorted(self._known())
         unanswered, measured = bisect_left(slots, 1), bisect_left(slots, _ANNULLED)
         rtts = slots[unanswered:measured]
         if rtts and rtts[-1] > _RTT:
@@ -151,6 +148,10 @@ class Window:
         """Tell what became of each heartbeat, as directions.split reads it; oldest first."""
         for slot in self._ordered():
             yield LOST if slot == 0 else ANNULLED if slot == _ANNULLED else slot >> _COUNT
+
+    def _known(self) -> array[int] | list[int]:
+        """Give the slots that say something, in any order."""
+        return self.slots if self.is_full else self._ordered()
 
     def _ordered(self) -> list[int]:
         return self._since(max(self._first, self._next - WINDOW))
