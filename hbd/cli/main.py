@@ -9,6 +9,7 @@ import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from hbd import __version__
@@ -69,6 +70,7 @@ class Parser(ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; give the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _open_what_is_closed()
     # Only what is asked for is imported: `hbd status` is to be cheap.
     asked = next((word for word in arguments if not word.startswith("-")), None)
     names = (asked,) if asked in COMMANDS else COMMANDS
@@ -97,6 +99,13 @@ def _run(modules: Mapping[str, ModuleType], arguments: Sequence[str]) -> int:
     finally:
         sys.stdout.flush()  # of --help, too: here it is known what to say where it fails
     return status
+
+
+def _open_what_is_closed() -> None:
+    """Who starts us may have closed where we write: no socket of ours is to take its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as we run
 
 
 def _write_no_more() -> None:

@@ -96,12 +96,15 @@ class Clock:
             _, lag, stood_at = stall
         return min(real - lag, stood_at)
 
-    def promise(self, deadline: int | None) -> int | None:
-        """Say when the next turn is due, monotonic; never sooner than a tick from this one."""
+    def moment(self, deadline: int | None) -> int | None:
+        """Give when that is, monotonic; never sooner than a tick from this turn."""
         if deadline is None:
-            self._promised = None
-        else:
-            self._promised = max(deadline + self._lag, self.real + max(self._tick, 1))
+            return None
+        return max(deadline + self._lag, self.real + max(self._tick, 1))
+
+    def promise(self, deadline: int | None) -> int | None:
+        """Say when the next turn is due, and give that: from then on it is late."""
+        self._promised = self.moment(deadline)
         return self._promised
 
 

@@ -326,12 +326,18 @@ class Fleet:
 
     def next_deadline(self) -> int | None:
         """When to take the next turn at the latest; later than the `now` of this one."""
-        clock = self.clock
+        return self.clock.promise(self._first())
+
+    def free_until(self) -> int | None:
+        """How long this turn can do other things before something is due."""
+        return self.clock.moment(self._first())
+
+    def _first(self) -> int | None:
         for timer in self._advanced:
             self._timers.schedule(timer)
         self._advanced.clear()
-        is_telling = self._verdicts.is_telling
-        return clock.promise(clock.now if is_telling else self._timers.first(clock.lateness))
+        clock = self.clock
+        return clock.now if self._verdicts.is_telling else self._timers.first(clock.lateness)
 
     @property
     def waits_for_replies(self) -> bool:

@@ -393,7 +393,7 @@ class Daemon:
         self.monitor.examine_some()
         self.monitor.carry_out(self.teller.tell)
         self.desk.work(now)
-        told = self.teller.work(self.clock.now(), self.fleet.next_deadline())
+        told = self.teller.work(self.clock.now(), self.fleet.free_until())
         self.fleet.did(told)
         self._do_chores(now)
         self._feed_watchdog(now)

@@ -293,7 +293,7 @@ MUTATIONS = [
     ("fleet.py", "        self._verdicts.tell_some()\n        most", "        most"),
     ("fleet.py", "        self._done += things\n", "        pass\n"),
     ("verdicts.py", "for _ in range(TOLD_AT_ONCE):", "for _ in range(10**6):"),
-    ("fleet.py", "clock.now if is_telling else ", ""),
+    ("fleet.py", "clock.now if self._verdicts.is_telling else ", ""),
     ("verdicts.py", "while self._telling and path.peer.settings.via is not None:", "while False:"),
     ("verdicts.py", "return self._roster.peers.get(peer.name) is peer", "return True"),
     ("verdicts.py", "waiting += reversed(self._behind(one))", "self.look_behind(one)"),

@@ -45,6 +45,20 @@ def test_stall_is_forgiven(span):
             assert span - SECOND <= stalls[0].duration <= span
 
 
+def test_to_ask_for_how_long_there_is_time_promises_no_turn():
+    """Only who goes to sleep until then is late after it."""
+    for asks, told in (("free_until", 0), ("next_deadline", 1)):
+        world = world_of()
+        fleet, now = world.fleet, world.now
+        fleet.turn(now, world.wall)
+        fleet.advance()
+        until = getattr(fleet, asks)()
+        assert now < until <= now + SECOND
+        fleet.outputs()
+        fleet.turn(until + SECOND, world.wall)
+        assert len([e for e in fleet.outputs() if isinstance(e, Stalled)]) == told
+
+
 def test_a_stall_before_the_doubt_moves_the_verdict():
     """Where no retransmission follows, lateness in the first half of the timeout counts, too."""
     world = world_of(timing=Timing(SECOND, 500 * MILLISECOND, 0, 2))

@@ -50,17 +50,27 @@ hbd.core.volleys.JITTER = 0.0
 MISSES: Final = """
 from hbd.core.asked import Asked
 from hbd.core.path import Step
-advance = Asked.advance
+from hbd.core.verdicts import Verdicts
+advance, compose, give = Asked.advance, Asked.compose, Verdicts.give
+due = {}
 def advance_and_note(path, now, lateness):
-    asked, due = path.asked, None if path.deadline is None else path.deadline - path.lateness
+    is_asked, deadline = path.asked is not None, (path.deadline or 0) + lateness - path.lateness
     step = advance(path, now, lateness)
-    if asked is not None and due is not None and path.state.value == "up":
-        kind = {Step.MISSED: "again", Step.EXHAUSTED: "verdict"}.get(step)
-        notes.setdefault(kind, []).append(now - lateness - due)
+    if is_asked and path.state.value == "up" and step in (Step.MISSED, Step.EXHAUSTED):
+        due[path] = deadline
     return step
-Asked.advance = advance_and_note
+def compose_and_note(path, now, *clocks):
+    if path in due:
+        notes.setdefault("again", []).append(now - due.pop(path))
+    return compose(path, now, *clocks)
+def give_and_note(verdicts, path, *verdict):
+    if path in due:
+        notes.setdefault("verdict", []).append(verdicts._clock.now - due.pop(path))
+    return give(verdicts, path, *verdict)
+Asked.advance, Asked.compose, Verdicts.give = advance_and_note, compose_and_note, give_and_note
 """
-"""Each path that misses something: how long after its deadline, wherever that has moved to."""
+"""Each path that misses something: how long after its deadline, wherever that has moved to, the
+retransmission is written, or the verdict given."""
 
 KINDS: Final = {
     "rtt": ("error of the RTT", "p99 <= 0.10 ms"),
