@@ -238,7 +238,8 @@ def follow(queue: int) -> None:
         if not refused or tries == TRIES:
             wanted.clear()
             tries = 0
-        time.sleep(AGAIN_S if stuck or refused else SPACING_S)
+        # What cannot be removed must not hold up what comes beside it.
+        time.sleep(AGAIN_S if refused or (stuck and not names) else SPACING_S)
 
 
 def main() -> int:

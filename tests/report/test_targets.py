@@ -7,7 +7,16 @@ import pytest
 
 from hbd.config import values
 from hbd.report import targets
-from hbd.report.targets import AT_MOST, EVERYBODY, FREELY, SIDE_OF, SLICE, Loaded
+from hbd.report.targets import (
+    AGAIN_S,
+    AT_MOST,
+    EVERYBODY,
+    FREELY,
+    SIDE_OF,
+    SLICE,
+    SPACING_S,
+    Loaded,
+)
 
 ACTIVE = Loaded(is_active=True, is_changing=False)
 STOPPED = Loaded(is_active=False, is_changing=False)
@@ -53,6 +62,28 @@ def test_what_is_no_name_is_removed(queue, name):
     """Whatever else somebody put there goes, and names nobody."""
     (queue / name).touch()
     assert take(queue) == (set(), 0)
+    assert list(queue.iterdir()) == []
+
+
+def test_what_cannot_be_removed_holds_up_nobody(queue, monkeypatch):
+    """A planted directory makes no round slower that takes a name; then it is waited for."""
+    (queue / "full/er").mkdir(parents=True)
+    for number in range(2 * SLICE + 1):
+        (queue / f"p{number}").touch()
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if seconds == AGAIN_S:
+            (queue / "full/er").rmdir()
+
+    monkeypatch.setattr(targets.time, "sleep", pause)
+    descriptor = os.open(queue, os.O_RDONLY)
+    try:
+        targets.follow(descriptor)
+    finally:
+        os.close(descriptor)
+    assert pauses == [SPACING_S, SPACING_S, SPACING_S, AGAIN_S, SPACING_S]
     assert list(queue.iterdir()) == []
 
 
