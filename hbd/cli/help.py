@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from argparse import RawDescriptionHelpFormatter
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
-NARROW: Final = 80
-"""Columns where nobody says how many there are."""
+from hbd.cli.terminal import COLUMNS, standard_output
 
 
 class Help(RawDescriptionHelpFormatter):
@@ -35,6 +33,4 @@ def _columns() -> int:
     with suppress(ValueError):
         if (told := int(os.environ.get("COLUMNS", ""))) > 0:
             return told
-    with suppress(OSError, ValueError):
-        return os.get_terminal_size(sys.stdout.fileno()).columns or NARROW
-    return NARROW
+    return standard_output().width or COLUMNS
