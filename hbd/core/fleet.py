@@ -329,7 +329,7 @@ class Fleet:
         return self.clock.promise(self._first())
 
     def free_until(self) -> int | None:
-        """How long this turn can do other things before something is due."""
+        """Until when this turn can do other things: then something is due."""
         return self.clock.moment(self._first())
 
     def _first(self) -> int | None:

@@ -77,8 +77,8 @@ def profile(lab: Lab) -> Iterator[Row]:
         began = reflector["received"]
         lab.settle()
         lab.settle()
-        took = notes.read(hbd)
         heartbeats = reflector["received"] - began
+        took = notes.read(hbd)
     whole = sum(took.values())
     for stage, what in STAGES.items():
         yield Row(
