@@ -33,7 +33,7 @@ SLOTS: Final = 256
 """Datagrams read at once; from 64 on, more gain nothing."""
 SENT: Final = 512
 """Datagrams laid out at once,"""
-TIMED: Final = 128
+TIMED: Final = 32
 """and sent by one call: when the last of them had left is known then."""
 
 STRIDE: Final = 1600

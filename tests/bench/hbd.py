@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,7 @@ class Hbd(running.Daemon):
 
     A peer is its settings; `keys` are the other keys of the configuration, as YAML. `program` is
     Python that goes before what `python -m hbd` does, for who wants to see more than a user does.
+    `as_service`: it is scheduled as hbd.service has it.
     """
 
     def __init__(
@@ -52,14 +54,15 @@ class Hbd(running.Daemon):
         directory: Path,
         peers: Sequence[dict[str, str]],
         *,
-        nice: int = 0,
+        as_service: bool = False,
         program: str = "",
         **keys: str,
     ) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="hbd-", dir=directory)))
         self.host = host
         self.peers = peers
-        nicely = ["nice", "-n", str(nice)] if nice else []
+        self._as_service = as_service
+        nicely = ["nice", "-n", "-10"] if as_service else []
         words = ["-c", program + MAIN] if program else ["-m", "hbd"]
         self._words = ["setpriv", "--pdeathsig=KILL", *nicely, sys.executable, *words, "run"]
         self.started_in = 0.0
@@ -108,6 +111,9 @@ class Hbd(running.Daemon):
             self.__exit__()
             raise
         self.started_in = time.monotonic() - began
+        if self._as_service:
+            policy, priority = os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1)
+            os.sched_setscheduler(self.pid, policy, priority)
         return self
 
     def __exit__(self, *_: object) -> None:

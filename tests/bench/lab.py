@@ -99,7 +99,7 @@ class Lab:
         keyed: bool = False,
         host: Namespace | None = None,
         each: dict[str, str] | None = None,
-        nice: int = 0,
+        as_service: bool = False,
         program: str = "",
         **keys: str,
     ) -> Hbd:
@@ -116,7 +116,8 @@ class Lab:
         ]
         for other in settings[peers:]:
             other["port"] = str(OTHER_PORT)
-        return Hbd(host or self.host, self.directory, settings, nice=nice, program=program, **keys)
+        host, service = host or self.host, as_service
+        return Hbd(host, self.directory, settings, as_service=service, program=program, **keys)
 
     # -- networks -----------------------------------------------------------------------------
 

@@ -324,6 +324,25 @@ def test_an_idle_daemon_is_small(service):
     assert resident < 25
 
 
+def scheduling(machine):
+    return machine.run("chrt", "--pid", str(main_pid(machine))).stdout
+
+
+def test_it_runs_in_real_time_where_that_may_be_had(service):
+    """Ready, it goes before all that is not urgent; elsewhere it starts all the same, silently."""
+    assert "SCHED_RR|SCHED_RESET_ON_FORK\n" in scheduling(service)
+    service.run("ln", "-s", "/bin/false", "/usr/local/bin/chrt")
+    try:
+        service.run("systemctl", "restart", "hbd")
+        assert "SCHED_OTHER\n" in scheduling(service)
+    finally:
+        service.run("rm", "/usr/local/bin/chrt")
+    shown = service.show("hbd", "ActiveState", "InvocationID")
+    assert shown["ActiveState"] == "active"
+    told = service.journal("-o", "cat", f"_SYSTEMD_INVOCATION_ID={shown['InvocationID']}")
+    assert "chrt" not in told
+
+
 def test_the_sandbox_is_as_tight_as_promised(service):
     """systemd-analyze security gives 1.4 or less for the running unit."""
     service.run("systemd-analyze", "security", "--no-pager", "--threshold=14", "hbd.service")

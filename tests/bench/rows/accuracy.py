@@ -1,6 +1,6 @@
 """How exact hbd is while every core is busy, as somebody sees it who only looks at the cable.
 
-An hbd at each end, as hbd.service runs it (Nice=-10), and a busy loop on every core. The observer
+An hbd at each end, as hbd.service runs it, and a busy loop on every core. The observer
 has the kernel's stamps of all that leaves and arrives at the near end.
 
 * RTT: what hbd says of the last reply of each peer, against reply less request less dwell.
@@ -102,9 +102,14 @@ def _accuracy(lab: Lab, peers: int) -> Iterator[Row]:
     near, far = lab.cable
     notes = Notes(lab.directory / "misses.json", REGULAR + MISSES)
     with (
-        lab.hbd(0, host=far, listen=f'["0.0.0.0:{PORT}"]', accept="any", nice=-10),
+        lab.hbd(0, host=far, listen=f'["0.0.0.0:{PORT}"]', accept="any", as_service=True),
         lab.hbd(
-            peers, host=near, first=ON_CABLE, start_grace="0s", nice=-10, program=notes.program
+            peers,
+            host=near,
+            first=ON_CABLE,
+            start_grace="0s",
+            as_service=True,
+            program=notes.program,
         ) as hbd,
         Capture(near, "va") as capture,
     ):
