@@ -69,7 +69,7 @@ class Mirror:
         self._poller: Final = poller
         self._pen: Final = Pen()
         self._dated: int | None = None
-        """When replies were dated, just before they left."""
+        """When the first of some replies was dated, just before it left."""
 
     def open(
         self,
@@ -158,7 +158,8 @@ class Mirror:
 
     def _date(self, replies: memoryview, size: int) -> None:
         """Have the T3 of each say when it leaves, and rather too early than too late."""
-        self._dated, wall = self._clock.both()
+        now, wall = self._clock.both()
+        self._dated = self._dated or now
         first = ntp.ntp_from_unix(wall)
         each = max((self._pen.step * 3 // 4 << 32) // ntp.SECOND, 1)
         moments = range(first, first + len(replies) // size * each, each)

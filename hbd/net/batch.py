@@ -34,7 +34,7 @@ SLOTS: Final = 256
 SENT: Final = 512
 """Datagrams laid out at once,"""
 TIMED: Final = 32
-"""and sent by one call: when the last of them had left is known then."""
+"""and sent by one call: it is known when the first of them is to leave, and the last had left."""
 
 STRIDE: Final = 1600
 """Octets kept for a datagram: those of an Ethernet frame, and an odd number of cache lines."""
@@ -263,7 +263,7 @@ class Outbox:
     ) -> dict[int, int]:
         """Send all in order; give, by index, the errno of those that are refused.
 
-        `finish` writes into them what is not known before they leave, if all are of one size.
+        `finish` writes into some what is not known before these leave, if all are of one size.
         """
         count, lengths = len(datagrams), list(map(len, datagrams))
         if count > SENT or sum(lengths) > ROOM:
@@ -280,9 +280,8 @@ class Outbox:
         _put(self._controls, controls)
         if lengths.count(lengths[0]) == count:
             self._space(lengths[0])
-            if finish is not None:
-                finish(self._octets[: count * lengths[0]], lengths[0])
-        elif lengths != self._lengths:
+            return self._send(fd, count, finish=finish)
+        if lengths != self._lengths:
             self._lay_out(lengths)
             self._size = -1
         return self._send(fd, count)
@@ -300,7 +299,7 @@ class Outbox:
         self._octets[: len(octets)] = octets
         self._names[: len(names)] = names
         self._space(size)
-        return self._send(fd, count, gone)
+        return self._send(fd, count, gone=gone)
 
     def _space(self, size: int) -> None:
         """Lay out as many of one size as there is room for."""
@@ -316,7 +315,9 @@ class Outbox:
         self._iovec_words[1:end:2] = array("Q", lengths)
         self._lengths = lengths
 
-    def _send(self, fd: int, count: int, gone: list[Gone] | None = None) -> dict[int, int]:
+    def _send(
+        self, fd: int, count: int, *, gone: list[Gone] | None = None, finish: Finish | None = None
+    ) -> dict[int, int]:
         """Send what is laid out, after the rule of SenderSocket.send.
 
         The kernel stops at a datagram that it refuses, and says why if that was the first: so it
@@ -325,8 +326,11 @@ class Outbox:
         refused: dict[int, int] = {}
         done = tried = 0
         while done < count:
+            some = min(count - done, TIMED)
+            if finish is not None:
+                finish(self._octets[done * self._size : (done + some) * self._size], self._size)
             headers = self._calls.pointer(self._first + done * _HEADER.size)
-            sent = self._calls.sendmmsg(fd, headers, min(count - done, TIMED), 0)
+            sent = self._calls.sendmmsg(fd, headers, some, 0)
             if sent > 0:
                 done, tried = done + sent, 1
                 if gone is not None:
