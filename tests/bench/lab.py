@@ -116,8 +116,14 @@ class Lab:
         ]
         for other in settings[peers:]:
             other["port"] = str(OTHER_PORT)
-        host, service = host or self.host, as_service
-        return Hbd(host, self.directory, settings, as_service=service, program=program, **keys)
+        return Hbd(
+            host or self.host,
+            self.directory,
+            settings,
+            as_service=as_service,
+            program=program,
+            **keys,
+        )
 
     # -- networks -----------------------------------------------------------------------------
 
