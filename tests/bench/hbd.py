@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tests.network.namespaces import Namespace
+
+SERVICE: Final = Path(__file__).parents[2] / "packaging" / "hbd.service"
 
 PATIENCE: Final = 300.0
 """Seconds that the start with a very big configuration may take."""
@@ -62,7 +66,7 @@ class Hbd(running.Daemon):
         self.host = host
         self.peers = peers
         self._as_service = as_service
-        nicely = ["nice", "-n", "-10"] if as_service else []
+        nicely = ["nice", "-n", _of_service("Nice")] if as_service else []
         words = ["-c", program + MAIN] if program else ["-m", "hbd"]
         self._words = ["setpriv", "--pdeathsig=KILL", *nicely, sys.executable, *words, "run"]
         self.started_in = 0.0
@@ -112,8 +116,8 @@ class Hbd(running.Daemon):
             raise
         self.started_in = time.monotonic() - began
         if self._as_service:
-            policy, priority = os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1)
-            os.sched_setscheduler(self.pid, policy, priority)
+            command = shlex.split(_of_service("ExecStartPost").lstrip("-+"))
+            subprocess.run(command, env={**os.environ, "MAINPID": str(self.pid)}, check=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,3 +178,10 @@ class Hbd(running.Daemon):
 
 def _name(number: int) -> str:
     return f"peer-{number}"
+
+
+def _of_service(key: str) -> str:
+    """Give what hbd.service says there."""
+    found = re.search(rf"^{key}=(.*)$", SERVICE.read_text(), re.MULTILINE)
+    assert found, key
+    return found[1]
