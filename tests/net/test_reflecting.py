@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from hbd.net.batch import TIMED
 from hbd.net.reflecting import ReflectorSocket, Request, ways_back
 from hbd.net.sender import SenderSocket
 
@@ -63,6 +64,27 @@ def test_many_replies_leave_in_order(gather, family):
     assert not reflector.unsent
     reflector.close()
     sender.close()
+
+
+def test_replies_are_finished_just_before_they_leave(sender, reflector, gather, way):
+    """What is written last is written once into each, for some at a time, in order.
+
+    One by one there is nothing to finish: each was made just before.
+    """
+    asked = reflector._socket.getsockname()
+    lots = []
+
+    def finish(replies, size):
+        lots.append(len(replies) // size)
+        replies[:] = bytes([len(lots)]) * len(replies)
+
+    assert sender.send_many([b"heartbeat"] * 60, [asked] * 60) == {}
+    requests = gather(reflector.receive, reflector, 60)
+    reflector.send_many([bytes(44)] * 60, *ways_back(requests), finish)
+    replies = [datagram for datagram, *_ in gather(sender.receive, sender, 60)]
+    assert lots == ([] if way == "one by one" else [TIMED, 60 - TIMED])
+    finished = [b"\1" * 44] * TIMED + [b"\2" * 44] * (60 - TIMED)
+    assert replies == (finished if lots else [bytes(44)] * 60)
 
 
 def test_of_many_replies_those_that_cannot_go_out_are_counted(sender, reflector, loopback, gather):
