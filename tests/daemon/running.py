@@ -208,7 +208,8 @@ class Daemon:
         if event is not None:
             wanted["HBD_EVENT"] = event
         found = []
-        for line in self.log.read_text().splitlines():
+        whole, _, _ = self.log.read_bytes().rpartition(b"\n")  # the last line may be half written
+        for line in whole.splitlines():
             entry = json.loads(line)
             if all(entry.get(name) == value for name, value in wanted.items()):
                 found.append(entry)
