@@ -263,7 +263,8 @@ class Outbox:
     ) -> dict[int, int]:
         """Send all in order; give, by index, the errno of those that are refused.
 
-        `finish` writes into some what is not known before these leave, if all are of one size.
+        Just before some leave, `finish` writes into these what is not known sooner, if all are of
+        one size.
         """
         count, lengths = len(datagrams), list(map(len, datagrams))
         if count > SENT or sum(lengths) > ROOM:
