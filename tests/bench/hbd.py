@@ -117,7 +117,8 @@ class Hbd(running.Daemon):
         self.started_in = time.monotonic() - began
         if self._as_service:
             command = shlex.split(_of_service("ExecStartPost").lstrip("-+"))
-            subprocess.run(command, env={**os.environ, "MAINPID": str(self.pid)}, check=True)
+            environment = {**os.environ, "MAINPID": str(self.pid)}
+            subprocess.run(command, env=environment, check=False)  # as there, it may be refused
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,6 +132,10 @@ class Hbd(running.Daemon):
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def is_real_time(self) -> bool:
+        return os.sched_getscheduler(self.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
 
     # -- what it says -------------------------------------------------------------------------
 

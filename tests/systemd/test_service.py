@@ -337,10 +337,14 @@ def test_it_runs_in_real_time_where_that_may_be_had(service):
         assert "SCHED_OTHER\n" in scheduling(service)
     finally:
         service.run("rm", "/usr/local/bin/chrt")
-    shown = service.show("hbd", "ActiveState", "InvocationID")
-    assert shown["ActiveState"] == "active"
-    told = service.journal("-o", "cat", f"_SYSTEMD_INVOCATION_ID={shown['InvocationID']}")
-    assert "chrt" not in told
+    shown = service.run("systemctl", "status", "hbd").stdout
+    assert "active (running)" in shown
+    assert re.search(r"ExecStartPost=.*chrt.*status=1/FAILURE", shown)
+    invocation = service.show("hbd", "InvocationID")["InvocationID"]
+    by_us = service.journal("-o", "cat", f"_SYSTEMD_INVOCATION_ID={invocation}")
+    by_systemd = service.journal("-o", "cat", f"INVOCATION_ID={invocation}")
+    assert "chrt" not in by_us + by_systemd
+    assert "FAILURE" not in by_systemd
 
 
 def test_the_sandbox_is_as_tight_as_promised(service):

@@ -121,7 +121,8 @@ def _accuracy(lab: Lab, peers: int) -> Iterator[Row]:
             time.sleep(lab.span + 2)  # some intervals
             requests = [each for each in capture.packets()[0] if each.at > began]
             samples = {"sending": _late_heartbeats(requests), "rtt": _rtt_errors(hbd, capture)}
-            yield from _rows(name, peers, up, samples)
+            facts = {"peers": peers, "up": up, "real_time": hbd.is_real_time}
+            yield from _rows(name, facts, samples)
             lab.settle()
             notes.begin(hbd)
             silent = _silence(lab, hbd, peers)
@@ -129,21 +130,22 @@ def _accuracy(lab: Lab, peers: int) -> Iterator[Row]:
         again, verdicts = _lateness_in_silence(capture.packets()[0], silent)
     samples = {"again": known["again"], "again-seen": again}
     samples |= {"verdict": known["verdict"], "verdict-seen": verdicts}
-    yield from _rows(name, peers, up, samples)
+    yield from _rows(name, facts, samples)
 
 
-def _rows(name: str, peers: int, up: int, samples: dict[str, list[int]]) -> Iterator[Row]:
+def _rows(name: str, facts: dict[str, int], samples: dict[str, list[int]]) -> Iterator[Row]:
+    up = f"up {facts['up']:,}" if facts["real_time"] else f"up {facts['up']:,}; not in real time"
     for kind, nanoseconds in samples.items():
         what, goal = KINDS[kind]
         figures = [abs(each) / SECOND for each in nanoseconds]
         yield Row(
             name=f"{name}-{kind}",
-            what=f"{peers:,} peers, busy cores: {what}",
+            what=f"{facts['peers']:,} peers, busy cores: {what}",
             figure=f"p50 {milliseconds(percentile(figures, 50))},"
             f" p99 {milliseconds(percentile(figures, 99))}",
             goal=goal,
-            remarks=f"of {len(figures):,}; max {milliseconds(max(figures))}; up {up:,}",
-            facts={"peers": peers, "up": up, "samples": len(figures)},
+            remarks=f"of {len(figures):,}; max {milliseconds(max(figures))}; {up}",
+            facts={**facts, "samples": len(figures)},
         )
 
 
