@@ -395,8 +395,9 @@ class Asked(Path):
 
     def _take_probe(self, heartbeat: Heartbeat, sequence: int, now: int, real: int) -> Reception:
         """Take a reply to a heartbeat that was sent for evidence: it may show more than asked."""
-        if heartbeat.probe is not None and heartbeat.probe.method is Method.SMALL:
-            return Reception.SMALL
+        probe = heartbeat.probe
+        if probe is not None and probe.method is Method.SMALL:
+            return Reception.LATE if probe.inquiry.is_void else Reception.SMALL
         if now - heartbeat.sent > self.timing.life:
             return Reception.LATE
         self.last_answered = max(self.last_answered, sequence)

@@ -17,7 +17,7 @@ from hbd.core.arrival import arrived
 from hbd.core.asked import Asked, elsewhere
 from hbd.core.clock import STALL, Clock, Lag
 from hbd.core.events import Event, Stalled, Woke
-from hbd.core.inquiry import Inquiries, Inquiry, Method, Probe
+from hbd.core.inquiry import Inquiries, Inquiry, Probe
 from hbd.core.model import MILLISECOND, SECOND, Cause, Dice, PeerSettings, State
 from hbd.core.news import News
 from hbd.core.path import Path, Reception, Step
@@ -575,7 +575,7 @@ class Fleet:
                 size = path.peer.settings.stamp.size
                 words = f"heartbeats without padding are answered, none of {size} octets is"
                 self._verdicts.witnessed(path, now)
-                self.found(path, Method.SMALL, words, alive=True)
+                self._inquiries.passes_small(path, words)
             case Reception.REFUSED:
                 # No life of the peer, but our own side is sound.
                 self._verdicts.witnessed(path, now)
@@ -647,12 +647,12 @@ class Fleet:
         self.dropped["icmp"] += 1
         return False
 
-    def found(self, path: Path, method: Method, words: str, *, alive: bool) -> None:
+    def found(self, probe: Probe, words: str, *, alive: bool) -> None:
         """Take what became of a probe, in words; `alive`: the host itself has answered.
 
         No witness: a firewall of ours may let echoes in, and drop the replies of all peers.
         """
-        self._inquiries.found(path, method, words, alive=alive)
+        self._inquiries.found(probe, words, alive=alive)
 
     def inquire(self, peer: Peer) -> None:
         """Gather fresh evidence on what a peer's paths miss, before all others."""

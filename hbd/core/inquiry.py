@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.model import MILLISECOND, SECOND, Cause, State
+from hbd.core.model import MILLISECOND, SECOND, Cause
 from hbd.core.session import Fact
 from hbd.core.timers import Timer
 
@@ -68,14 +68,19 @@ class Method(StrEnum):
 class Probe(NamedTuple):
     """Send this now, and say with `fleet.found(...)` what becomes of it."""
 
-    path: Path
+    inquiry: Inquiry
     method: Method
     ttl: int | None = None
     """Of a heartbeat that is to die on the way."""
 
+    @property
+    def path(self) -> Path:
+        """Whom it is to."""
+        return self.inquiry.path
+
 
 class Inquiry(Timer):
-    """What probes have shown of one path since it was last heard; its deadline is its end."""
+    """What probes have shown of one silence of a path; its deadline is its end."""
 
     __slots__ = ("_asked", "_reply_ttl", "alive", "began", "failed", "hops", "is_closed", "path")
 
@@ -92,6 +97,11 @@ class Inquiry(Timer):
         self.is_closed = False
         self._asked: list[Method] = []
         self._reply_ttl = path.reply_ttl
+
+    @property
+    def is_void(self) -> bool:
+        """Whether that silence is over: what was asked in it says nothing of the next one."""
+        return not self.path.is_missing or self.began < self.path.first_missed
 
     def ask(self, probe: Probe, now: int) -> None:
         """Take note that a probe leaves."""
@@ -159,7 +169,7 @@ class Inquiries(Timer):
         send: Callable[[Probe], None],
         refresh: Callable[[Path], None],
     ) -> None:
-        """`refresh`: what is known of a path that is down is another now."""
+        """`refresh`: what is known of a silent path is another now."""
         super().__init__()
         self._clock: Final = clock
         self._timers: Final = timers
@@ -184,8 +194,9 @@ class Inquiries(Timer):
             self._wake()
 
     def _is_old(self, path: Path, age: int) -> bool:
-        if path in self._open:
-            return False
+        last = self._open.get(path)
+        if last is not None:
+            return last.is_void
         return path.inquiry is None or self._clock.now - path.inquiry.began >= age
 
     def is_open(self, path: Path) -> bool:
@@ -206,7 +217,7 @@ class Inquiries(Timer):
             if probe is None:
                 return
             self.deadline = now + SPACING
-            self._open[probe.path].ask(probe, now)
+            probe.inquiry.ask(probe, now)
             self._send(probe)
 
     def _begin(self, now: int) -> Probe | None:
@@ -214,22 +225,28 @@ class Inquiries(Timer):
             path, _ = self._waiting.popitem(last=False)
             if not can_be_asked(path):
                 continue
-            self._probes = _probes(path)
-            probe = next(self._probes)
             inquiry = self._open[path] = Inquiry(path, now)
+            self._probes = _probes(inquiry)
+            probe = next(self._probes)
             inquiry.ask(probe, now)
             self._timers.schedule(inquiry)
             return probe
         return None
 
-    def found(self, path: Path, method: Method, words: str, *, alive: bool) -> None:
+    def found(self, probe: Probe, words: str, *, alive: bool) -> None:
         """Take what became of a probe; `alive`: the host itself has answered."""
-        inquiry = self._open.get(path)
-        if inquiry is None:
+        inquiry = probe.inquiry
+        if inquiry.is_closed:
             return
-        (inquiry.alive if alive else inquiry.failed)[method] = words
+        (inquiry.alive if alive else inquiry.failed)[probe.method] = words
         if alive:
             self._settle(inquiry)
+
+    def passes_small(self, path: Path, words: str) -> None:
+        """A heartbeat without padding is answered."""
+        if path in self._open:
+            self._open[path].alive[Method.SMALL] = words
+            self._settle(self._open[path])
 
     def reached(self, path: Path, hop: int, router: str) -> None:
         """A router says that a heartbeat has died there, as it was to."""
@@ -240,17 +257,17 @@ class Inquiries(Timer):
         """Its time is over."""
         inquiry.deadline = None
         inquiry.is_closed = True
-        del self._open[inquiry.path]
-        self._settle(inquiry)
+        if self._open.get(inquiry.path) is inquiry:
+            del self._open[inquiry.path]
+            self._settle(inquiry)
 
     def _settle(self, inquiry: Inquiry) -> None:
         """From now on this is what is known of its path, unless that has been heard since."""
         path = inquiry.path
         is_watched = path.deadline is not None  # a reload may have ended that meanwhile
-        if is_watched and path.last_life < inquiry.began and path.is_missing:
+        if is_watched and not inquiry.is_void:
             path.inquiry = inquiry
-            if path.state is State.DOWN:
-                self._refresh(path)
+            self._refresh(path)
 
 
 def can_be_asked(path: Path) -> bool:
@@ -264,14 +281,15 @@ def is_worthwhile(path: Path) -> bool:
     return path.peer.pause is None and path.failure().cause in UNEXPLAINED
 
 
-def _probes(path: Path) -> Iterator[Probe]:
-    yield Probe(path, Method.ECHO)
+def _probes(inquiry: Inquiry) -> Iterator[Probe]:
+    path = inquiry.path
+    yield Probe(inquiry, Method.ECHO)
     if not path.peer.settings.is_asked_by_connection:  # else it is asked so all the time
-        yield Probe(path, Method.CONNECT)
+        yield Probe(inquiry, Method.CONNECT)
     if path.is_padded:
-        yield Probe(path, Method.SMALL)
+        yield Probe(inquiry, Method.SMALL)
     for ttl in range(1, farthest(path)):
-        yield Probe(path, Method.HOP, ttl)
+        yield Probe(inquiry, Method.HOP, ttl)
 
 
 def farthest(path: Path) -> int:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hbd.core.inquiry import PATIENCE, Method
+from hbd.core.inquiry import PATIENCE
 from hbd.daemon.outlet import outlet_of
 from hbd.net.connecting import Attempt
 from hbd.net.echo import TOKEN_SIZE, EchoSocket
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from hbd.core.fleet import Fleet
-    from hbd.core.path import Path
+    from hbd.core.inquiry import Probe
     from hbd.daemon.outlet import Outlet
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
@@ -36,7 +36,7 @@ FORBIDDEN: Final = {
 class _Asked(NamedTuple):
     """An echo that was asked for."""
 
-    path: Path
+    probe: Probe
     host: str
     at: int
 
@@ -66,8 +66,9 @@ class Inquirer:
 
     # -- ICMP echo ----------------------------------------------------------------------------
 
-    def echo(self, path: Path) -> None:
+    def echo(self, probe: Probe) -> None:
         """Ask the path's host for an echo."""
+        path = probe.path
         if path.target is None:
             return
         outlet = outlet_of(path.peer.settings, path.target)
@@ -77,9 +78,9 @@ class Inquirer:
         except OSError as error:
             self._close_echo(outlet)
             words = FORBIDDEN.get(error.errno or 0) or f"no ICMP echo left us: {error.strerror}"
-            self._fleet.found(path, Method.ECHO, words, alive=False)
+            self._fleet.found(probe, words, alive=False)
             return
-        self._asked[token] = _Asked(path, path.target[0], self._clock.now())
+        self._asked[token] = _Asked(probe, path.target[0], self._clock.now())
         if len(self._asked) > OPEN:
             self._asked.popitem(last=False)
 
@@ -109,12 +110,13 @@ class Inquirer:
             if asked is not None and asked.host == reply.host:
                 del self._asked[reply.token]
                 words = f"ICMP echo ({duration(now - asked.at)})"
-                self._fleet.found(asked.path, Method.ECHO, words, alive=True)
+                self._fleet.found(asked.probe, words, alive=True)
 
     # -- TCP ----------------------------------------------------------------------------------
 
-    def connect(self, path: Path) -> None:
+    def connect(self, probe: Probe) -> None:
         """See whether the path's host answers a SYN to the port of its heartbeats."""
+        path = probe.path
         if path.target is None:
             return
         outlet = outlet_of(path.peer.settings, path.target)
@@ -128,16 +130,16 @@ class Inquirer:
             )
         except OSError as error:
             words = f"no TCP left us: {error.strerror}"
-            self._fleet.found(path, Method.CONNECT, words, alive=False)
+            self._fleet.found(probe, words, alive=False)
             return
         self._attempts[attempt] = self._clock.now() + PATIENCE
-        hear = partial(self._hear, attempt, path)
+        hear = partial(self._hear, attempt, probe)
         self._poller.watch(attempt.fileno(), hear, read=False, write=True)
 
-    def _hear(self, attempt: Attempt, path: Path) -> None:
+    def _hear(self, attempt: Attempt, probe: Probe) -> None:
         outcome = attempt.outcome()
         self._end(attempt)
-        self._fleet.found(path, Method.CONNECT, outcome.words, alive=outcome.is_alive)
+        self._fleet.found(probe, outcome.words, alive=outcome.is_alive)
 
     def _end(self, attempt: Attempt) -> None:
         self._attempts.pop(attempt, None)

@@ -320,9 +320,9 @@ class Monitor:
         path = probe.path
         match probe.method:
             case Method.ECHO:
-                self._inquirer.echo(path)
+                self._inquirer.echo(probe)
             case Method.CONNECT:
-                self._inquirer.connect(path)
+                self._inquirer.connect(probe)
             case _ if path.target is not None:
                 datagram = self.fleet.compose_probe(probe, *self._clock.both())
                 sender = self.senders.get(outlet_of(path.peer.settings, path.target))

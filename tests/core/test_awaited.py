@@ -1,7 +1,7 @@
 """Heartbeats that were sent and have no reply yet."""
 
 from hbd.core.awaited import Awaited, Heartbeat
-from hbd.core.inquiry import Method, Probe
+from hbd.core.inquiry import Inquiry, Method, Probe
 from hbd.core.model import MILLISECOND
 from tests.simulation.world import World, peer
 
@@ -21,5 +21,5 @@ def test_a_heartbeat_that_is_to_die_on_the_way_is_never_in_time():
     world.watch(peer("10.0.0.1"))
     (path,) = world.fleet.peers["10.0.0.1"].paths
     sent = Heartbeat(sent=0, sent_real=0, token=0)
-    awaited = Awaited({1: sent, 2: sent._replace(probe=Probe(path, Method.HOP, 1))})
+    awaited = Awaited({1: sent, 2: sent._replace(probe=Probe(Inquiry(path, 0), Method.HOP, 1))})
     assert awaited.in_time(1, TIMEOUT) == [1]

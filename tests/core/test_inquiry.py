@@ -115,19 +115,43 @@ def test_silence_names_what_was_asked():
     assert evidence(world)[1] == f"{A}: no answer to ICMP echo nor to TCP"
 
 
+def test_what_may_still_be_answered_is_not_called_unanswered():
+    """The verdict comes while answers are awaited: what did not answer is told when none can."""
+    quick = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
+    world = world_of(peer(A, timing=quick), peer(B), link=Link(echoes=True))
+    kill(world, A)
+    world.run(SECOND)
+    assert world.state(A) is State.DOWN
+    assert world.fleet.is_inquiring(world.fleet.peers[A])
+    assert not any("no answer to" in fact for fact in evidence(world))
+    world.run(PATIENCE)
+    assert any("no answer to" in fact for fact in evidence(world))
+
+
+def test_an_answer_that_comes_when_none_is_awaited_is_of_no_account():
+    """Somebody may keep it back for an hour."""
+    world = world_of(peer(A), peer(B))
+    kill(world, A)
+    probe = until_asked(world, Method.ECHO)
+    world.run(2 * PATIENCE)
+    assert not world.fleet.is_inquiring(probe.path.peer)
+    world.fleet.found(probe, "ICMP echo", alive=True)
+    assert world.fleet.peers[A].cause is Cause.SILENT
+
+
 def test_a_peer_that_is_removed_meanwhile_is_no_business_any_more():
     """What is found out of a peer that a reload has removed is told of nobody."""
     quick = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
     world = world_of(peer(A, timing=quick), peer(B))
     kill(world, A)
-    path = until_asked(world, Method.CONNECT).path
+    probe = until_asked(world, Method.CONNECT)
     world.run(SECOND)
     gone = world.fleet.peers[A]
     assert gone.state is State.DOWN
     assert world.fleet.is_inquiring(gone)
     world.fleet.apply([peer(B)])
     before = len(world.changes_of(A))
-    world.fleet.found(path, Method.CONNECT, "TCP port 862", alive=True)
+    world.fleet.found(probe, "TCP port 862", alive=True)
     world.run(2 * PATIENCE)
     assert len(world.changes_of(A)) == before
 
@@ -136,7 +160,7 @@ def test_only_what_was_asked_is_unanswered():
     """A peer that is asked by TCP all the time is not probed so, and that is not told either."""
     world = world_of(peer(A))
     inquiry = Inquiry(world.fleet.peers[A].paths[0], world.now)
-    inquiry.ask(Probe(inquiry.path, Method.ECHO), world.now)
+    inquiry.ask(Probe(inquiry, Method.ECHO), world.now)
     inquiry.is_closed = True
     assert list(inquiry.lines(Cause.SILENT)) == ["no answer to ICMP echo"]
 
@@ -145,8 +169,8 @@ def test_what_could_not_be_asked_is_said():
     """A probe that the kernel forbids is evidence of nothing, in words."""
     world = world_of(peer(A), peer(B))
     kill(world, A)
-    path = until_asked(world, Method.ECHO).path
-    world.fleet.found(path, Method.ECHO, "ICMP echo is forbidden here", alive=False)
+    probe = until_asked(world, Method.ECHO)
+    world.fleet.found(probe, "ICMP echo is forbidden here", alive=False)
     world.run(10 * SECOND)
     assert world.fleet.peers[A].cause is Cause.SILENT
     assert evidence(world)[1:3] == (
@@ -294,24 +318,68 @@ def test_an_answer_in_the_next_silence_is_of_no_account():
     quick = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
     world = world_of(peer(A, timing=quick), peer(B))
     world.links[A].lost_in_turn = 2
-    path = until_asked(world, Method.ECHO).path
+    probe = until_asked(world, Method.ECHO)
+    path = probe.path
     world.run(300 * MILLISECOND)
     assert not path.is_missing
     kill(world, A)
     while not path.is_missing:
         world.run(10 * MILLISECOND)
-    world.fleet.found(path, Method.ECHO, "ICMP echo", alive=True)
+    world.fleet.found(probe, "ICMP echo", alive=True)
     assert path.inquiry is None
+    while not path.is_failing:
+        world.run(10 * MILLISECOND)
+    world.run(SPACING)
+    assert world.fleet.is_inquiring(path.peer)  # into this silence
+    world.fleet.found(probe, "ICMP echo", alive=True)
+    world.run(2 * PATIENCE)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.DOWN, Cause.SILENT)
+
+
+def test_each_silence_is_inquired_into_by_itself():
+    """One that begins while answers to the last one's probes are awaited: its cause is known."""
+    quick = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
+    world = world_of(peer(A, timing=quick), peer(B), link=Link(echoes=True))
+    world.links[A].lost_in_turn = 2
+    path = until_asked(world, Method.ECHO).path
+    world.run(300 * MILLISECOND)
+    assert not path.is_missing
+    kill(world, A)
+    world.run(SECOND)
+    down = world.changes_of(A)[-1]
+    assert (down.state, down.cause) == (State.DOWN, Cause.FILTERED)
+    assert len(probes(world, Method.ECHO)) == 2
+
+
+def test_a_silence_goes_on_after_a_fault_of_ours_as_another():
+    """What could not be answered then says nothing of it: it is inquired into anew, in time."""
+    quick = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
+    patient = Timing(200 * MILLISECOND, 150 * MILLISECOND, 3, 2)
+    world = world_of(peer(A, timing=quick), peer(B, timing=patient))
+    (path,), egress = world.fleet.peers[A].paths, world.links[A].egress
+    kill(world, A)
+    while path.asked is None or world.now - path.last_sent < quick.timeout // 2:
+        world.run(MILLISECOND)
+    world.cuts[egress] = [(world.now, world.now + SECOND)]
+    while world.fleet.peers[A].cause is not Cause.OWN_UPLINK:
+        world.run(MILLISECOND)
+    world.cuts.clear()
+    world.links[A].echoes = True
+    world.run(PATIENCE - 500 * MILLISECOND)
+    assert probes(world, Method.ECHO)[0][0] > world.now - PATIENCE  # may still be answered
+    changes = [(event.state, event.cause) for event in world.changes_of(A)]
+    assert changes[-2:] == [(State.UNKNOWN, Cause.OWN_UPLINK), (State.DOWN, Cause.FILTERED)]
 
 
 def test_an_answer_after_a_change_of_ours_is_of_no_account():
     """A silence that a change of the configuration has ended is explained no more."""
     world = world_of(peer(A), peer(B))
     kill(world, A)
-    path = until_asked(world, Method.ECHO).path
+    probe = until_asked(world, Method.ECHO)
+    path = probe.path
     path.ask_anew(world.fleet.clock.now)
     assert not path.is_missing
-    world.fleet.found(path, Method.ECHO, "ICMP echo", alive=True)
+    world.fleet.found(probe, "ICMP echo", alive=True)
     assert path.inquiry is None
 
 
@@ -407,7 +475,7 @@ def test_a_probe_takes_no_heartbeats_place():
     now, later = world.now, world.now + 5 * MILLISECOND
     path.asked, path.deadline = None, now
     assert path.advance(now, path.lateness) is Step.ASK
-    path.compose_probe(Probe(path, Method.HOP, 1), now, now, world.wall)
+    path.compose_probe(Probe(Inquiry(path, now), Method.HOP, 1), now, now, world.wall)
     path.compose(later, later, world.wall)
     assert path.deadline == later + path.timing.timeout
     assert path.unanswered[path.asked].probe is None
@@ -549,6 +617,26 @@ def test_small_heartbeats_are_no_life():
         world.fleet.receive(answer(probe), (A, 862), world.now)
         world.run(SECOND)
     assert world.state(A) is State.DOWN
+
+
+def test_a_small_heartbeat_of_the_last_silence_is_of_no_account():
+    """That it was answered says nothing of what keeps the next ones."""
+    world = World(5)
+    world.watch(padded())
+    world.watch(peer(B))
+    world.run(10 * SECOND)
+    world.links[A].lost_in_turn = 3
+    path = until_asked(world, Method.SMALL).path
+    ((_, probe),) = probes(world, Method.SMALL)
+    datagram = path.compose_probe(probe, world.fleet.clock.now, world.now, world.wall)
+    while path.is_missing:
+        world.run(10 * MILLISECOND)
+    kill(world, A)
+    while len(probes(world, Method.SMALL)) < 2:
+        world.run(10 * MILLISECOND)
+    world.fleet.receive(reflect(datagram, world.wall), (A, 862), world.now)
+    world.run(2 * SECOND)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.DOWN, Cause.SILENT)
 
 
 def test_what_is_not_padded_is_not_asked_without():

@@ -329,7 +329,7 @@ class World:
                             watcher(output)
 
     def _probe(self, probe: Probe) -> None:
-        path, method, ttl = probe
+        path, method, ttl = probe.path, probe.method, probe.ttl
         target, now = path.target, self.now
         link, octets = self.links[target[0]], b""
         if self.keep:
@@ -340,7 +340,7 @@ class World:
             return
         back = now + 2 * link.delay
         if method is Method.ECHO and link.echoes:
-            found = partial(self.fleet.found, path, method, "ICMP echo", alive=True)
+            found = partial(self.fleet.found, probe, "ICMP echo", alive=True)
             self.arrive(back, lambda _: found())
         if method is Method.HOP and ttl <= len(link.routers):
             router = link.routers[ttl - 1]
