@@ -707,12 +707,17 @@ class Fleet:
 
 
 def _is_as_before(path: Path) -> bool:
-    """Whether a path that has been down for long need not be looked at: after two probes of three.
+    """Whether a path long silent need not be looked at: after two probes of three.
 
-    Its peer is down for the same cause as it would be now.
+    Its peer is down for the same cause as it would be now, or behind our uplink that is silent yet.
     """
-    is_settled = path.state is State.DOWN and path.goodbye is None and path.send_error is None
+    is_settled = path.goodbye is None and path.send_error is None
     if not isinstance(path, Asked) or not is_settled or not path.unlooked:
         return False
-    peer = path.peer
-    return peer.state is State.DOWN and peer.cause is path.failure().cause
+    if path.state is State.DOWN:
+        cause = path.failure().cause
+    elif path.egress is not None and path.fault is not None and path.egress.fault == path.fault:
+        cause = Cause.OWN_UPLINK  # of any other of ours it is seen by a look when it is over
+    else:
+        return False
+    return path.peer.cause is cause

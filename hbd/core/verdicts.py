@@ -214,7 +214,7 @@ class Verdicts:
         paths = [path for egress in egresses for path in egress.paths]
         if not paths:
             return
-        peers = {path.peer: None for path in paths}
+        peers = {path.peer: None for path in sorted(paths, key=_due)}
         self._news.own_fault([egress.key for egress in egresses], fault, len(peers))
         for egress in egresses:
             egress.fault = fault
@@ -224,7 +224,7 @@ class Verdicts:
         self.tell_some()
 
     def _tell_fault(self, peers: list[Peer]) -> Iterator[bool]:
-        """Tell each that it cannot be judged, then look behind them; one a step."""
+        """Tell each that it cannot be judged, in their order, then look behind them; one a step."""
         told = 0
         for peer in filter(self._is_watched, peers):
             told += self._tell(peer, in_storm=not aloud(told))
@@ -338,6 +338,11 @@ class Verdicts:
 def is_witnessed(path: Path) -> bool:
     """Whether somebody on its egress has answered since its first heartbeat was missed."""
     return path.egress is not None and path.egress.has_answered_since(path.first_missed)
+
+
+def _due(path: Path) -> tuple[bool, int]:
+    """Order by when a verdict would be due of one that falls silent; then those that were."""
+    return path.state is not State.UP, path.last_life + path.patience
 
 
 def _was_our_fault(path: Path) -> bool:

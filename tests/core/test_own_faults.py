@@ -84,13 +84,34 @@ def test_many_are_told_a_slice_a_turn():
     world.apply(*(peer(name) for name in names[:-1]), peer("child", "198.51.100.9", via=names[900]))
     world.run(20 * SECOND)
     told = [event for event in world.of_kind(StateChanged) if event.peer != "child"]
-    assert [event.peer for event in told] == names[:-1]
+    assert sorted(event.peer for event in told) == sorted(names[:-1])
     assert [event.quiet for event in told] == [False] * 5 + [True] * 994
     assert {(event.state, event.cause) for event in told} == {(State.UNKNOWN, Cause.OWN_UPLINK)}
     moments = [event.at for event in told]
     assert max(moments.count(at) for at in set(moments)) <= 200
     assert max(moments) - min(moments) < 10 * MILLISECOND
     assert world.state("child") is State.UNKNOWN
+
+
+def test_who_is_due_first_is_told_first():
+    """Each is told no later than its own silence would have been a verdict; who has one waits."""
+    slow = Timing(2 * SECOND, 500 * MILLISECOND)
+    names = [f"10.0.{n // 250}.{n % 250}" for n in range(1_000)]
+    world = World(1)
+    down, *others = names
+    world.watch(peer(down), link=Link())
+    world.watch(*(peer(name) for name in others[::2]), link=Link())
+    world.watch(*(peer(name, timing=slow) for name in others[1::2]), link=Link())
+    world.run(10 * SECOND)
+    world.links[down].dead.append((world.now, 10**18))
+    world.run(5 * SECOND)
+    assert world.state(down) is State.DOWN
+    world.events.clear()
+    world.cuts[LAN] = [(world.now, 10**18)]
+    world.run(20 * SECOND)
+    told = [event.peer for event in world.of_kind(StateChanged)]
+    due = {name: world.path(name).last_life + world.path(name).patience for name in others}
+    assert told == [*sorted(others, key=due.__getitem__), down]
 
 
 def test_the_next_slice_waits_for_nothing_else():
@@ -202,9 +223,28 @@ def test_the_kernel_may_have_to_ask_for_a_neighbour_first(timing, waits):
     assert world.states_of(path.address) == [State.UP, State.UNKNOWN, State.UP]
 
 
+@pytest.mark.parametrize("is_uplink", [False, True], ids=["down", "own-uplink"])
+def test_who_has_long_been_silent_is_looked_at_after_each_third_probe(is_uplink):
+    """Of ten thousand behind a silent uplink each would cost as much again as its probe."""
+    world = World(1)
+    for name in (A, B):
+        world.watch(peer(name), link=Link(egress=WAN))
+    world.run(10 * SECOND)
+    for name in (A, B) if is_uplink else (A,):
+        world.links[name].dead.append((world.now, 10**18))
+    world.run(60 * SECOND)
+    looks, path = [], world.path(A)
+    examined, sent = world.fleet.examined, path.figures.sent
+    world.fleet.examined = lambda path, *found: looks.append(path) or examined(path, *found)
+    world.run(30 * path.timing.probe)
+    assert path.figures.sent - sent == 30
+    assert looks.count(path) == 10
+
+
 @pytest.mark.parametrize("phase", range(3))
 @pytest.mark.parametrize("interval", [SECOND, 60 * SECOND])
-def test_own_link_is_seen_by_who_has_long_been_down(interval, phase):
+@pytest.mark.parametrize("is_uplink", [False, True], ids=["down", "own-uplink"])
+def test_own_link_is_seen_by_who_has_long_been_silent(is_uplink, interval, phase):
     """It is looked at after each third probe, whatever else was asked of it in between."""
     world = World(1)
     timing = Timing(interval, 500 * MILLISECOND, 3, 2)
@@ -212,8 +252,10 @@ def test_own_link_is_seen_by_who_has_long_been_down(interval, phase):
         world.watch(peer(name, timing=timing), link=Link(egress=WAN))
     world.run(3 * timing.interval)
     world.links[A].dead.append((world.now, 10**18))
+    if is_uplink:
+        world.links[B].dead.append((world.now, 10**18))
     world.run(200 * timing.probe + phase * timing.probe)
-    assert world.state(A) is State.DOWN
+    assert world.state(A) is (State.UNKNOWN if is_uplink else State.DOWN)
     world.links[B].dead.append((world.now, 10**18))  # it is not what makes us look
     world.faults[WAN] = own_link(WAN.interface)
     world.fleet.resolved(world.path(B), ())
