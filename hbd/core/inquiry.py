@@ -196,7 +196,9 @@ class Inquiries(Timer):
     def _is_old(self, path: Path, age: int) -> bool:
         last = self._open.get(path)
         if last is not None:
-            return last.is_void
+            # Where much is lost and nothing else is wrong, one silence follows upon another.
+            is_urgent = path.is_exhausted or path.missed == path.timing.retries
+            return is_urgent and last.is_void
         return path.inquiry is None or self._clock.now - path.inquiry.began >= age
 
     def is_open(self, path: Path) -> bool:
