@@ -437,8 +437,6 @@ class Fleet:
 
     def _missed(self, path: Path) -> None:
         """Ask what a missed heartbeat means."""
-        if path.deadline is not None and not path.is_probing:
-            self._volleys.hurry(path.deadline)
         self._witnesses.ask_about(path)
         if path.is_failing:
             self._inquiries.want(path)

@@ -233,25 +233,6 @@ class Volley(Timer):
             getattr(self, name).extend(getattr(other, name))
         other.paths = []
 
-    def part(self, most: int, later: int) -> Volley:
-        """Have those after the first so many asked later, as another one; they rest."""
-        last = max(self.next, self.due + self.heading.interval)
-        other = Volley(self.home, self.heading, min(self.next + later, last))
-        other.earliest, other.round, other.noted = self.earliest, self.round, self.noted
-        other.due, other.sent, other.lateness = self.due, self.sent, self.lateness
-        other.rounds = [fates[most:] for fates in self.rounds]
-        self.rounds = [fates[:most] for fates in self.rounds]
-        self.ways = b""
-        for name in (*_LISTS, *_FLAGS, *_NUMBERS):
-            row = getattr(self, name)
-            setattr(other, name, row[most:])
-            del row[most:]
-        for rank, path in enumerate(other.paths):
-            if path is not None:
-                step_out(path).deadline = other.next
-                stand(path, other, rank)
-        return other
-
     def left(self, began: int, gone: Iterable[tuple[int, int]]) -> None:
         """They were sent from a moment on; so many of them had left at each of these, monotonic."""
         self.real = moment = began

@@ -6,7 +6,7 @@ from collections import Counter
 from operator import add
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.model import JITTER, MILLISECOND, State
+from hbd.core.model import JITTER, State
 from hbd.core.replies import take
 from hbd.core.stamp import TRY_AGAIN_EVERY, StampSession
 from hbd.core.standing import step_out
@@ -30,11 +30,6 @@ FEW: Final = 64
 """So many may always be one; more only where each interval has some volleys still,"""
 SOME: Final = 4
 """that is so many: what leaves at once is to be a small part of what the way can carry."""
-
-QUICK: Final = 128
-"""No more where a verdict may be due meanwhile: to send so many takes about a millisecond,"""
-APART: Final = 2 * MILLISECOND
-"""and so long after them others leave that would have left with them."""
 
 STEPS: Final = 20
 """Volleys are found by when they are due, in twentieths of an interval."""
@@ -79,7 +74,6 @@ class Volleys:
         self._open: dict[tuple[Heading, int], list[Volley]] = {}
         """Volleys that have room, by when they are due."""
         self._together = TOGETHER
-        self._hurried_until = clock.now
         self._numbers: Counter[Heading] = Counter()
         """How many paths could be of one volley."""
 
@@ -131,17 +125,8 @@ class Volleys:
         """Say how many replies may lie unread where they arrive."""
         self._together = min(self._together, max(replies // 2, FEW))
 
-    def hurry(self, until: int) -> None:
-        """Say that until then a verdict may be due: nothing else is to take long."""
-        self._hurried_until = max(self._hurried_until, until)
-
-    @property
-    def _is_hurried(self) -> bool:
-        return self.clock.now <= self._hurried_until
-
     def _most(self, heading: Heading) -> int:
-        together = min(self._together, QUICK) if self._is_hurried else self._together
-        return max(FEW, min(together, self._numbers[heading] // SOME))
+        return max(FEW, min(self._together, self._numbers[heading] // SOME))
 
     def _between(self, heading: Heading, first: int, last: int) -> Iterator[Volley]:
         """Give those that rest and are due then."""
@@ -192,8 +177,6 @@ class Volleys:
         """Its moment has come; tell whether there is anybody to ask."""
         self._withdraw(volley)
         self._gather(volley)
-        if self._is_hurried:
-            self._part(volley)
         if not volley.heading.mark:
             self._let_try(volley)
         version = self._station.version
@@ -221,12 +204,6 @@ class Volleys:
                 self._withdraw(other)
                 other.deadline = None
                 volley.join(other)
-
-    def _part(self, volley: Volley) -> None:
-        """Send it in pieces, between which others have their turn."""
-        while len(volley.paths) > QUICK:
-            volley = volley.part(QUICK, APART)
-            self._timers.schedule(volley)
 
     def _prepare(self, volley: Volley) -> None:
         """Our station says something else than before."""

@@ -470,9 +470,6 @@ def exactly():
     with pytest.MonkeyPatch.context() as patch:
         for module in (standing, volleys):
             patch.setattr(module, "JITTER", 0)
-        # Who is sent in pieces keeps its time, too.
-        patch.setattr(volleys, "QUICK", 2)
-        patch.setattr(volleys, "APART", 0)
         patch.setattr(Witnesses, "ask_about", lambda *_: None)
         yield
 
@@ -1365,53 +1362,6 @@ def test_volleys_that_are_due_at_about_the_same_time_join():
     assert max(sizes) <= 1000 // volleys.SOME
 
 
-def test_nothing_takes_long_where_a_verdict_may_be_due():
-    """While something is missed few are asked at once, others a little later; then they join."""
-    world = crowd(1000)
-    world.watch(peer("suspect", "198.51.100.1", timing=Timing(SECOND, SECOND, 3, 2)), link=Link())
-    world.run(100 * SECOND)
-    assert max(world.together) > volleys.QUICK
-    path = world.path("suspect")
-    world.links[path.address].dead.append((world.now, 10**18))
-    while not path.is_missing:
-        world.run(MILLISECOND)
-    world.together.clear()
-    while path.state is State.UP:
-        world.run(MILLISECOND)
-        check_places(world)
-    assert volleys.FEW < max(world.together) <= volleys.QUICK
-    world.run(100 * SECOND)
-    check_places(world)
-    assert max(len(volley.paths) for volley in volleys_of(world)) > volleys.QUICK
-
-
-def test_in_a_hurry_no_more_join_than_are_asked_at_once():
-    """Who is to be parted again need not be found a place."""
-    world = crowd(1000)
-    world.run(30 * SECOND)
-    home, heading = world.fleet._volleys, next(iter(volleys_of(world))).heading
-    assert home._most(heading) == 1000 // volleys.SOME
-    home.hurry(world.fleet.clock.now + SECOND)
-    assert home._most(heading) == volleys.QUICK
-    world.run(2 * SECOND)
-    assert home._most(heading) == 1000 // volleys.SOME
-
-
-@pytest.mark.parametrize(
-    ("later", "next_in"), [(0, 0), (2, 2), (500, 100)], ids=["now", "later", "too-late"]
-)
-def test_who_is_parted_is_asked_within_its_interval(later, next_in):
-    """A little later than the others, but no longer after its last heartbeat than an interval."""
-    together, _ = pair()
-    volley = together.path("a").volley
-    volley.next = volley.due + volley.heading.interval - 100 * MILLISECOND
-    other = volley.part(2, later * MILLISECOND)
-    assert other.next - volley.next == next_in * MILLISECOND
-    assert {together.path(name).deadline for name in "cd"} == {other.next}
-    overdue = other.next = other.due + 2 * other.heading.interval
-    assert other.part(1, later * MILLISECOND).next == overdue
-
-
 def check_places(world):
     """Who stands somewhere stands there with all that is of it."""
     found = world.fleet._volleys._at
@@ -1429,24 +1379,20 @@ def check_places(world):
 
 
 @pytest.mark.parametrize(
-    ("count", "span", "quick"),
+    ("count", "span"),
     [
-        (40, 400 * SECOND, None),
-        (300, 200 * SECOND, None),
-        (600, 100 * SECOND, volleys.FEW),
-        pytest.param(40, 3600 * SECOND, None, marks=pytest.mark.slow),
+        (40, 400 * SECOND),
+        (300, 200 * SECOND),
+        pytest.param(40, 3600 * SECOND, marks=pytest.mark.slow),
     ],
 )
-def test_each_is_asked_once_an_interval(count, span, quick, monkeypatch):
+def test_each_is_asked_once_an_interval(count, span):
     """From one heartbeat to the next it is 0.9 to 1 interval, whoever leaves and joins meanwhile.
 
     In each turn some leave, before and after they are to be asked, and join others with the next
-    reply. `quick`: a verdict may be due at any time, and so no more are asked at once.
+    reply.
     """
     world = crowd(count)
-    if quick is not None:
-        monkeypatch.setattr(volleys, "QUICK", quick)
-        world.fleet._volleys.hurry(10**18)
     chance, send_all = dice(7), world._send_all
 
     def some_leave(paths):
@@ -1469,7 +1415,7 @@ def test_each_is_asked_once_an_interval(count, span, quick, monkeypatch):
         assert max(gaps) <= interval + 1, name
         assert [sequence for _, sequence in carried] == list(range(len(carried)))
     assert world.standing > 0
-    assert 5 < max(world.together) <= (quick or count)
+    assert max(world.together) > 5
 
 
 def test_nobody_waits_longer_than_an_interval_to_be_asked_with_others():
