@@ -717,7 +717,7 @@ def _is_as_before(path: Path) -> bool:
     if path.state is State.DOWN:
         cause = path.failure().cause
     elif path.egress is not None and path.fault is not None and path.egress.fault == path.fault:
-        cause = Cause.OWN_UPLINK  # of any other of ours it is seen by a look when it is over
+        cause = Cause.OWN_UPLINK  # only a look shows that any other fault of ours is over
     else:
         return False
     return path.peer.cause is cause

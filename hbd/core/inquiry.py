@@ -264,7 +264,7 @@ class Inquiries(Timer):
             self._settle(inquiry)
 
     def _settle(self, inquiry: Inquiry) -> None:
-        """From now on this is what is known of its path, unless that has been heard since."""
+        """From now on this is what is known of its path, unless that silence is over."""
         path = inquiry.path
         is_watched = path.deadline is not None  # a reload may have ended that meanwhile
         if is_watched and not inquiry.is_void:
