@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from hbd.core.roster import Roster
     from hbd.core.timers import Timers
 
-TOLD_AT_ONCE: Final = 200
-"""Peers told in one turn of a fault of ours: it may be ten thousand, and others wait meanwhile."""
+AT_ONCE: Final = 64
+"""For so many peers is done in one turn what comes of a fault of ours, or of its end: it may be ten
+thousand, and others wait meanwhile."""
 
 ASKED_ANEW: Final = 1_100 * MILLISECOND
 """A neighbour that was asked for in vain is asked for again in a second (arp(7), retrans_time_ms):
@@ -54,7 +55,9 @@ class Verdicts:
         self._news: Final = news
         self._egresses: dict[EgressKey, Egress] = {}
         self._telling: deque[Iterator[bool]] = deque()
-        """Faults of ours of which not all peers have been told yet, one a step."""
+        """What comes of faults of ours, and of their ends; one peer, or path, a step."""
+        self._unreached: dict[Path, Fact] = {}
+        """Paths that cannot be judged for such a fault, and are not said to be so yet."""
 
     # -- beginning ----------------------------------------------------------------------------
 
@@ -210,35 +213,45 @@ class Verdicts:
 
     def _egress_fault(self, egresses: list[Egress], fault: Fact) -> None:
         """Nothing behind these egresses can be judged, those already down included."""
-        egresses = [egress for egress in egresses if egress.fault != fault and egress.paths]
-        paths = [path for egress in egresses for path in egress.paths]
-        if not paths:
+        egresses = [egress for egress in egresses if egress.fault != fault]
+        behind: dict[Peer, list[Path]] = {}
+        for path in sorted((path for egress in egresses for path in egress.paths), key=_due):
+            behind.setdefault(path.peer, []).append(path)
+            self._unreached[path] = fault
+        if not behind:
             return
-        peers = {path.peer: None for path in sorted(paths, key=_due)}
-        self._news.own_fault([egress.key for egress in egresses], fault, len(peers))
+        keys = [egress.key for egress in egresses if egress.paths]
+        self._news.own_fault(keys, fault, len(behind))
         for egress in egresses:
             egress.fault = fault
-        for path in paths:
-            path.give(State.UNKNOWN, fault)
-        self._telling.append(self._tell_fault(list(peers)))
+        self._telling.append(self._tell_fault(behind))
         self.tell_some()
 
-    def _tell_fault(self, peers: list[Peer]) -> Iterator[bool]:
+    def _tell_fault(self, behind: dict[Peer, list[Path]]) -> Iterator[bool]:
         """Tell each that it cannot be judged, in their order, then look behind them; one a step."""
         told = 0
-        for peer in filter(self._is_watched, peers):
-            told += self._tell(peer, in_storm=not aloud(told))
+        for peer, paths in behind.items():
+            for path in paths:
+                self._reach(path)
+            if self._is_watched(peer):
+                told += self._tell(peer, in_storm=not aloud(told))
             yield True
-        for peer in filter(self._is_watched, peers):
+        for peer in filter(self._is_watched, behind):
             self.look_behind(peer)
             yield True
+
+    def _reach(self, path: Path) -> None:
+        """Say of a path that it cannot be judged, if it is still so."""
+        fault = self._unreached.pop(path, None)
+        if fault is not None and path.egress is not None and path.egress.fault == fault:
+            path.give(State.UNKNOWN, fault)
 
     def _is_watched(self, peer: Peer) -> bool:
         return self._roster.peers.get(peer.name) is peer
 
     def tell_some(self) -> None:
-        """Go on telling what our own faults make of peers, for so long as a turn may take."""
-        for _ in range(TOLD_AT_ONCE):
+        """Go on with what comes of our own faults, for so long as a turn may take."""
+        for _ in range(AT_ONCE):
             if not self._telling:
                 return
             if not next(self._telling[0], False):
@@ -256,10 +269,22 @@ class Verdicts:
             self.give(path, State.UNKNOWN, fault)
 
     def _fault_over(self, egress: Egress, except_for: Path | None = None) -> None:
+        for path in [path for path in self._unreached if path.egress is egress]:
+            self._reach(path)  # or its silence until now would be held against it
         fault, egress.fault = egress.fault, None
-        for path in egress.paths:
-            if path is not except_for and path.fault == fault:
+        self._telling.append(self._set_free(egress, fault, except_for))
+        self.tell_some()
+
+    def _set_free(
+        self, egress: Egress, fault: Fact | None, except_for: Path | None
+    ) -> Iterator[bool]:
+        """Judge anew what could not be judged for a fault, until the next one; one path a step."""
+        for path in list(egress.paths):
+            if egress.fault is not None:
+                return
+            if path is not except_for and path.egress is egress and path.fault == fault:
                 self._sound_again(path, self.delay(path))
+            yield True
 
     def _sound_again(self, path: Path, delay: int = 0) -> None:
         """Our side is sound again: the peer gets its verdict one detection time from now.
