@@ -50,6 +50,8 @@ ALIKE: Final = 16
 """For so many of a volley it takes as long."""
 DONE: Final = 200
 """Of more that is due the rest waits for the next turn: others are to be heard meanwhile."""
+HELD: Final = 3 * MILLISECOND
+"""A volley waits for so long where a verdict, or a retransmission, would have to wait for it."""
 
 
 class Ask(NamedTuple):
@@ -355,9 +357,21 @@ class Fleet:
     def _volley(self, volley: Volley) -> None:
         if volley.is_asked:
             self._done += self._volleys.time_out(volley)
+        elif self._hold(volley):
+            return
         elif self._volleys.due(volley):
             self._done += len(volley.paths) // ALIKE
             self._outputs.append(AskAll(volley))
+
+    def _hold(self, volley: Volley) -> bool:
+        """Have a volley wait if something is owed before it has left; tell whether it does."""
+        now, last = self.clock.now, volley.next + HELD
+        takes = len(volley.paths) // ALIKE * WORK
+        owed = self._timers.first_owed(self.clock.lateness) if takes and now < last else None
+        if owed is None or owed > now + takes:
+            return False
+        volley.deadline = min(max(owed, now) + 1, last)
+        return True
 
     def _step(self, path: Path) -> None:
         match path.advance(self.clock.now, self.clock.lateness):

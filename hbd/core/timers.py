@@ -97,13 +97,18 @@ class Timers:
 
     def first(self, lateness: int = 0) -> int | None:
         """Give the earliest deadline; `lateness`: all of ours so far."""
-        own, owed = self._own, self._owed
-        for heap in (own, owed):
-            while heap and not self._is_due(heap, heap[0]):
-                self._move(heap)
-        if not own or not owed:
-            return own[0][0] if own else owed[0][0] + lateness if owed else None
-        return min(own[0][0], owed[0][0] + lateness)
+        own, owed = self._earliest(self._own), self.first_owed(lateness)
+        return owed if own is None else own if owed is None else min(own, owed)
+
+    def first_owed(self, lateness: int = 0) -> int | None:
+        """Give the earliest of those that are owed to us."""
+        at = self._earliest(self._owed)
+        return None if at is None else at + lateness
+
+    def _earliest(self, heap: Heap) -> int | None:
+        while heap and not self._is_due(heap, heap[0]):
+            self._move(heap)
+        return heap[0][0] if heap else None
 
     def due(self, now: int, lateness: int = 0) -> Timer | None:
         """Take out one timer whose deadline has come; `lateness`: all of ours so far."""

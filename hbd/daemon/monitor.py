@@ -227,6 +227,7 @@ class Monitor:
     def carry_out(self, tell: Callable[[Event], None]) -> None:
         """Do what the fleet wants until it wants no more."""
         while outputs := self.fleet.outputs():
+            doubtful: list[Path] = []
             for output in outputs:
                 match output:
                     case AskAll():
@@ -235,12 +236,16 @@ class Monitor:
                         self.send(output.path)
                     case Probe():
                         self._probe(output)
-                    case Examine() if output.path.is_missing:
+                    case Examine() if output.path.is_exhausted:
                         self._examine(output.path)
+                    case Examine() if output.path.is_missing:
+                        doubtful.append(output.path)  # retransmissions and verdicts first
                     case Examine():
                         self._unhurried.append(output.path)
                     case _:
                         tell(output)
+            for path in doubtful:
+                self._examine(path)
 
     def listen(self, patience: int) -> None:
         """Wake for replies where one may change a verdict; all others lie until the next turn.
