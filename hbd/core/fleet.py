@@ -366,7 +366,7 @@ class Fleet:
     def _hold(self, volley: Volley) -> bool:
         """Have a volley wait if something is owed before it has left; tell whether it does."""
         now, last = self.clock.now, volley.next + HELD
-        takes = len(volley.paths) // ALIKE * WORK
+        takes = 2 * (len(volley.paths) // ALIKE) * WORK  # if something is in the way
         owed = self._timers.first_owed(self.clock.lateness) if takes and now < last else None
         if owed is None or owed > now + takes:
             return False

@@ -32,6 +32,7 @@ def take(
     """
     rest: list[int] = []
     heard: set[Volley] = set()
+    aside: list[tuple[bytearray, int]] = []
     octets, stride, second = arrivals.octets, arrivals.stride, ntp.SECOND
     (since, until), offset = between, clock.real - clock.wall
     volley: Volley | None = None
@@ -66,6 +67,7 @@ def take(
         rtt = moment - lefts[rank]
         dwell = (t3 - t2) * second >> 32
         uncounted = echoed - counted
+        short = (rtt - dwell) // MICROSECOND
         if (
             token != tokens[rank]
             or echoed != sequences[rank]
@@ -74,20 +76,23 @@ def take(
             or ttl != ttls[rank]
             or not 0 <= dwell <= moment - began  # each left then or later: steps are not even
             or rtt > timeout
+            or short > most < LONGEST
             or (uncounted and not counts[rank])
             or (sessions and not sessions[rank].vouches(arrivals.datagram(index)))
         ):
             rest.append(index)
+            answered[rank] = 1  # all of it that comes after this one is looked at after this one
+            aside.append((answered, rank))
             continue
-        short = (rtt - dwell) // MICROSECOND
-        if short > most or short < 1:
-            if short > most < LONGEST:
-                rest.append(index)
-                continue
-            short = LONGEST if short > LONGEST else 1
+        if short < 1:
+            short = 1
+        elif short > LONGEST:
+            short = LONGEST
         fates[rank] = (uncounted & 0xFF) << 24 | short
         answered[rank] = 1
         moments[rank] = moment
+    for answered, rank in aside:
+        answered[rank] = 0
     return rest, heard
 
 

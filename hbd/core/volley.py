@@ -322,9 +322,10 @@ class Volley(Timer):
         if awaits:
             last = sequence - 1
             path.asked, path.doubted = last, True
-            path.deadline = self.deadline
-            real = self.lefts[at]
-            unanswered[last] = Heartbeat(self.sent, real, self.tokens[at])
+            later = self.lefts[at] - self.real
+            path.last_sent = self.sent + later
+            path.deadline = path.last_sent + self.timeout
+            unanswered[last] = Heartbeat(path.last_sent, self.lefts[at], self.tokens[at])
             self.sessions[at].silent = 1
         else:
             path.asked = None

@@ -26,7 +26,7 @@ ASKING = tuple(
     for name in (
         *("asking", "egress", "via", "life_of_a_peer", "stall", "loss", "storm", "figures"),
         *("tight", "one_way", "rounds", "inquiry"),
-        *("timers", "storm_of_many", "via_orders", "held_volleys"),
+        *("timers", "storm_of_many", "via_orders", "volleys_leave"),
     )
 )
 SPEAKING = ("tests/core/test_told.py", "tests/core/test_agreed.py")

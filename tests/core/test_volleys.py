@@ -9,7 +9,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hbd.core import volley as standing
@@ -492,6 +492,7 @@ order = st.tuples(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**16), orders=st.lists(order, max_size=12))
+@example(seed=76, orders=[(3, "stall", 0, 2_466_113)])  # two replies of one path are read at once
 @pytest.mark.slow
 def test_all_is_the_same_as_path_by_path(seed, orders):
     """Whatever happens: what is told, when and why, and every fact, is as without volleys."""
@@ -897,6 +898,20 @@ def test_a_little_late_we_know_from_stamps_what_was_in_time(span):
         for _ in range(8):
             each(worlds, lambda world: world.run(SECOND // 4))
             agree(*worlds)
+
+
+def test_what_is_read_at_once_is_taken_in_order():
+    """The first of two replies counts, also where it is the second that says nothing new."""
+    with exactly():
+        worlds = pair()
+        for world in worlds:
+            world.twists[A] = lambda at, reply, source, ttl: [
+                (at, reply, source, 9),
+                (at, reply, source, ttl),
+            ]
+            world.run(REST + 100 * MILLISECOND)
+        assert worlds[0].path("a").reply_ttl == 9
+        agree(*worlds)
 
 
 def test_retries_that_came_while_a_heartbeat_was_under_way():

@@ -1,4 +1,4 @@
-"""A volley takes milliseconds to leave: what is owed to us in that time comes first."""
+"""A volley takes milliseconds to leave."""
 
 import pytest
 
@@ -8,6 +8,7 @@ from tests.simulation.world import Link, World, peer
 
 MANY, FEW, SILENT = 1_024, 8, 30
 TOLD_APART = 100 * MICROSECOND
+LEAVES = 3 * MILLISECOND
 
 
 def world_of(count, missed, silent=1):
@@ -74,3 +75,25 @@ def test_it_is_not_held_for_what_it_does_not_hold_up(count, after):
     path = volley_due(world, due)
     world.run(due - world.now)
     assert world.sent_to(path.address)[-1] == due
+
+
+def test_each_has_its_whole_timeout():
+    """It begins when that heartbeat has left, not when the first of its volley did."""
+    world = World(1)
+    world.leaving = LEAVES
+    names = [f"10.0.{n // 250}.{n % 250}" for n in range(MANY)]
+    world.watch(*map(peer, names), link=Link(delay=2 * LEAVES))
+    world.run(10 * SECOND)
+    volley = volley_due(world, world.now + MILLISECOND).volley
+    silent = [path.address for path in volley.paths[::50]]
+    for name in silent:
+        world.links[name] = Link(dead=[(world.now, 10**18)])
+    world.run(100 * MILLISECOND)
+    left = [volley.lefts[world.path(name).rank] for name in silent]
+    world.run(SECOND - 100 * MILLISECOND)
+    again = [
+        next(at for at in world.sent_to(name) if at > moment)
+        for name, moment in zip(silent, left, strict=True)
+    ]
+    assert again == [moment + volley.timeout for moment in left]
+    assert max(again) - min(again) > LEAVES // 2
