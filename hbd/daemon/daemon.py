@@ -390,7 +390,7 @@ class Daemon:
         self.poller.call(ready, first=False)
         self.reloading.work(now)
         self.names.ask(now)
-        self.monitor.examine_some()
+        self.monitor.examine_some(self.fleet.free_until())
         self.monitor.carry_out(self.teller.tell)
         self.desk.work(now)
         told = self.teller.work(self.clock.now(), self.fleet.free_until())

@@ -43,7 +43,9 @@ LIMIT: Final = 40 * 256
 """and datagrams: that empties a buffer of eight megabytes."""
 
 EXAMINED: Final = 200
-"""Paths looked up in one turn, of those that are not missing."""
+"""Paths looked up in one turn, of those on which no verdict hangs,"""
+FEW: Final = 4
+"""and at the least, whatever is due."""
 
 DROPS_SPACING: Final = 50 * MILLISECOND
 """How often the kernel is asked what it dropped."""
@@ -227,7 +229,6 @@ class Monitor:
     def carry_out(self, tell: Callable[[Event], None]) -> None:
         """Do what the fleet wants until it wants no more."""
         while outputs := self.fleet.outputs():
-            doubtful: list[Path] = []
             for output in outputs:
                 match output:
                     case AskAll():
@@ -238,14 +239,10 @@ class Monitor:
                         self._probe(output)
                     case Examine() if output.path.is_exhausted:
                         self._examine(output.path)
-                    case Examine() if output.path.is_missing:
-                        doubtful.append(output.path)  # retransmissions and verdicts first
                     case Examine():
                         self._unhurried.append(output.path)
                     case _:
                         tell(output)
-            for path in doubtful:
-                self._examine(path)
 
     def listen(self, patience: int) -> None:
         """Wake for replies where one may change a verdict; all others lie until the next turn.
@@ -259,10 +256,14 @@ class Monitor:
     def has_unexamined(self) -> bool:
         return bool(self._unhurried)
 
-    def examine_some(self) -> None:
-        """Look how some paths leave that do not miss anything."""
-        for _ in range(min(len(self._unhurried), EXAMINED)):
-            self._examine(self._unhurried.popleft())
+    def examine_some(self, until: int | None) -> None:
+        """Look how some paths leave on which no verdict hangs: done by then, if it is known."""
+        for done in range(min(len(self._unhurried), EXAMINED)):
+            if done >= FEW and until is not None and self._clock.now() >= until:
+                return
+            path = self._unhurried.popleft()
+            if not path.is_exhausted:  # else that was looked at for its verdict
+                self._examine(path)
 
     def send(self, path: Path) -> None:
         """Send a heartbeat to the path's target now."""

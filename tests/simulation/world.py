@@ -167,7 +167,9 @@ class World:
         self.stalls: list[tuple[int, int]] = []
         """Spans in which we do not run, the next one first."""
         self.work = 0
-        """How long each of our turns takes."""
+        """How long each of our turns takes,"""
+        self.leaving = 0
+        """and how long it is until all of a volley have left."""
         self.late = 0
         """How late we have been, all in all,"""
         self.lateness: list[tuple[int, int]] = [(START, 0)]
@@ -179,6 +181,8 @@ class World:
         """Called with each event, as it happens."""
         self._arrivals: list = []
         self._promised: int | None = None
+        self._unhurried: list = []
+        """Paths that miss something and are looked at last: no verdict hangs on it."""
         self._read = START
         """When all that had come was taken."""
         self._ties = count()
@@ -311,6 +315,12 @@ class World:
         self.fleet.suspended(span)
 
     def _carry_out(self) -> None:
+        self._carry_out_all()
+        while self._unhurried:
+            self._examine(self._unhurried.pop(0))
+            self._carry_out_all()
+
+    def _carry_out_all(self) -> None:
         while outputs := self.fleet.outputs():
             for output in outputs:
                 match output:
@@ -318,15 +328,21 @@ class World:
                         self._send(path)
                     case AskAll():
                         self._send_all(output)
+                    case Examine(path) if path.is_missing and not path.is_exhausted:
+                        self._unhurried.append(path)
                     case Examine(path):
-                        key = self.links[path.target[0]].egress
-                        self.fleet.examined(path, key, self.faults.get(key))
+                        self._examine(path)
                     case Probe():
                         self._probe(output)
                     case _:
                         self.events.append(output)
                         for watcher in self.watchers:
                             watcher(output)
+
+    def _examine(self, path) -> None:
+        if path.target is not None:  # else removed meanwhile
+            key = self.links[path.target[0]].egress
+            self.fleet.examined(path, key, self.faults.get(key))
 
     def _probe(self, probe: Probe) -> None:
         path, method, ttl = probe.path, probe.method, probe.ttl
@@ -351,7 +367,7 @@ class World:
     def _send_all(self, ask: AskAll) -> None:
         octets, size, places = self.fleet.compose_all(ask, self.now, self.wall)
         paths = ask.volley.paths
-        ask.volley.left(self.now, [(len(paths), self.now)])
+        ask.volley.left(self.now, [(len(paths), self.now + self.leaving)])
         assert places == b"".join(place_of(path.target) for path in paths)
         for at, path in enumerate(paths):
             skips = self.links[path.target[0]].skips
