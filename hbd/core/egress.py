@@ -41,7 +41,7 @@ class EgressKey(NamedTuple):
 class Egress:
     """The paths behind one egress and when last one of them answered."""
 
-    __slots__ = ("_up", "fault", "key", "last_answer", "last_asked", "paths")
+    __slots__ = ("_up", "fault", "fault_at", "key", "last_answer", "last_asked", "paths")
 
     def __init__(self, key: EgressKey) -> None:
         self.key: Final = key
@@ -49,7 +49,9 @@ class Egress:
         self.last_answer = -1
         self.last_asked: int | None = None
         self.fault: Fact | None = None
-        """Set while nothing behind it can be judged."""
+        """Set while nothing behind it can be judged,"""
+        self.fault_at = 0
+        """and since when."""
         self._up: dict[Path, None] = {}
         """Those that were up: of ten thousand that are down none need be looked at."""
 

@@ -67,7 +67,10 @@ class AskAll(NamedTuple):
 
 
 class Examine(NamedTuple):
-    """Say how datagrams to this path leave us now, with `fleet.examined(...)`, in this turn."""
+    """Say how datagrams to this path leave us now, with `fleet.examined(...)`.
+
+    In this turn if it is exhausted, for then a verdict waits for it; else when there is time.
+    """
 
     path: Path
 
@@ -366,7 +369,8 @@ class Fleet:
     def _hold(self, volley: Volley) -> bool:
         """Have a volley wait if something is owed before it has left; tell whether it does."""
         now, last = self.clock.now, volley.next + HELD
-        takes = 2 * (len(volley.paths) // ALIKE) * WORK  # if something is in the way
+        # Twice as long as usual, if something is in the way; none is held for a few.
+        takes = 2 * (len(volley.paths) // ALIKE) * WORK
         owed = self._timers.first_owed(self.clock.lateness) if takes and now < last else None
         if owed is None or owed > now + takes:
             return False
@@ -503,7 +507,9 @@ class Fleet:
         The second may be after `now`: what came while it was read is no older than it is.
         """
         wall = self.clock.wall + until - self.clock.real
-        rest = self._volleys.receive(arrivals, since, until)
+        rest, egresses = self._volleys.receive(arrivals, since, until)
+        for egress in egresses:
+            self._verdicts.answered(egress)
         self._done += (len(arrivals.lengths) - len(rest)) // ALIKE
         for at in rest:
             real = arrived(arrivals.stamps[at], since, until, wall)

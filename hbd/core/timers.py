@@ -97,18 +97,16 @@ class Timers:
 
     def first(self, lateness: int = 0) -> int | None:
         """Give the earliest deadline; `lateness`: all of ours so far."""
-        own, owed = self._earliest(self._own), self.first_owed(lateness)
+        owed = self.first_owed(lateness)
+        own = self._own[0][0] if self._own else None
         return owed if own is None else own if owed is None else min(own, owed)
 
     def first_owed(self, lateness: int = 0) -> int | None:
         """Give the earliest of those that are owed to us."""
-        at = self._earliest(self._owed)
-        return None if at is None else at + lateness
-
-    def _earliest(self, heap: Heap) -> int | None:
-        while heap and not self._is_due(heap, heap[0]):
-            self._move(heap)
-        return heap[0][0] if heap else None
+        for heap in (self._own, self._owed):
+            while heap and not self._is_due(heap, heap[0]):
+                self._move(heap)
+        return self._owed[0][0] + lateness if self._owed else None
 
     def due(self, now: int, lateness: int = 0) -> Timer | None:
         """Take out one timer whose deadline has come; `lateness`: all of ours so far."""

@@ -100,6 +100,11 @@ class Verdicts:
         if egress.fault is not None:
             self._fault_over(egress, except_for=path)
 
+    def answered(self, egress: Egress) -> None:
+        """Some of those behind it have answered, with which all is well."""
+        if egress.fault is not None:
+            self._fault_over(egress)
+
     def examined(
         self,
         path: Path,
@@ -213,17 +218,16 @@ class Verdicts:
 
     def _egress_fault(self, egresses: list[Egress], fault: Fact) -> None:
         """Nothing behind these egresses can be judged, those already down included."""
-        egresses = [egress for egress in egresses if egress.fault != fault]
+        egresses = [egress for egress in egresses if egress.fault != fault and egress.paths]
         behind: dict[Peer, list[Path]] = {}
         for path in sorted((path for egress in egresses for path in egress.paths), key=_due):
             behind.setdefault(path.peer, []).append(path)
             self._unreached[path] = fault
         if not behind:
             return
-        keys = [egress.key for egress in egresses if egress.paths]
-        self._news.own_fault(keys, fault, len(behind))
+        self._news.own_fault([egress.key for egress in egresses], fault, len(behind))
         for egress in egresses:
-            egress.fault = fault
+            egress.fault, egress.fault_at = fault, self._clock.now
         self._telling.append(self._tell_fault(behind))
         self.tell_some()
 
@@ -242,8 +246,10 @@ class Verdicts:
 
     def _reach(self, path: Path) -> None:
         """Say of a path that it cannot be judged, if it is still so."""
-        fault = self._unreached.pop(path, None)
-        if fault is not None and path.egress is not None and path.egress.fault == fault:
+        fault, egress = self._unreached.pop(path, None), path.egress
+        if fault is None or egress is None or egress.fault != fault:
+            return
+        if path.last_life < egress.fault_at:
             path.give(State.UNKNOWN, fault)
 
     def _is_watched(self, peer: Peer) -> bool:
@@ -282,7 +288,8 @@ class Verdicts:
         for path in list(egress.paths):
             if egress.fault is not None:
                 return
-            if path is not except_for and path.egress is egress and path.fault == fault:
+            is_held = path in egress.paths and path.fault == fault and _was_our_fault(path)
+            if is_held and path is not except_for:
                 self._sound_again(path, self.delay(path))
             yield True
 
@@ -300,6 +307,9 @@ class Verdicts:
 
     def give(self, path: Path, state: State, fault: Fact | None = None) -> None:
         """Set a path's verdict, and judge its peer anew where it is another."""
+        if fault is not None and self._unreached.get(path) == fault:
+            self._reach(path)  # it is told in its turn
+            return
         while self._telling and path.peer.settings.via is not None:
             self.tell_some()  # its parent may be one of them
         if path.give(state, fault):

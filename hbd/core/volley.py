@@ -82,7 +82,7 @@ _NUMBERS: Final = ("firsts", "ssids", "same", "moments")
 class Volley(Timer):
     """Paths that are asked together.
 
-    Its deadline is when they are to be asked; once they are, the end of their timeout.
+    Its deadline is when they are to be asked; once they are, the end of the first one's timeout.
     """
 
     __slots__ = (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hbd.core.arrival import Arrivals
     from hbd.core.asked import Asked
     from hbd.core.clock import Clock
+    from hbd.core.egress import Egress
     from hbd.core.model import Dice
     from hbd.core.stamp import Seen, Station, Template
     from hbd.core.timers import Timers
@@ -253,7 +254,7 @@ class Volleys:
             session.seal(whole[at * size : (at + 1) * size])
 
     def time_out(self, volley: Volley) -> int:
-        """Its timeout is over: who has not answered is overdue, by itself; give how many are."""
+        """The first timeout is over: who has not answered waits by itself; give how many do."""
         answers = zip(volley.paths, volley.answered, strict=True)
         overdue = [path for path, answer in answers if path is not None and not answer]
         for path in overdue:
@@ -269,15 +270,16 @@ class Volleys:
 
     # -- replies ------------------------------------------------------------------------------
 
-    def receive(self, arrivals: Arrivals, since: int, until: int) -> list[int]:
+    def receive(self, arrivals: Arrivals, since: int, until: int) -> tuple[list[int], set[Egress]]:
         """Take the replies with which all is well; give the indices of the rest.
 
         `since`, `until`: when all was last read, and was now; a stamp counts from then till then.
+        Also gives the egresses behind which some have answered.
         """
         rest, heard = take(arrivals, (since, until), self.clock, self._at)
         for volley in heard:
             self._heard(volley)
-        return rest
+        return rest, {volley.heading.egress for volley in heard}
 
     def _heard(self, volley: Volley) -> None:
         egress = volley.heading.egress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import Counter, deque
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from hbd.core import icmp
@@ -99,7 +99,7 @@ class Monitor:
         self._inquirer: Final = Inquirer(fleet, clock, poller)
         self.senders: Final = Senders(poller, fleet.have_room)
         self._pen: Final = Pen()
-        self._unhurried: deque[Path] = deque()
+        self._unhurried: OrderedDict[Path, None] = OrderedDict()
         self._refused_by: dict[str, int] = {}
         """When a next hop last sent an ICMP error about a heartbeat."""
         self._drained = clock.now()
@@ -171,7 +171,7 @@ class Monitor:
 
     def _check_links(self, now: int) -> None:
         """See who is heard though its interface has failed: routes have changed in time."""
-        if now - self._links_checked < LINKS_SPACING or self._unhurried:
+        if now - self._links_checked < LINKS_SPACING:
             return
         self._links_checked = now
         self._failed = {
@@ -240,7 +240,7 @@ class Monitor:
                     case Examine() if output.path.is_exhausted:
                         self._examine(output.path)
                     case Examine():
-                        self._unhurried.append(output.path)
+                        self._unhurried[output.path] = None
                     case _:
                         tell(output)
 
@@ -261,7 +261,7 @@ class Monitor:
         for done in range(min(len(self._unhurried), EXAMINED)):
             if done >= FEW and until is not None and self._clock.now() >= until:
                 return
-            path = self._unhurried.popleft()
+            path, _ = self._unhurried.popitem(last=False)
             if not path.is_exhausted:  # else that was looked at for its verdict
                 self._examine(path)
 

@@ -9,6 +9,7 @@ from hbd.core.events import StateChanged, Storm
 from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from hbd.core.session import Fact
 from hbd.core.verdicts import AT_ONCE
+from tests.simulation.speakers import agreed, watch_router
 from tests.simulation.world import LAN, WAN, Link, NumberSession, World, own_link, peer
 
 A, B, C = "10.0.0.1", "10.0.0.2", "198.51.100.1"
@@ -162,6 +163,7 @@ def test_who_leaves_by_another_way_meanwhile_is_judged():
     moved = next(name for name in names if world.path(name).state is State.UP)
     world.links[moved] = Link(egress=WAN)
     world.fleet.examined(world.path(moved), WAN, None)
+    world.path(moved).egress.fault_at = world.now  # of one of its own, which is over
     world.run(5 * SECOND)
     assert world.states_of(moved) == [State.UP]
     assert world.state(names[-1]) is State.UNKNOWN
@@ -190,6 +192,68 @@ def test_the_end_of_a_fault_is_seen_to_a_slice_a_turn():
     # One slice when the fault is over and one as the turn goes on, beside those that are heard.
     assert max(after - before for before, after in pairwise(begun)) < 3 * AT_ONCE
     assert {world.state(name) for name in names} == {State.UP}
+
+
+def test_who_is_removed_before_it_is_judged_anew_is_not_watched_any_more():
+    """A reload falls between the end of a fault and what comes of that for the last of many."""
+    world = World(1, tick=MILLISECOND)
+    names = [f"10.0.{n // 250}.{n % 250}" for n in range(300)]
+    world.watch(*(peer(name) for name in names), link=Link())
+    watch_router(world, agreed(C, 300 * MILLISECOND, 3), multiplier=3)
+    world.run(10 * SECOND)
+    path = world.path(C)
+    world.cuts[LAN] = [(world.now, 10**18)]
+    world.run(5 * SECOND)
+    world.links[C].dead.append((world.now, 10**18))
+    world.cuts.clear()
+    while path.egress.fault is not None:
+        world.run(MILLISECOND // 10)
+    assert path.judged
+    world.apply(*(peer(name) for name in names))
+    sent = len(world.sent_to(C))
+    world.run(10 * SECOND)
+    assert path.deadline is None
+    assert len(world.sent_to(C)) == sent
+
+
+def test_those_with_which_all_is_well_end_a_fault():
+    """Who is asked with others, and answers, before it is told of it, is not told of it."""
+    timing = Timing(20 * SECOND, 100 * MILLISECOND, 1)
+    world = World(1, tick=MILLISECOND)
+    names = [f"10.0.{n // 250}.{n % 250}" for n in range(1_000)]
+    world.watch(*(peer(name, timing=timing) for name in names), link=Link(delay=MILLISECOND // 10))
+    world.run(45 * SECOND)
+    world.events.clear()
+    volleys = {world.path(name).volley for name in names}
+    last = max((v for v in volleys if not v.is_asked), key=lambda volley: max(volley.moments))
+    answer = {path.peer.name for path in last.paths}
+    last.next = last.deadline = world.fleet.clock.now + 3 * MILLISECOND
+    world.fleet._timers.schedule(last)
+    egress = world.path(names[0]).egress
+    world.fleet._verdicts._egress_fault([egress], Fact(Cause.OWN_UPLINK, "all are silent"))
+    world.run(5 * MILLISECOND)
+    assert egress.fault is None
+    world.run(SECOND)
+    told = {event.peer for event in world.of_kind(StateChanged) if event.state is State.UNKNOWN}
+    assert told == set(names) - answer
+
+
+def test_many_that_are_due_at_one_moment_are_told_of_one_fault():
+    """Those whose verdict is due before they are told of it are told of it, in their turn."""
+    world = World(1, tick=MILLISECOND)
+    names = [f"10.0.{n // 250}.{n % 250}" for n in range(400)]
+    world.watch(*(peer(name) for name in names), link=Link())
+    world.run(6 * SECOND)
+    for volley in {world.path(name).volley for name in names}:
+        if not volley.is_asked:
+            volley.next = volley.deadline = world.now + SECOND
+            world.fleet._timers.schedule(volley)
+    world.events.clear()
+    world.cuts[LAN] = [(world.now, 10**18)]
+    world.run(6 * SECOND)
+    (storm,) = world.of_kind(Storm)
+    assert storm.count == len(names)
+    assert sum(not event.quiet for event in world.of_kind(StateChanged)) == 5
 
 
 def test_a_fault_that_comes_again_is_held_for_all():
