@@ -101,8 +101,8 @@ class Verdicts:
             self._fault_over(egress, except_for=path)
 
     def answered(self, egress: Egress) -> None:
-        """Some of those behind it have answered, with which all is well."""
-        if egress.fault is not None:
+        """Some of those behind it, with which all is well, may have answered since its fault."""
+        if egress.fault is not None and egress.last_answer > egress.fault_at:
             self._fault_over(egress)
 
     def examined(
@@ -244,13 +244,15 @@ class Verdicts:
             self.look_behind(peer)
             yield True
 
-    def _reach(self, path: Path) -> None:
-        """Say of a path that it cannot be judged, if it is still so."""
+    def _reach(self, path: Path) -> bool:
+        """Say of a path that it cannot be judged, if it is still so; tell whether it is."""
         fault, egress = self._unreached.pop(path, None), path.egress
         if fault is None or egress is None or egress.fault != fault:
-            return
-        if path.last_life < egress.fault_at:
-            path.give(State.UNKNOWN, fault)
+            return False
+        if path.last_life > egress.fault_at:
+            return False
+        path.give(State.UNKNOWN, fault)
+        return True
 
     def _is_watched(self, peer: Peer) -> bool:
         return self._roster.peers.get(peer.name) is peer
@@ -288,7 +290,7 @@ class Verdicts:
         for path in list(egress.paths):
             if egress.fault is not None:
                 return
-            is_held = path in egress.paths and path.fault == fault and _was_our_fault(path)
+            is_held = path in egress.paths and path.fault == fault
             if is_held and path is not except_for:
                 self._sound_again(path, self.delay(path))
             yield True
@@ -307,9 +309,8 @@ class Verdicts:
 
     def give(self, path: Path, state: State, fault: Fact | None = None) -> None:
         """Set a path's verdict, and judge its peer anew where it is another."""
-        if fault is not None and self._unreached.get(path) == fault:
-            self._reach(path)  # it is told in its turn
-            return
+        if fault is not None and self._unreached.get(path) == fault and self._reach(path):
+            return  # it is told in its turn
         while self._telling and path.peer.settings.via is not None:
             self.tell_some()  # its parent may be one of them
         if path.give(state, fault):

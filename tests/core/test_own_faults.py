@@ -256,6 +256,67 @@ def test_many_that_are_due_at_one_moment_are_told_of_one_fault():
     assert sum(not event.quiet for event in world.of_kind(StateChanged)) == 5
 
 
+def test_what_counts_for_nothing_ends_no_fault():
+    """A reply that has come before, of one that is not told of the fault yet."""
+    timing = Timing(20 * SECOND, 100 * MILLISECOND, 1)
+    world = World(1, tick=MILLISECOND)
+    names = [f"10.0.{n // 250}.{n % 250}" for n in range(600)]
+    world.watch(*(peer(name, timing=timing) for name in names), link=Link())
+    world.run(45 * SECOND)
+    late = max(map(world.path, names), key=lambda path: path.last_life)
+    came, arrive = [], world.arrive
+    world.arrive = lambda *reply: came.append(reply)
+    late.volley.next = late.volley.deadline = world.now
+    world.fleet._timers.schedule(late.volley)
+    world.run(MILLISECOND)
+    world.arrive = arrive
+    for reply in came:
+        arrive(*reply)
+    world.run(100 * MILLISECOND)
+    assert late.volley is not None
+    egress = late.egress
+    world.fleet._verdicts._egress_fault([egress], Fact(Cause.OWN_UPLINK, "all are silent"))
+    arrive(world.now + 1, came[-1][1])
+    world.run(MILLISECOND)
+    assert egress.fault is not None
+
+
+def test_who_is_heard_as_a_fault_is_found_is_told_of_it():
+    """That it was heard in the same turn, before, says nothing against the fault."""
+    world = World(1, tick=MILLISECOND)
+    names = [f"10.0.{n // 250}.{n % 250}" for n in range(300)]
+    world.watch(*(peer(name) for name in names), link=Link())
+    world.run(10 * SECOND)
+    verdicts, paths = world.fleet._verdicts, [world.path(name) for name in names]
+    for path in paths:
+        path.last_life = world.fleet.clock.now
+    verdicts._egress_fault([paths[0].egress], own_link(LAN.interface))
+    while verdicts.is_telling:
+        verdicts.tell_some()
+    assert {path.state for path in paths} == {State.UNKNOWN}
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_who_begins_anew_in_a_fault_is_not_judged_by_what_it_missed_in_it(retries):
+    """The machine wakes behind an uplink that is still cut, and that comes back a little later."""
+    rare = Timing(60 * SECOND, 500 * MILLISECOND, retries)
+    world = World(1, start_grace=SECOND, tick=MILLISECOND)
+    world.watch(*(peer(f"10.0.1.{n}") for n in range(20)), peer(A, timing=rare), link=Link())
+    world.run(200 * SECOND)
+    path = world.path(A)
+    world.cuts[LAN] = [(world.now, 10**18)]
+    while path.fault is None:
+        world.run(10 * MILLISECOND)
+    world.suspend(60 * SECOND)
+    asked = len(world.sent_to(A))
+    while len(world.sent_to(A)) <= asked + retries:
+        world.run(10 * MILLISECOND)
+    world.cuts.clear()
+    world.run(200 * SECOND)
+    assert State.DOWN not in world.states_of(A)
+    assert world.state(A) is State.UP
+
+
 def test_a_fault_that_comes_again_is_held_for_all():
     """The next fault comes before all are free of the one before: none is judged in it."""
     world = World(1, tick=MILLISECOND)
