@@ -343,7 +343,7 @@ class Sessions:
             assert all(49_152 <= s.port < 65_536 for s in sent)
             assert len({(s.source, s.port, s.packet.my_discriminator) for s in sent}) == 3
             assert {s.packet.required_min_echo_rx_usec for s in sent} == {0}
-            assert router.complaints() == []
+            assert router.complaints() == [], router.told()
             no_malformed(tap.frames(), tmp_path)
 
     def test_many_hops(self, kind, tmp_path):
@@ -359,7 +359,7 @@ class Sessions:
             router.sees("up")
             time.sleep(0.5)
             assert {s.ttl for s in tap.packets("10.97.0.1")} == {254}
-            assert router.complaints() == []
+            assert router.complaints() == [], router.told()
             since = len(hbd.changes())
             router.freeze()
             entry = hbd.told(since, state="down", cause="filtered")
