@@ -133,16 +133,26 @@ def test_the_next_slice_waits_for_nothing_else():
     assert max(moments) - min(moments) <= 10 * MILLISECOND
 
 
-def test_what_is_said_of_none_yet_is_not_held_against_it():
-    """Our fault is over before all are told of it: who was silent in it is not down by that."""
-    timing = Timing(SECOND, 500 * MILLISECOND, 1)
+def many(count=1_000, *, timing=None):
+    """Peers that are up and behind one egress; their names too."""
     world = World(1, tick=MILLISECOND)
-    names = [f"10.0.{n // 250}.{n % 250}" for n in range(1_000)]
+    names = [f"10.0.{n // 250}.{n % 250}" for n in range(count)]
     world.watch(*(peer(name, timing=timing) for name in names), link=Link())
     world.run(10 * SECOND)
+    return world, names
+
+
+def until_storm(world):
+    """Cut it until the first few are told of that."""
     world.cuts[LAN] = [(world.now, 10**18)]
     while not world.of_kind(Storm):
         world.run(MILLISECOND)
+
+
+def test_what_is_said_of_none_yet_is_not_held_against_it():
+    """Our fault is over before all are told of it: who was silent in it is not down by that."""
+    world, names = many(timing=Timing(SECOND, 500 * MILLISECOND, 1))
+    until_storm(world)
     world.cuts.clear()
     assert sum(world.path(name).state is State.UP for name in names) > len(names) // 2
     world.fleet._verdicts.witnessed(world.path(names[0]), world.now)
@@ -153,13 +163,8 @@ def test_what_is_said_of_none_yet_is_not_held_against_it():
 
 def test_who_leaves_by_another_way_meanwhile_is_judged():
     """Its route moves before it is told of our fault, which is none of its new egress."""
-    world = World(1, tick=MILLISECOND)
-    names = [f"10.0.{n // 250}.{n % 250}" for n in range(1_000)]
-    world.watch(*(peer(name) for name in names), link=Link())
-    world.run(10 * SECOND)
-    world.cuts[LAN] = [(world.now, 10**18)]
-    while not world.of_kind(Storm):
-        world.run(MILLISECOND)
+    world, names = many()
+    until_storm(world)
     moved = next(name for name in names if world.path(name).state is State.UP)
     world.links[moved] = Link(egress=WAN)
     world.fleet.examined(world.path(moved), WAN, None)
@@ -171,10 +176,7 @@ def test_who_leaves_by_another_way_meanwhile_is_judged():
 
 def test_the_end_of_a_fault_is_seen_to_a_slice_a_turn():
     """Of a thousand peers that are judged anew a few begin in one turn."""
-    world = World(1, tick=MILLISECOND)
-    names = [f"10.0.{n // 250}.{n % 250}" for n in range(1_000)]
-    world.watch(*(peer(name) for name in names), link=Link())
-    world.run(10 * SECOND)
+    world, names = many()
     world.cuts[LAN] = [(world.now, 10**18)]
     world.run(10 * SECOND)
     paths = [world.path(name) for name in names]
@@ -283,10 +285,7 @@ def test_what_counts_for_nothing_ends_no_fault():
 
 def test_who_is_heard_as_a_fault_is_found_is_told_of_it():
     """That it was heard in the same turn, before, says nothing against the fault."""
-    world = World(1, tick=MILLISECOND)
-    names = [f"10.0.{n // 250}.{n % 250}" for n in range(300)]
-    world.watch(*(peer(name) for name in names), link=Link())
-    world.run(10 * SECOND)
+    world, names = many(300)
     verdicts, paths = world.fleet._verdicts, [world.path(name) for name in names]
     for path in paths:
         path.last_life = world.fleet.clock.now
@@ -319,10 +318,7 @@ def test_who_begins_anew_in_a_fault_is_not_judged_by_what_it_missed_in_it(retrie
 
 def test_a_fault_that_comes_again_is_held_for_all():
     """The next fault comes before all are free of the one before: none is judged in it."""
-    world = World(1, tick=MILLISECOND)
-    names = [f"10.0.{n // 250}.{n % 250}" for n in range(1_000)]
-    world.watch(*(peer(name) for name in names), link=Link())
-    world.run(10 * SECOND)
+    world, names = many()
     world.faults[LAN] = own_link(LAN.interface)
     world.run(10 * SECOND)
     path = world.path(names[0])
