@@ -274,7 +274,7 @@ class Volleys:
         """Take the replies with which all is well; give the indices of the rest.
 
         `since`, `until`: when all was last read, and was now; a stamp counts from then till then.
-        Also gives the egresses behind which some have answered.
+        Also gives the egresses of those that something came for, be it taken or not.
         """
         rest, heard = take(arrivals, (since, until), self.clock, self._at)
         for volley in heard:
