@@ -33,8 +33,8 @@ class Figures:
 
     def loss(self, waiting: int) -> float | None:
         """The lost of the last 100 heartbeats, a fraction; None before the first is decided."""
-        decided = self.window.measured() - waiting
-        return (self.window.unanswered() - waiting) / decided if decided > 0 else None
+        unanswered, measured = self.window.counts()
+        return (unanswered - waiting) / (measured - waiting) if measured > waiting else None
 
     def directions(self, waiting: int) -> Directions | None:
         """Tell loss on the way there from loss on the way back; None where that is not known."""

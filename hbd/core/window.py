@@ -87,12 +87,16 @@ class Window:
 
     def measured(self) -> int:
         """How many heartbeats show something: all but those that were annulled."""
-        slots = self._known()
-        return len(slots) - slots.count(_ANNULLED)
+        return self.counts()[1]
 
     def unanswered(self) -> int:
         """How many heartbeats have no reply, those still in question included."""
-        return self._known().count(0)
+        return self.counts()[0]
+
+    def counts(self) -> tuple[int, int]:
+        """How many are unanswered, and how many are measured."""
+        slots = self._known()
+        return slots.count(0), len(slots) - slots.count(_ANNULLED)
 
     def rtts(self, last: int = WINDOW) -> list[int]:
         """RTTs in nanoseconds of the last so many heartbeats that were answered, oldest first."""
@@ -149,9 +153,9 @@ class Window:
         for slot in self._ordered():
             yield LOST if slot == 0 else ANNULLED if slot == _ANNULLED else slot >> _COUNT
 
-    def _known(self) -> array[int] | list[int]:
+    def _known(self) -> list[int]:
         """Give the slots that say something, in any order."""
-        return self.slots if self.is_full else self._ordered()
+        return self.slots.tolist() if self.is_full else self._ordered()
 
     def _ordered(self) -> list[int]:
         return self._since(max(self._first, self._next - WINDOW))

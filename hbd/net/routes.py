@@ -59,12 +59,12 @@ _STATES: Final = {
 """linux/neighbour.h NUD_*, as ip-neighbour(8) names them."""
 
 KEPT: Final = 2 * SECOND
-"""So long a route is believed of which no change is told: an ICMP redirect tells nobody."""
+"""So long each route is believed of which no change is told: an ICMP redirect tells nobody."""
 SETTLED: Final = 50 * MILLISECOND
 """So long after a change nothing is believed for longer than a turn: of a route that goes the
 kernel tells just before it is gone."""
 KNOWN: Final = 1 << 14
-"""So many destinations are remembered meanwhile."""
+"""So many of them are remembered meanwhile."""
 
 _CHANGES: Final = (
     linux.RTMGRP_LINK
@@ -128,10 +128,6 @@ class Routes:
     """
 
     def __init__(self) -> None:
-        self.lookup: Final = lru_cache(KNOWN)(self._lookup)
-        """Return the route of a heartbeat, or raise NoRouteError."""
-        self.lookup_once: Final = self._lookup
-        """The same, where it will not be asked for again soon: thousands would be remembered."""
         self.link: Final = cache(self._link)
         """Return the state of an interface; None when there is none of that name."""
         self.neighbour: Final = cache(self._neighbour)
@@ -148,8 +144,11 @@ class Routes:
         # That there are any is enough: the smallest buffer, or a router's thousands would be read.
         self._changes.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
         self._changes.bind((0, _CHANGES))
-        self._knows_ways = False
-        self._known_since = 0
+        self._ways: dict[tuple[object, ...], tuple[int, Route]] = {}
+        """Routes that were asked for, and when: by how they were."""
+        self._now = self._asked_at = 0
+        self._may_be_known = False
+        """Whether anything was asked since all was forgotten."""
         self._changed_at = -SETTLED
 
     def close(self) -> None:
@@ -160,17 +159,18 @@ class Routes:
         """A turn begins: what was answered so far need not be true any more."""
         self.link.cache_clear()  # of a lost carrier it is told up to a second later
         self.neighbour.cache_clear()
-        if not self._knows_ways:
-            self._known_since = now
+        self._now = now
+        if not self._may_be_known:
             return
         if self._has_changed():
             self._changed_at = now
         is_settled = now - self._changed_at >= SETTLED
-        if is_settled and now - self._known_since < KEPT:
+        if is_settled and now - self._asked_at < KEPT:
             return
-        for asked in (self.lookup, self._index, self._name):
+        for asked in (self._index, self._name):
             asked.cache_clear()
-        self._knows_ways, self._known_since = False, now
+        self._ways.clear()
+        self._may_be_known = False
 
     def _has_changed(self) -> bool:
         """Whether it was told, since this was asked last, that something may lead elsewhere now."""
@@ -186,7 +186,7 @@ class Routes:
             changed = True
         return changed
 
-    def _lookup(
+    def lookup(
         self,
         address: Address,
         *,
@@ -194,7 +194,27 @@ class Routes:
         source: str | None = None,
         dscp: int | None = None,
     ) -> Route:
-        self._knows_ways = True
+        """Return the route of a heartbeat, or raise NoRouteError."""
+        way = address, interface, source, dscp
+        asked_at, route = self._ways.get(way, (0, None))
+        if route is not None and self._now - asked_at < KEPT:
+            return route
+        if len(self._ways) >= KNOWN:
+            self._ways.clear()
+        route = self.lookup_once(address, interface=interface, source=source, dscp=dscp)
+        self._ways[way] = self._now, route
+        return route
+
+    def lookup_once(
+        self,
+        address: Address,
+        *,
+        interface: str | None = None,
+        source: str | None = None,
+        dscp: int | None = None,
+    ) -> Route:
+        """Do the same where it will not be asked for again soon: thousands would be remembered."""
+        self._may_be_known, self._asked_at = True, self._now
         index = _scope(address) if interface is None else self._index(interface)
         question = _route_question(address, index, source, dscp)
         try:

@@ -105,3 +105,23 @@ def test_a_question_is_asked_once_until_all_is_forgotten(routes):
     assert asked() == (first[0], 0)
     routes.forget(KEPT)
     assert asked() == first
+
+
+def test_each_way_is_known_for_as_long(routes):
+    """What was asked for later is known for longer, though the kernel tells of no change."""
+
+    def is_asked(port):
+        before = routes._sequence
+        routes.lookup(("127.0.0.1", port))
+        return routes._sequence > before
+
+    turns = [
+        (0, {1: True}),
+        (KEPT - 1, {1: False, 2: True}),
+        (KEPT, {1: True, 2: False}),
+        (2 * KEPT - 2, {1: False, 2: False}),
+        (2 * KEPT - 1, {1: False, 2: True}),
+    ]
+    for now, expected in turns:
+        routes.forget(now)
+        assert {port: is_asked(port) for port in expected} == expected, now
