@@ -27,6 +27,11 @@ OVERLOAD: Final = 0.1
 OVERLOAD_SPACING: Final = 60 * SECOND
 """no more often than so."""
 
+WORK: Final = MILLISECOND // 10
+"""What is done for one path in a turn, or told of it, takes so long if nothing is in the way."""
+ALIKE: Final = 16
+"""For so many of a volley it takes as long."""
+
 
 class _Stall(NamedTuple):
     until: int
@@ -143,3 +148,27 @@ class Lag:
     def share(self, real: int) -> float:
         """Give the share of that time, 0 to 1."""
         return (self._late_before + self._late) / max(real - self._before, SPAN)
+
+
+class Work:
+    """How much was done in this turn, and how long that may have taken: no lateness of ours."""
+
+    __slots__ = ("busy_until", "done")
+
+    def __init__(self) -> None:
+        self.done = 0
+        """How many things, for a path or by what it was told of,"""
+        self.busy_until = 0
+        """and until when that may have gone on, monotonic."""
+
+    def begin(self) -> None:
+        """Another turn begins."""
+        self.done = self.busy_until = 0
+
+    def end(self, began: int, ended: int) -> None:
+        """All of the turn that began at this moment was done by that one.
+
+        No more than what was done can have taken, for we may have been stopped meanwhile; and no
+        more than it took, for anybody can send us what is done with in no time.
+        """
+        self.busy_until = min(began + self.done * WORK, ended)

@@ -1,10 +1,10 @@
 """All peers: the contract of the detector.
 
-One turn of the loop is: `turn(now, wall)`; `receive(...)`, `heard(...)`, `answered(...)` and
-`icmp(...)` for everything that has arrived, with the kernel's stamps; `advance()`; carry out
-`outputs()` until there are none; `ended(now)`; wait until `next_deadline()` or a readable socket.
-Times that come in and go out are monotonic nanoseconds; wall clock times are named so and serve
-people only.
+One turn of the loop is: `turn(real, wall)`; `receive_all(...)`, `heard(...)`, `answered(...)`,
+`broken(...)` and `icmp(...)` for everything that has arrived, with the kernel's stamps (see
+`hearing`); `advance()`; carry out `outputs()`, and answer Examine with `examined(...)`, until there
+are none; `ended(real)`; wait until `next_deadline()` or a readable socket. Times that come in and
+go out are monotonic nanoseconds; wall clock times are named so and serve people only.
 """
 
 from __future__ import annotations
@@ -12,74 +12,42 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hbd.core import goodbye
-from hbd.core.arrival import arrived
-from hbd.core.asked import Asked, elsewhere
-from hbd.core.clock import STALL, Clock, Lag
-from hbd.core.events import Event, Stalled, Woke
-from hbd.core.inquiry import Inquiries, Inquiry, Probe
-from hbd.core.model import MILLISECOND, SECOND, Cause, Dice, PeerSettings, State
+from hbd.core.asked import Asked
+from hbd.core.clock import STALL, Clock, Lag, Work
+from hbd.core.events import Stalled, Woke
+from hbd.core.hearing import Hearing
+from hbd.core.inquiry import Inquiries, Inquiry
+from hbd.core.model import SECOND, Cause, State
 from hbd.core.news import News
-from hbd.core.path import Path, Reception, Step
+from hbd.core.outputs import Ask, Outputs
+from hbd.core.path import Path
 from hbd.core.pauses import Pauses
-from hbd.core.peer import Pause, Peer
-from hbd.core.roster import Change, Roster
-from hbd.core.seeker import Seeker
-from hbd.core.session import Fact
+from hbd.core.peer import Peer
+from hbd.core.roster import Roster
+from hbd.core.steps import Steps
 from hbd.core.timers import Timer, Timers
-from hbd.core.told import ANYWHERE, Told
-from hbd.core.unwatched import UNWATCHED
-from hbd.core.verdicts import Verdicts, is_witnessed
+from hbd.core.told import ANYWHERE
+from hbd.core.verdicts import Verdicts
 from hbd.core.volley import Volley
-from hbd.core.volleys import Sent, Volleys
+from hbd.core.volleys import Volleys
 from hbd.core.witnesses import Witnesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable
 
     from hbd.core.address import Address
-    from hbd.core.arrival import Arrivals
     from hbd.core.egress import EgressKey
-    from hbd.core.session import Answer
+    from hbd.core.inquiry import Probe
+    from hbd.core.model import Dice, PeerSettings
+    from hbd.core.outputs import AskAll, Output
+    from hbd.core.peer import Pause
+    from hbd.core.roster import Change
+    from hbd.core.session import Fact
     from hbd.core.stamp import Station
-    from hbd.wire.hbd_tlv import HbdTlv
+    from hbd.core.volleys import Sent
 
-WORK: Final = MILLISECOND // 10
-"""What is done for one path in a turn, or told of it, takes so long if nothing is in the way."""
-ALIKE: Final = 16
-"""For so many of a volley it takes as long."""
 DONE: Final = 200
 """Of more that is due the rest waits for the next turn: others are to be heard meanwhile."""
-HELD: Final = 3 * MILLISECOND
-"""A volley waits for so long where a verdict, or a retransmission, would have to wait for it."""
-
-
-class Ask(NamedTuple):
-    """Send a heartbeat to the path's target now: `fleet.compose(path, ...)` gives its octets."""
-
-    path: Path
-
-
-class AskAll(NamedTuple):
-    """Send a heartbeat to each of these: `fleet.compose_all(...)` gives their octets."""
-
-    volley: Volley
-
-
-class Examine(NamedTuple):
-    """Say how datagrams to this path leave us now, with `fleet.examined(...)`.
-
-    In this turn if it is exhausted, for then a verdict waits for it; else when there is time.
-    """
-
-    path: Path
-
-
-OVERRUN: Final = Fact(
-    Cause.OWN_STALL, "more came to this machine than it could read: some was lost, perhaps of it"
-)
-
-Output = Ask | AskAll | Examine | Probe | Event
 
 
 class Restored(NamedTuple):
@@ -112,48 +80,59 @@ class Fleet:
         place_of: Callable[[Address], bytes],
     ) -> None:
         self.clock: Final = Clock(now, wall, tick)
-        self._lag: Final = Lag(now)
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Final[Counter[str]] = Counter()
         """What came to our sender sockets and counted for nothing, by reason."""
-        self._dice: Final = dice
+        self._lag: Final = Lag(now)
+        self._work: Final = Work()
         self._timers: Final = Timers()
         self._advanced: Final[list[Timer]] = []
         """Whose deadline came in this turn: most have another one when their heartbeat has left."""
-        self._outputs: list[Output] = []
-        self._examining: set[Path] = set()
-        """Of whom it is asked among them already: a router may say a thousand times a turn that it
-        is not up."""
-        self._roster: Final = Roster(self.clock, self._timers, session)
-        self._news: Final = News(self.clock, self._timers, self._outputs_append)
+        self._outputs: Final = Outputs()
+        clock, timers, outputs = self.clock, self._timers, self._outputs
+        self._roster: Final = Roster(clock, timers, session)
+        self._news: Final = News(clock, timers, outputs.put)
         self._inquiries: Final = Inquiries(
-            self.clock, self._timers, self._outputs_append, self._better_known
+            clock, timers, outputs.put, lambda path: self._verdicts.refresh(path.peer)
         )
         self._verdicts: Final = Verdicts(
-            self.clock,
+            clock, self._roster, timers, self._news, dice=dice, start_grace=start_grace
+        )
+        self._pauses: Final = Pauses(clock, timers, self._verdicts)
+        self._volleys: Final = Volleys(clock, timers, dice, station, place_of)
+        self._steps: Final = Steps(
+            clock,
+            timers,
+            outputs,
+            self._work,
+            verdicts=self._verdicts,
+            witnesses=Witnesses(clock, timers, self._roster, lambda path: outputs.put(Ask(path))),
+            inquiries=self._inquiries,
+            volleys=self._volleys,
+            examine=self._examine,
+        )
+        hearing = self._hearing = Hearing(
+            clock,
+            timers,
             self._roster,
-            self._timers,
-            self._news,
+            self._work,
+            self.dropped,
             dice=dice,
-            start_grace=start_grace,
+            verdicts=self._verdicts,
+            inquiries=self._inquiries,
+            news=self._news,
+            volleys=self._volleys,
+            examine=self._examine,
         )
-        self._pauses: Final = Pauses(self.clock, self._timers, self._verdicts)
-        self._witnesses: Final = Witnesses(
-            self.clock, self._timers, self._roster, lambda path: self._outputs_append(Ask(path))
-        )
-        self._volleys: Final = Volleys(self.clock, self._timers, dice, station, place_of)
-        self._dropped_at = self._unheard_at = -1
-        self._seeker: Final = Seeker(self.clock)
-        self._done = 0
-        """How many things were done in this turn, for a path or by what it was told of,"""
-        self._busy_until = 0
-        """and until when that may have gone on."""
-        self._awaited_until = now
-
-    def _outputs_append(self, output: Output) -> None:
-        self._outputs.append(output)
-
-    def _better_known(self, path: Path) -> None:
-        self._verdicts.refresh(path.peer)
+        self.receive: Final = hearing.receive
+        self.receive_all: Final = hearing.receive_all
+        self.heard: Final = hearing.heard
+        self.answered: Final = hearing.answered
+        self.broken: Final = hearing.broken
+        self.goodbye: Final = hearing.goodbye
+        self.returned: Final = hearing.returned
+        self.icmp: Final = hearing.icmp
+        self.lost_some: Final = self._steps.lost_some
+        self.unheard_some: Final = self._steps.unheard_some
 
     @property
     def peers(self) -> dict[str, Peer]:
@@ -252,25 +231,21 @@ class Fleet:
 
     def turn(self, real: int, wall: int) -> None:
         """Begin a turn of the loop at this moment."""
-        late = self.clock.turn(real, wall, self._busy_until)
-        self._done = self._busy_until = 0
+        late = self.clock.turn(real, wall, self._work.busy_until)
+        self._work.begin()
         lost = self._lag.add(real, late)
         if late >= STALL:
-            self._outputs.append(Stalled(real, wall, late))
+            self._outputs.put(Stalled(real, wall, late))
         if lost:
-            self._outputs.append(Stalled(real, wall, lost, in_pieces=True))
+            self._outputs.put(Stalled(real, wall, lost, in_pieces=True))
 
     def ended(self, real: int) -> None:
-        """Say that all of this turn was done by this moment: what it took is no lateness of ours.
-
-        No more than what was done can have taken, for we may have been stopped meanwhile; and no
-        more than it took, for anybody can send us what is done with in no time.
-        """
-        self._busy_until = min(self.clock.real + self._done * WORK, real)
+        """Say that all of this turn was done by this moment."""
+        self._work.end(self.clock.real, real)
 
     def did(self, things: int) -> None:
         """Say that so many other things were done in this turn, each of which takes as long."""
-        self._done += things
+        self._work.done += things
 
     def lag_share(self) -> float:
         """Give the share of the last seconds in which we were late, 0 to 1."""
@@ -284,30 +259,22 @@ class Fleet:
                 if path.deadline is not None:
                     path.annul_waiting(self.clock.now)
                     self._verdicts.begin(path)
-        self._outputs.append(Woke(self.clock.real, self.clock.wall, duration))
-
-    def lost_some(self) -> None:
-        """Say that datagrams to us were dropped for want of room: the round is asked again."""
-        self._dropped_at = self._unheard_at = self.clock.now
-
-    def unheard_some(self) -> None:
-        """Say that more has come from those who send by themselves than we could keep or read."""
-        self._unheard_at = self.clock.now
+        self._outputs.put(Woke(self.clock.real, self.clock.wall, duration))
 
     def advance(self) -> None:
         """Do what is due."""
         self._verdicts.tell_some()
-        most = self._done + DONE
-        while self._done < most:
+        most = self._work.done + DONE
+        while self._work.done < most:
             timer = self._timers.due(self.clock.now, self.clock.lateness)
             if timer is None:
                 return
-            self._done += 1
+            self._work.done += 1
             match timer:
                 case Path():
-                    self._step(timer)
+                    self._steps.step(timer)
                 case Volley():
-                    self._volley(timer)
+                    self._steps.volley(timer)
                 case Peer():
                     self._pauses.look(timer)
                     self._verdicts.refresh(timer)  # it may have been told of too much before
@@ -324,10 +291,7 @@ class Fleet:
 
     def outputs(self) -> list[Output]:
         """Drain what is to be done and told."""
-        outputs = self._outputs[:]
-        self._outputs.clear()
-        self._examining.clear()
-        return outputs
+        return self._outputs.drain()
 
     def next_deadline(self) -> int | None:
         """When to take the next turn at the latest; later than the `now` of this one."""
@@ -347,61 +311,9 @@ class Fleet:
     @property
     def waits_for_replies(self) -> bool:
         """Whether a reply may be on its way that changes a verdict or ends a doubt."""
-        return self.clock.now < self._awaited_until
+        return self.clock.now < self._steps.awaited_until
 
     # -- asking -------------------------------------------------------------------------------
-
-    def _ask(self, path: Path) -> None:
-        self._outputs.append(Ask(path))
-        if path.state is not State.UP or path.is_missing:
-            until = self.clock.now + path.timing.life
-            self._awaited_until = max(self._awaited_until, until)
-
-    def _volley(self, volley: Volley) -> None:
-        if volley.is_asked:
-            self._done += self._volleys.time_out(volley)
-        elif self._hold(volley):
-            return
-        elif self._volleys.due(volley):
-            self._done += len(volley.paths) // ALIKE
-            self._outputs.append(AskAll(volley))
-
-    def _hold(self, volley: Volley) -> bool:
-        """Have a volley wait if something is owed before it has left; tell whether it does."""
-        now, last = self.clock.now, volley.next + HELD
-        # Twice as long as usual, if something is in the way; none is held for a few.
-        takes = 2 * (len(volley.paths) // ALIKE) * WORK
-        owed = self._timers.first_owed(self.clock.lateness) if takes and now < last else None
-        if owed is None or owed > now + takes:
-            return False
-        volley.deadline = min(max(owed, now) + 1, last)
-        return True
-
-    def _step(self, path: Path) -> None:
-        match path.advance(self.clock.now, self.clock.lateness):
-            case Step.ASK:
-                path.witnessed = is_witnessed(path)
-                self._ask(path)
-            case Step.BEAT:
-                self._outputs.append(Ask(path))
-            case Step.DOUBT:
-                self._missed(path)
-                if path.is_missing:
-                    self._examine(path)
-            case Step.LAST:
-                path.witnessed = not self._verdicts.is_doubtful(path)
-                self._missed(path)
-            case Step.MISSED:
-                self._ask(path)
-                path.witnessed = is_witnessed(path)
-                self._missed(path)
-                if path.missed == 1:
-                    self._examine(path)
-            case Step.EXHAUSTED:
-                self._missed(path)
-                self._exhausted(path)
-            case Step.UNWATCHED:
-                self._verdicts.give(path, State.UNKNOWN, UNWATCHED)
 
     def compose(self, path: Path, real: int, wall: int) -> bytes:
         """Give the octets of a heartbeat that is sent at this very moment."""
@@ -439,233 +351,14 @@ class Fleet:
         else:
             path.send_error = fault
 
-    def broken(self, path: Path, fact: Fact, *, witness: bool) -> None:
-        """Say that a connection was not to be had, or broke: evidence, until the next heartbeat.
-
-        That is no sooner for it: a server that ends each connection would keep us busy.
-        `witness`: whoever broke it is beyond our own side.
-        """
-        if not path.is_watched:
-            return
-        path.bad = fact
-        if witness:
-            self._verdicts.witnessed(path, self.clock.now)
-        if path.state is State.DOWN:
-            self._verdicts.refresh(path.peer)
-
-    def _missed(self, path: Path) -> None:
-        """Ask what a missed heartbeat means."""
-        self._witnesses.ask_about(path)
-        if path.is_failing:
-            self._inquiries.want(path)
-
-    def _exhausted(self, path: Path) -> None:
-        is_told = isinstance(path, Told)
-        lost_at = self._unheard_at if is_told else self._dropped_at
-        if path.state is not State.DOWN and lost_at >= path.question_began:
-            if not path.repeated:
-                path.ask_again(self.clock.now)
-                return
-            if is_told and lost_at >= self.clock.now - path.patience:
-                # It cannot be asked; what it sent may be among what we lost.
-                path.send_error = OVERRUN
-        if not _is_as_before(path):
-            self._examine(path)
+    # -- evidence -----------------------------------------------------------------------------
 
     def _examine(self, path: Path) -> None:
         """Ask how datagrams to it leave us, where it is known where it is; or judge without."""
         if path.target is None:
             self._verdicts.examined(path, None, None)
-        elif path not in self._examining:
-            self._examining.add(path)
-            self._outputs.append(Examine(path))
-
-    # -- being answered -----------------------------------------------------------------------
-
-    def receive(self, datagram: bytes, source: Address, real: int, ttl: int | None = None) -> None:
-        """Take a datagram that reached a sender socket at this moment (kernel's stamp)."""
-        paths = self._roster.at(source)
-        if not paths:
-            self.dropped["unknown-source"] += 1
-            self._from_elsewhere(datagram, source)
-            return
-        self._done += 1
-        if len(paths) > 1:
-            paths = tuple(path for path in paths if path.claims(datagram)) or paths
-        now = self.clock.at(real)
-        for path in paths:
-            reception, answer = path.receive(datagram, now, real, ttl)
-            if answer is not None:
-                break
-        if reception is Reception.LIFE and path.target != source and source in path.targets:
-            path.target = source
-        self._received(path, reception, answer, now)
-
-    def receive_all(self, arrivals: Arrivals, since: int, until: int) -> None:
-        """Take what has reached a sender socket between two moments when all had been read.
-
-        The second may be after `now`: what came while it was read is no older than it is.
-        """
-        wall = self.clock.wall + until - self.clock.real
-        rest, egresses = self._volleys.receive(arrivals, since, until)
-        for egress in egresses:
-            self._verdicts.answered(egress)
-        self._done += (len(arrivals.lengths) - len(rest)) // ALIKE
-        for at in rest:
-            real = arrived(arrivals.stamps[at], since, until, wall)
-            source = arrivals.address_of(arrivals.place(at))
-            self.receive(arrivals.datagram(at), source, real, arrivals.ttls[at])
-
-    def _from_elsewhere(self, datagram: bytes, source: Address) -> None:
-        everybody = (path for peer in self.peers.values() for path in peer.paths)
-        path = self._seeker.whose(datagram, everybody)
-        if path is not None and path.target is not None:
-            path.bad = elsewhere(source, path.target)
-            self._received(path, Reception.REFUSED, None, self.clock.now)
-
-    def heard(
-        self,
-        path: Path,
-        octets: bytes,
-        real: int,
-        ttl: int | None = None,
-        source: Address | None = None,
-    ) -> None:
-        """Take what a peer sent by itself, at this moment; `source`: of one that may be anywhere.
-
-        By that its egress is known, and so whom its silence can be held against.
-        """
-        if not path.is_watched:
-            return
-        self._done += 1
-        now = self.clock.at(real)
-        if source is not None and not path.targets:
-            path.target = source
-        reception, answer = path.receive(octets, now, real, ttl)
-        self._received(path, reception, answer, now)
-
-    def answered(self, path: Asked, answer: Answer, real: int) -> None:
-        """Take an answer that came over a connection, at this moment."""
-        if not path.is_watched:
-            return
-        now = self.clock.at(real)
-        reception, known = path.take(answer, now, real)
-        self._received(path, reception, known, now)
-
-    def goodbye(self, path: Path, said: HbdTlv) -> bool:
-        """The peer says that it stops; tell whether that is of whom we know, and so is obeyed.
-
-        One of an earlier incarnation was recorded by somebody.
-        """
-        if isinstance(path, Asked) and path.incarnation != said.incarnation:
-            self.dropped["goodbye"] += 1
-            return False
-        for each in path.peer.paths:
-            each.leave()
-            each.goodbye = goodbye.read(said, self.clock.now)
-        return True
-
-    def returned(self, path: Path) -> None:
-        """The peer is heard after its goodbye: it was but a restart.
-
-        What it missed meanwhile is held against nobody.
-        """
-        for each in path.peer.paths:
-            if each.goodbye is not None:
-                each.goodbye = None
-                if each.state is not State.DOWN:
-                    self._verdicts.start_over(each)
-
-    def _received(self, path: Path, reception: Reception, answer: Answer | None, now: int) -> None:
-        match reception:
-            case Reception.LIFE:
-                self._alive(path, answer, now)
-                return
-            case Reception.LATE:
-                return
-            case Reception.THERE:
-                self._verdicts.witnessed(path, now)
-                self._timers.schedule(path)
-                return
-            case Reception.SAID:
-                self._verdicts.witnessed(path, now)
-                self._timers.schedule(path)
-                self._examine(path)
-            case Reception.SMALL:
-                size = path.peer.settings.stamp.size
-                words = f"heartbeats without padding are answered, none of {size} octets is"
-                self._verdicts.witnessed(path, now)
-                self._inquiries.passes_small(path, words)
-            case Reception.REFUSED:
-                # No life of the peer, but our own side is sound.
-                self._verdicts.witnessed(path, now)
-                self.dropped[reception.value] += 1
-            case _:
-                self.dropped[reception.value] += 1
-        if path.state is State.DOWN:
-            self._verdicts.refresh(path.peer)
-
-    def _alive(self, path: Path, answer: Answer | None, now: int) -> None:
-        verdicts = self._verdicts
-        moved = path.egress is not None and path.leads_to != path.target
-        if moved:
-            verdicts.leave(path)
-        verdicts.witnessed(path, now)
-        incarnation = None if answer is None else answer.incarnation
-        if incarnation is not None and path.is_another(incarnation):
-            self._restarted(path, incarnation)
-        if path.goodbye is not None and not path.goodbye.is_newer(answer):
-            self.returned(path)
-        if answer is not None and answer.goodbye is not None:
-            self.goodbye(path, answer.goodbye)
-        was_failing = path.is_failing
-        rises = path.state is not State.DOWN or path.has_risen
-        changed = rises and path.give(State.UP)
-        path.go_on(now, self._dice.random())
-        if changed or moved:
-            self._examine(path)  # it may leave by another way than before
-        if path.weigh(self.clock.now) or changed:
-            verdicts.refresh(path.peer)
-        if was_failing and path.peer.is_heard:
-            verdicts.look_behind(path.peer)
-        if type(path) is not Asked or not self._volleys.take(path):
-            self._timers.schedule(path)
-
-    def _restarted(self, path: Path, incarnation: int) -> None:
-        if path.peer.may_be_told(self.clock.now):
-            self._news.restarted(path, incarnation)
         else:
-            self.dropped["restarted"] += 1
-
-    def icmp(
-        self,
-        destination: Address,
-        payload: bytes,
-        fact: Fact,
-        *,
-        witness: bool,
-        offender: str = "",
-    ) -> bool:
-        """Take an ICMP error about a heartbeat: evidence, never a verdict; tell if it is one.
-
-        `witness`: it comes from beyond the first hop, so our side is sound.
-        """
-        for path in self._roster.at(destination):
-            if path.is_about(payload):
-                hop = path.hop_of(payload) if fact.cause is Cause.ROUTING_LOOP else None
-                if hop is None:
-                    about = f" about {destination[0]}" if len(path.targets) > 1 else ""
-                    path.refused(fact._replace(text=fact.text + about))
-                else:
-                    self._inquiries.reached(path, hop, offender)
-                # What we ask for ourselves comes through a firewall of ours that takes all replies.
-                if witness and hop is None:
-                    self._verdicts.witnessed(path, self.clock.now)
-                if path.state is State.DOWN:
-                    self._verdicts.refresh(path.peer)
-                return True
-        self.dropped["icmp"] += 1
-        return False
+            self._outputs.examine(path)
 
     def found(self, probe: Probe, words: str, *, alive: bool) -> None:
         """Take what became of a probe, in words; `alive`: the host itself has answered.
@@ -724,20 +417,3 @@ class Fleet:
     def is_flapping(self, peer: Peer) -> bool:
         """Whether a peer changes too often to tell each change aloud."""
         return self._news.is_flapping(peer)
-
-
-def _is_as_before(path: Path) -> bool:
-    """Whether a path long silent need not be looked at: after two probes of three.
-
-    Its peer is down for the same cause as it would be now, or behind our uplink that is silent yet.
-    """
-    is_settled = path.goodbye is None and path.send_error is None
-    if not isinstance(path, Asked) or not is_settled or not path.unlooked:
-        return False
-    if path.state is State.DOWN:
-        cause = path.failure().cause
-    elif path.egress is not None and path.fault is not None and path.egress.fault == path.fault:
-        cause = Cause.OWN_UPLINK  # only a look shows that any other fault of ours is over
-    else:
-        return False
-    return path.peer.cause is cause

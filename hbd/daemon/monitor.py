@@ -12,9 +12,9 @@ from hbd.core.address import host_of
 from hbd.core.asked import Asked
 from hbd.core.connected import Connected
 from hbd.core.egress import EgressKey
-from hbd.core.fleet import Ask, AskAll, Examine, Fleet
 from hbd.core.inquiry import Method, Probe
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings
+from hbd.core.outputs import Ask, AskAll, Examine
 from hbd.core.session import Fact
 from hbd.daemon.ears import Ears
 from hbd.daemon.inquirer import Inquirer
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hbd.core.address import Address
     from hbd.core.events import Event
+    from hbd.core.fleet import Fleet
     from hbd.core.path import Path
     from hbd.daemon.outlet import Outlet
     from hbd.daemon.poller import Poller

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 
 from hbd.core.events import Storm
-from hbd.core.fleet import Examine
 from hbd.core.model import MILLISECOND, SECOND, Cause, State
+from hbd.core.outputs import Examine
 from hbd.core.peer import TOLD, Pause
 from hbd.core.session import Fact
 from hbd.wire import bfd

@@ -4,9 +4,8 @@ from random import Random
 
 import pytest
 
-from hbd.core.clock import STALL, Clock
+from hbd.core.clock import STALL, WORK, Clock
 from hbd.core.events import Stalled, StateChanged, Woke
-from hbd.core.fleet import WORK
 from hbd.core.model import MILLISECOND, SECOND, Limits, State, Timing
 from hbd.core.path import Step
 from tests.simulation.world import START, Link, NumberSession, World, peer
@@ -301,14 +300,14 @@ def test_lateness_costs_no_looks_at_what_is_owed():
     world = World(1, tick=MILLISECOND, session=lambda *_: NumberSession())
     world.watch(*(peer(f"10.0.1.{n}") for n in range(50)), link=Link(dead=[(START, 10**18)]))
     world.run(5 * SECOND)
-    looks, step = 0, world.fleet._step
+    looks, step = 0, world.fleet._steps.step
 
     def counted(path):
         nonlocal looks
         looks += 1
         step(path)
 
-    world.fleet._step = counted
+    world.fleet._steps.step = counted
     before = world.heartbeats
     world.work = 20 * MILLISECOND
     world.run(60 * SECOND)

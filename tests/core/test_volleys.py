@@ -16,7 +16,6 @@ from hbd.core import volley as standing
 from hbd.core import volleys
 from hbd.core.arrival import Arrivals
 from hbd.core.events import Restarted, StateChanged
-from hbd.core.fleet import Ask
 from hbd.core.model import (
     MICROSECOND,
     MILLISECOND,
@@ -29,6 +28,7 @@ from hbd.core.model import (
     Timing,
     Tlv,
 )
+from hbd.core.outputs import Ask
 from hbd.core.peer import Pause
 from hbd.core.session import Fact
 from hbd.core.stamp import StampSession
@@ -107,7 +107,9 @@ class Net(World):
         if keys is not None:
             self._asked = lambda settings, _: StampSession(settings, self.station, keys)
         if steady:
-            self.fleet._dice = self.fleet._verdicts._dice = self.fleet._volleys._dice = Steady(seed)
+            self.fleet._hearing._dice = self.fleet._verdicts._dice = self.fleet._volleys._dice = (
+                Steady(seed)
+            )
         if not volleys:
             self.fleet._volleys.take = lambda _path: False
         self.weather = weather
@@ -123,7 +125,7 @@ class Net(World):
         """How long it takes to read: what comes meanwhile is read, too."""
         self.by_itself = 0
         """How many replies were not taken with others."""
-        self._receive_one, self.fleet.receive = self.fleet.receive, self._count_one
+        self._receive_one, self.fleet._hearing.receive = self.fleet.receive, self._count_one
         self.twists = {}
         """What is made of the next reply to each path."""
 
@@ -1212,7 +1214,7 @@ def ask_early(orders, n):
     if path.ask_early(orders.world.fleet.clock.now):
         orders.world.fleet._timers.schedule(path)
     else:
-        orders.world.fleet._outputs.append(Ask(path))
+        orders.world.fleet._outputs.put(Ask(path))
 
 
 def give(orders, n):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hbd.core.fleet import HELD
 from hbd.core.model import MICROSECOND, MILLISECOND, SECOND, State
+from hbd.core.steps import HELD
 from tests.simulation.world import Link, World, peer
 
 MANY, FEW, SILENT = 1_024, 8, 30

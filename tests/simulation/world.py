@@ -19,9 +19,10 @@ from hbd.core.asked import Asked
 from hbd.core.bfd import BfdSession
 from hbd.core.egress import EgressKey
 from hbd.core.events import StateChanged
-from hbd.core.fleet import Ask, AskAll, Examine, Fleet
+from hbd.core.fleet import Fleet
 from hbd.core.inquiry import Method, Probe
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State, Timing, Way
+from hbd.core.outputs import Ask, AskAll, Examine
 from hbd.core.plain import PlainSession
 from hbd.core.session import Answer, Fact
 from hbd.core.stamp import StampSession, Station
