@@ -47,9 +47,9 @@ def views() -> dict[str, dict[str, Any]]:
     """Give the daemon's view of each peer; nothing where there is no daemon to ask."""
     try:
         status = Client(control_socket(os.environ), PATIENCE_S).call("Status")
+        return {view["name"]: view for view in status["peers"]}
     except FAILURES:
         return {}
-    return {view["name"]: view for view in status["peers"]}
 
 
 def timing_warnings(loaded: Loaded, views: dict[str, dict[str, Any]]) -> list[Problem]:

@@ -8,7 +8,8 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, Final
 
 from hbd.cli.help import Help
-from hbd.report.client import Client, NoDaemonError, RemoteError, read
+from hbd.report.answer import NoDaemonError, OtherVersionError
+from hbd.report.client import Client, RemoteError, read
 from hbd.report.places import control_socket
 
 EX_NO_DAEMON: Final = 3
@@ -78,6 +79,8 @@ def in_words(error: RemoteError | NoDaemonError | OSError) -> AskError:
     match error:
         case RemoteError():
             return _refused(error)
+        case OtherVersionError():
+            return AskError(str(error), os.EX_SOFTWARE)
         case NoDaemonError():
             words = (
                 f"{error}: start it with systemctl start hbd,"
@@ -101,6 +104,8 @@ def _refused(error: RemoteError) -> AskError:
             text = "\n".join(map(str, parameters.get("errors", ())))
         case "Busy":
             text = "the daemon has too many clients; try again"
+        case "org.varlink.service.MethodNotFound" | "org.varlink.service.InterfaceNotFound":
+            text = str(OtherVersionError(f"method {parameters.get('method', 'of that name')}"))
         case _:
             text = f"the daemon refused: {error}"
     return AskError(text, EXIT_OF.get(error.name, os.EX_SOFTWARE))

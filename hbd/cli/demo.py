@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from hbd.cli.asking import declare
 from hbd.demo.show import show
 from hbd.demo.stage import DemoError, Stage
-from hbd.report.client import NoDaemonError, RemoteError
+from hbd.report.answer import NoDaemonError
+from hbd.report.client import RemoteError
 
 if TYPE_CHECKING:
     from argparse import Namespace

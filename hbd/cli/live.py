@@ -13,7 +13,8 @@ from hbd.cli.asking import EX_NO_DAEMON, FAILURES, AskError, in_words
 from hbd.cli.screen import Screen
 from hbd.cli.table import Page, page, wrapped
 from hbd.cli.terminal import DIM, RED, clean, standard_output
-from hbd.report.client import Client, NoDaemonError
+from hbd.report.answer import NoDaemonError
+from hbd.report.client import Client
 from hbd.report.places import control_socket
 from hbd.report.words import duration
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from hbd import __version__
 from hbd.cli.help import Overview
+from hbd.report.answer import OtherVersionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -84,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return os.EX_OK
     except KeyboardInterrupt:
         return 130
+    except OtherVersionError as error:
+        sys.stderr.write(f"hbd: {error}\n")
+        return os.EX_SOFTWARE
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -36,7 +36,7 @@ def run(_arguments: Namespace) -> int:
         for word in ("added", "removed", "changed")
         if (names := change[word])
     ]
-    for warning in change["warnings"]:
+    for warning in change.get("warnings", ()):  # an hbd before this one told none
         sys.stderr.write(f"hbd: warning: {warning}\n")
     if "JOURNAL_STREAM" in os.environ:
         return os.EX_OK  # for systemctl reload: the daemon's own entry stands in the journal

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, complain, declare
 from hbd.core.model import SECOND
-from hbd.report.client import Client, NoDaemonError
+from hbd.report.answer import NoDaemonError
+from hbd.report.client import Client
 from hbd.report.history.figures import figures
 from hbd.report.history.reading import (
     SLACK,

@@ -164,7 +164,7 @@ def table(
     `now` is when that was so; times are counted up to it.
     """
     now = now or datetime.now(UTC)
-    peers = sorted(peers, key=lambda peer: WORST_FIRST.index(peer["state"]))
+    peers = sorted(peers, key=lambda peer: _rank(peer["state"]))
     columns = [column for column in COLUMNS if not peers or any(map(column.is_telling, peers))]
     texts = {column.title: [column.cell(peer, now) for peer in peers] for column in columns}
     natural = {
@@ -177,6 +177,11 @@ def table(
     shown = [column for column in columns if column.title in widths]
     cells = [_cells(column, texts[column.title], widths, terminal, peers) for column in shown]
     return [(" " * GAP).join(line).rstrip() for line in zip(*cells, strict=True)]
+
+
+def _rank(state: str) -> int:
+    """Give the place of a state; one that only a later hbd knows comes first."""
+    return WORST_FIRST.index(state) if state in WORST_FIRST else -1
 
 
 def _cells(
@@ -194,7 +199,7 @@ def _cells(
         return [head, *(text if text != "-" else pad(text, width) for text in drawn)]
     cells = [pad(terminal.cut(text, width), width) for text in texts]
     if column is STATE:
-        codes = (COLOURS[peer["state"]] for peer in peers)
+        codes = (COLOURS.get(peer["state"], CYAN) for peer in peers)
         cells = [terminal.paint(cell, code) for cell, code in zip(cells, codes, strict=True)]
     return [head, *cells]
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import FAILURES, AskError, ask, client, complain, declare, in_words, span
-from hbd.report.client import NoDaemonError
+from hbd.report.answer import NoDaemonError
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import hbd
-from hbd.report.client import Client, NoDaemonError
+from hbd.report.answer import NoDaemonError
+from hbd.report.client import Client
 from hbd.report.places import SOCKET_NAME
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.report import varlink
+from hbd.report.answer import NoDaemonError, Told
 from hbd.report.credentials import credentials_of
 
 if TYPE_CHECKING:
@@ -18,10 +19,6 @@ TIMEOUT_SECONDS: Final = 60.0
 """A reload of a very big file takes some seconds."""
 NO_HBD: Final = "what answers at the control socket is no hbd, or ended in the middle"
 _SLICE: Final = 1 << 18
-
-
-class NoDaemonError(Exception):
-    """Nobody answers at the control socket."""
 
 
 class RemoteError(Exception):
@@ -94,9 +91,13 @@ class Client:
         except (FileNotFoundError, ConnectionRefusedError, BlockingIOError) as error:
             stream.close()
             raise NoDaemonError(f"no daemon answers at {self._path}") from error
-        except OSError:
+        except PermissionError:
             stream.close()
             raise
+        except OSError as error:  # too long a path, or through a file
+            stream.close()
+            words = error.strerror or str(error)
+            raise NoDaemonError(f"no daemon answers at {self._path}: {words}") from error
         return stream
 
 
@@ -129,7 +130,7 @@ def _error(told: dict[str, Any]) -> RemoteError:
 def read(octets: bytes) -> dict[str, Any]:
     """Give the object that JSON text stands for; NoDaemonError where it is none."""
     try:
-        told = json.loads(octets)
+        told = json.loads(octets, object_hook=Told)
     except (ValueError, RecursionError) as error:
         raise NoDaemonError(NO_HBD) from error
     if not isinstance(told, dict):

@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.report import varlink
-from hbd.report.client import Client, NoDaemonError, RemoteError
+from hbd.report.answer import NoDaemonError
+from hbd.report.client import Client, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

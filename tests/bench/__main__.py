@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hbd.report.client import NoDaemonError
+from hbd.report.answer import NoDaemonError
 from tests.bench import machine, table
 from tests.bench.lab import Lab
 from tests.bench.rows import QUICK, ROWS

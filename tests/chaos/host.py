@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from hbd.report.client import NoDaemonError
+from hbd.report.answer import NoDaemonError
 from hbd.report.journal import SOCKET
 from tests.daemon.running import Daemon
 

@@ -6,7 +6,8 @@ import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hbd.report.client import Client, NoDaemonError
+from hbd.report.answer import NoDaemonError
+from hbd.report.client import Client
 from tests.chaos.host import FULL, Disk
 from tests.daemon.running import ROOT, Daemon
 from tests.network.namespaces import Namespace

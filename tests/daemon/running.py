@@ -9,7 +9,8 @@ import time
 from itertools import count
 from pathlib import Path
 
-from hbd.report.client import Client, NoDaemonError, RemoteError
+from hbd.report.answer import NoDaemonError
+from hbd.report.client import Client, RemoteError
 
 ROOT = Path(__file__).parents[2]
 PORT = 18620

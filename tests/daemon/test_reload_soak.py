@@ -20,7 +20,7 @@ from reflectors import plain
 from running import PORT, peer, until
 
 from hbd.core.clock import STALL
-from hbd.report.client import NoDaemonError
+from hbd.report.answer import NoDaemonError
 from hbd.report.store import Store
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from hbd.core.model import SECOND
 from hbd.report import connection, control, varlink
+from hbd.report.answer import NoDaemonError
 from hbd.report.call import Follow, Later, Stream
-from hbd.report.client import Client, NoDaemonError, RemoteError
+from hbd.report.client import Client, RemoteError
 from hbd.report.connection import IDLE, OUTPUT_LIMIT, REQUEST_LIMIT, STALLED
 from hbd.report.control import CLIENTS, RESERVED, ControlServer, SocketTakenError
 from hbd.report.credentials import Credentials, credentials_of
