@@ -1,4 +1,4 @@
-"""The commands of one version, and the daemon of another: after an upgrade that is so for a while."""
+"""The commands of one version and the daemon of another, as they are for a while in an upgrade."""
 
 import json
 import os
