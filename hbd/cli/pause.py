@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, ask, complain, declare, span
-from hbd.cli.question import label
+from hbd.cli.question import label, labels_of
 from hbd.cli.table import local
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add(subparsers: Any) -> None:
         default=[],
         type=label,
         metavar="K=V",
-        help="all peers with this label; several: with all of them",
+        help="all peers with this label, or those of the named; several: with all of them",
     )
     parser.add_argument(
         "--for", dest="span", type=span, metavar="DURATION", help="default: 1h", default=None
@@ -49,7 +49,7 @@ def run(arguments: Namespace) -> int:
         answer = ask(
             "Pause",
             peers=arguments.peers,
-            labels=dict(arguments.label),
+            labels=labels_of(arguments.label),
             duration_usec=usec,
             reason=arguments.reason,
         )

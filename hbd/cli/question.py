@@ -12,6 +12,7 @@ from hbd.report.words import LONGEST_PATTERN, PATTERNS, WORST_FIRST, is_pattern
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable
 
 OR: Final = " or "
 
@@ -22,6 +23,16 @@ def label(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise ArgumentTypeError(f"{text!r} is no label; write K=V, such as site=ams")
     return key, value
+
+
+def labels_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Give what a peer must have all of; AskError where none can."""
+    labels: dict[str, str] = {}
+    for key, value in pairs:
+        if labels.setdefault(key, value) != value:
+            words = f"no peer has both {key}={labels[key]} and {key}={value}; write one of them"
+            raise AskError(clean(words), os.EX_USAGE)
+    return labels
 
 
 def states(text: str) -> list[str]:
@@ -80,4 +91,4 @@ def question_of(arguments: Namespace) -> Question:
             words = f"a pattern of {len(text)} letters is longer than any name"
             raise AskError(f"{words}; write at most {LONGEST_PATTERN}", os.EX_USAGE)
     asked = [state for given in arguments.states for state in given]
-    return Question(arguments.peers, dict(arguments.labels), list(dict.fromkeys(asked)))
+    return Question(arguments.peers, labels_of(arguments.labels), list(dict.fromkeys(asked)))

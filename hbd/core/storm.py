@@ -49,42 +49,53 @@ def _subnet6(host: str) -> str:
 
 
 class StormWatch(Timer):
-    """Counts changes to one state in the last detection time.
+    """Counts the peers that have changed to one state in the last detection time.
 
     Its deadline is the end of a storm.
     """
 
-    __slots__ = ("_recent", "_traits", "count", "is_storm", "state")
+    __slots__ = ("_peers", "_recent", "_traits", "is_storm", "state")
 
     def __init__(self, state: State) -> None:
         super().__init__()
         self.state: Final = state
         """What the peers change to."""
-        self._recent: list[tuple[int, set[Trait]]] = []
-        """Changes that are no storm yet: until when they count."""
+        self._recent: dict[Peer, tuple[int, set[Trait]]] = {}
+        """Those whose change is no storm yet: until when it counts."""
+        self._peers: set[Peer] = set()
+        """Those of a storm."""
         self._traits: Counter[Trait] = Counter()
         self.is_storm = False
-        self.count = 0
 
     def change(self, peer: Peer, now: int) -> bool:
         """Count a change; tell whether a storm began by it."""
         span = peer.settings.timing.detection
         if self.is_storm:
-            self.count += 1
-            for trait in traits(peer):
-                self._traits[trait] += 1  # for so few Counter.update takes twice as long
+            self._join(peer, traits(peer))
             self.deadline = now + span
             return False
-        self._recent = [(until, found) for until, found in self._recent if now <= until]
-        self._recent.append((now + span, traits(peer)))
+        self._recent = {one: since for one, since in self._recent.items() if now <= since[0]}
+        self._recent[peer] = (now + span, traits(peer))
         if len(self._recent) <= ALOUD:
             return False
         self.is_storm = True
-        self.count = len(self._recent)
-        self._traits = Counter(trait for _, found in self._recent for trait in found)
+        for one, (_, found) in self._recent.items():
+            self._join(one, found)
         self._recent.clear()
         self.deadline = now + span
         return True
+
+    def _join(self, peer: Peer, found: set[Trait]) -> None:
+        if peer in self._peers:
+            return  # it changes to and fro
+        self._peers.add(peer)
+        for trait in found:
+            self._traits[trait] += 1  # for so few Counter.update takes twice as long
+
+    @property
+    def count(self) -> int:
+        """How many peers are part of it."""
+        return len(self._peers)
 
     @property
     def common(self) -> str:
@@ -98,4 +109,6 @@ class StormWatch(Timer):
 
     def end(self) -> None:
         self.is_storm = False
+        self._peers.clear()
+        self._traits.clear()
         self.deadline = None

@@ -289,15 +289,17 @@ class Desk:
             self._changing.popleft()
 
     def _chosen(self, call: Call) -> list[Peer]:
-        """Give the peers that are named, and those with all the labels."""
-        chosen = {peer.name: peer for peer in self._like(call.texts("peers"))}
-        labels = call.mapping("labels").items()
-        if labels:
-            for peer in self._daemon.fleet.peers.values():
-                if labels <= dict(peer.settings.labels).items():
-                    chosen[peer.name] = peer
+        """Give the peers that are named, of these or else of all those with all the labels."""
+        texts, labels = call.texts("peers"), call.mapping("labels").items()
+        some = self._like(texts) if texts else iter(self._daemon.fleet.peers.values())
+        chosen = {
+            peer.name: peer
+            for peer in some
+            if (texts or labels) and labels <= dict(peer.settings.labels).items()
+        }
         if not chosen:
-            raise RefusedError("NoSuchPeer", name=_words(dict(labels)))
+            among = "of those named " if texts and labels else ""
+            raise RefusedError("NoSuchPeer", name=among + _words(dict(labels)))
         return list(chosen.values())
 
 

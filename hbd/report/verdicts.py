@@ -36,6 +36,8 @@ PRIORITIES: Final = {
     State.PAUSED: Priority.INFO,
 }
 
+TROUBLES: Final = frozenset(State) - {State.UP, State.PAUSED}
+
 OWN_FAULTS: Final = frozenset(
     {Cause.SEND_BLOCKED, Cause.OWN_LINK, Cause.NO_ROUTE, Cause.OWN_UPLINK, Cause.OWN_STALL}
 )
@@ -233,7 +235,8 @@ def _storm_message(event: Storm) -> str:
     if event.over:
         return f"storm over: {together}, in common {event.common}"
     if event.cause is None:
-        return f"storm: {together} at once, in common {event.common}; look there first"
+        hint = "; look there first" if event.state in TROUBLES else ""
+        return f"storm: {together} at once, in common {event.common}{hint}"
     words = explanation(event.state, event.cause).words
     fact = f" ({event.evidence[0]})" if event.evidence else ""
     told = words.format(on="", service="", loss="", rtt="", fact=fact, proof=fact)

@@ -4,6 +4,7 @@ from hbd.core.events import FlappingChanged, StateChanged, Storm
 from hbd.core.flapping import Flapping
 from hbd.core.model import MILLISECOND, SECOND, State, Timing
 from hbd.core.peer import Peer
+from hbd.core.storm import ALOUD, StormWatch
 from tests.simulation.world import EgressKey, Link, World, peer
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -237,3 +238,15 @@ def test_storm_that_spreads_has_less_in_common():
     begin, end = [storm for storm in world.of_kind(Storm) if storm.state is State.DOWN]
     assert begin.common == "egress eth0, subnet 10.0.1.0/24, label site=ams"
     assert end.common == "egress eth0"
+
+
+def test_a_storm_is_of_peers():
+    """Who changes to and fro is one of them, however often; and of the next storm anew."""
+    peers = [Peer(peer(f"10.0.0.{n}", timing=TIMING), 0, 0) for n in range(ALOUD + 1)]
+    watch = StormWatch(State.DOWN)
+    for _ in range(2):
+        assert not any(watch.change(peers[0], 0) for _ in range(ALOUD + 1))
+        assert [watch.change(one, 0) for one in peers[1:]] == [False] * (ALOUD - 1) + [True]
+        watch.change(peers[0], 1)
+        assert (watch.count, watch.common) == (ALOUD + 1, "nothing that hbd knows of")
+        watch.end()

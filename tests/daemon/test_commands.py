@@ -568,6 +568,26 @@ def test_pause_by_label(pair):
     assert one.status()["summary"]["paused"] == 2
 
 
+def test_pause_of_those_named_that_have_a_label(pair):
+    """Names and labels mean for pause whom they mean for status."""
+    one, _ = pair
+    done = one.hbd("pause", "p*", "--label", "rack=1")
+    assert done.stdout.startswith("p1 paused")
+    assert one.state("p2")[0] == "up"
+    done = one.hbd("pause", "p2", "--label", "rack=1")
+    words = "no peer of those named with label rack=1 in the configuration; see hbd status"
+    assert (done.returncode, done.stderr) == (69, f"hbd: {words}\n")
+
+
+@pytest.mark.parametrize("command", ["pause", "status"])
+def test_a_label_has_one_value(pair, command):
+    """No peer has two values of one label; who asks for both is told."""
+    one, _ = pair
+    done = one.hbd(command, "--label", "rack=1", "--label", "rack=2")
+    words = "no peer has both rack=1 and rack=2; write one of them"
+    assert (done.returncode, done.stderr) == (64, f"hbd: {words}\n")
+
+
 def test_pause_survives_a_restart(pair):
     """A pause goes on after a restart, also after a crash, with its reason and its end."""
     one, first = pair

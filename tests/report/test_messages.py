@@ -210,6 +210,11 @@ def test_every_kind_has_an_id_of_its_own():
             3,
         ),
         (
+            Storm(0, TEN, State.PAUSED, None, 6, "label site=ams", over=False),
+            "storm: 6 peers are paused at once, in common label site=ams",
+            6,
+        ),
+        (
             Storm(
                 0,
                 TEN,
