@@ -165,6 +165,8 @@ class Daemon:
             self.teller.warn(str(warning))
         if stored.error:
             self.teller.warn(f"{stored.error}: a restart will know nothing of states and pauses")
+        if damaged := self._store.damaged:
+            self.teller.warn(messages.damaged(damaged, self._store.file))
         if deaf:
             self.teller.warn(deaf)
         self.take_paths()

@@ -237,6 +237,9 @@ class Teller:
         self._store.gone(gone)
         self._wait_for_sink()
         written = self._files.work(now, min(share, SLICE))
+        failure = self._files.failure()
+        if failure:
+            self.warn(f"{failure}; what follows them is told nothing new until that is mended")
         if now >= self._next_snapshot:
             self._next_snapshot = now + DAY
             self.snapshot("daily")

@@ -46,9 +46,11 @@ class StateFiles:
         of all peers, for what an earlier process moved and did not queue.
         """
         self.errors = 0
-        self.error = ""
-        """The last error, in words."""
-        root = directory / "peers"
+        self._root: Final = directory / "peers"
+        self._failure = ""
+        """Why they cannot be kept, while it is not told yet."""
+        self._is_failing = False
+        root = self._root
         self._places = {state: f"{root / state}/" for state in State}
         """As text: ten thousand files may be moved at once, and a Path takes its time."""
         self._queue = queue
@@ -97,14 +99,21 @@ class StateFiles:
                 self._fulfil(name, wish)
             except OSError as error:
                 self.errors += 1
-                self.error = str(error)
+                if not self._is_failing:
+                    self._is_failing, self._failure = True, error.strerror or str(error)
                 self._failed[name] = wish
                 self._retry = now + RETRY
         if not self._wanted:
             self._wanted = {}  # the old one keeps the room of all that were in it
+            self._is_failing = bool(self._failed)
         if self._has_names and now >= self._queue_due:
             count += self._queue_some(now, most - count)
         return count
+
+    def failure(self) -> str:
+        """Why they cannot be kept: given once when that begins; else empty."""
+        why, self._failure = self._failure, ""
+        return f"cannot keep files of states in {self._root}: {why}" if why else ""
 
     def next_deadline(self) -> int | None:
         """When what failed is due again; None where nothing failed."""
@@ -192,9 +201,8 @@ class StateFiles:
             self._has_queue, self._untold = False, {}
             self._queue_due = now + RETRY
             return 0
-        except OSError as error:
+        except OSError:
             self.errors += 1
-            self.error = str(error)
             self._queue_due = now + RETRY
         queued = before - len(self._untold)
         if not self._untold:

@@ -126,7 +126,7 @@ class Ledger:
         self._compacted = 0
         self.contents: Contents[bytes, bytes] = Contents()
         self.damaged = 0
-        """Lines that could not be read: half-written ones at the end of a file, usually."""
+        """Lines that could not be read; a last one half-written is as if it was never begun."""
 
     def lock(self) -> None:
         """Keep others out until `release`; BlockingIOError where another process is in."""
@@ -210,7 +210,7 @@ class Ledger:
         try:
             known.add(parse(line))
         except ValueError:
-            self.damaged += 1
+            self.damaged += line.endswith(b"\n")
 
 
 def _write(fd: int, octets: bytes) -> int:

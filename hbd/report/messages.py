@@ -15,6 +15,7 @@ from hbd.report.words import duration, listed, peers_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 NAMES_SHOWN: Final = 5
 
@@ -109,7 +110,7 @@ def refused_key(event_id: str, since: int, address: str) -> Entry:
     """Heartbeats came that are not signed as they should be here; said once for each key."""
     message = (
         f"heartbeats from {address} refused: its key is another than ours, or one end has none:"
-        " give both ends the same key:"
+        " give both ends the same `key:`"
     )
     return compose(
         Kind.REFUSED,
@@ -129,6 +130,13 @@ def entries_lost(event_id: str, since: int, count: int) -> Entry:
     return compose(
         Kind.LOST, Priority.WARNING, message, event_id=event_id, since=since, fields=fields
     )
+
+
+def damaged(lines: int, file: Path) -> str:
+    """What is lost where so many lines of a file of states cannot be read."""
+    what = "1 line" if lines == 1 else f"{lines} lines"
+    lost = "states, pauses and since when of some peers may be lost; see hbd status"
+    return f"{what} of {file} cannot be read (is the disk sound?): {lost}"
 
 
 def weather(event_id: str, since: int, text: str, evidence: Sequence[str] = ()) -> Entry:

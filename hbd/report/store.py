@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from hbd.core.model import SECOND
 from hbd.report import entry as entries
 from hbd.report import places, records
-from hbd.report.ledger import Batch, Contents, Ledger, written
+from hbd.report.ledger import NAME, Batch, Contents, Ledger, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,8 +119,13 @@ class Store:
 
     @property
     def damaged(self) -> int:
-        """Lines that could not be read at the start."""
+        """Lines that could not be read at the start, and are lost."""
         return self._ledger.damaged
+
+    @property
+    def file(self) -> Path:
+        """Where it stands."""
+        return self._directory / NAME
 
     def fileno(self) -> int:
         """Readable when `stored` has something to give."""

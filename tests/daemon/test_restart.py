@@ -132,6 +132,21 @@ def test_a_state_directory_full_of_rubbish(daemon, reflector, net):
         file.write_bytes(b"\0\xff{]garbage\n" * 100)
     one.start()
     one.wait("a", "up")
+    file = one.directory / "state/peers.jsonl"
+    [told] = one.entries("weather")
+    assert told["MESSAGE"].startswith(f"100 lines of {file} cannot be read")
+
+
+def test_files_of_states_that_cannot_be_written_are_told_of(daemon, net):
+    """Who follows them would wait for nothing; the peers are watched all the same."""
+    one = daemon(peers=[peer("a", net(1))])
+    run = one.directory / "run"
+    run.mkdir()
+    (run / "peers").touch()
+    one.start()
+    told = one.entry("weather")["MESSAGE"]
+    assert told.startswith(f"cannot keep files of states in {run}/peers: Not a directory; ")
+    one.wait("a", "down")
 
 
 def test_crashes_at_any_moment(daemon, reflector, net):

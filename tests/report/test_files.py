@@ -120,15 +120,25 @@ def test_failure_is_counted_and_tried_again(run, tmp_path):
     files.work(0)
     assert not files.has_work
     assert files.errors == 1
-    assert files.error
-    assert files.next_deadline() == RETRY
-    blocker.unlink()
-    (blocker / "deeper").mkdir(parents=True)
-    files.work(RETRY - 1)
+    assert files.failure() == f"cannot keep files of states in {run}/peers: Not a directory"
+    assert not files.failure()
     assert files.next_deadline() == RETRY
     files.work(RETRY)
+    assert not files.failure()  # it was told when it began
+    blocker.unlink()
+    (blocker / "deeper").mkdir(parents=True)
+    files.work(2 * RETRY - 1)
+    assert files.next_deadline() == 2 * RETRY
+    files.work(2 * RETRY)
     assert files_of(run) == {"up/db1": ""}
     assert files.next_deadline() is None
+    (run / "peers/up/db1").unlink()
+    (run / "peers/up").rmdir()
+    (run / "peers/up").touch()
+    files.show("db1", State.UP, Cause.SLOW)
+    files.show("db2", State.UP, None)
+    files.work(3 * RETRY)
+    assert "Not a directory" in files.failure()
 
 
 def test_everybody_may_read(run):

@@ -307,7 +307,7 @@ def test_refusals_say_what_to_do():
     entry = messages.refused_key(ID, TEN, "10.0.0.5")
     assert entry.message == (
         "heartbeats from 10.0.0.5 refused: its key is another than ours, or one end has none:"
-        " give both ends the same key:"
+        " give both ends the same `key:`"
     )
 
 
