@@ -82,7 +82,10 @@ class Egress:
         `by`: None is the moment from which it would come too late for the verdict.
         """
         reach, by = suspect.reach, suspect.judged_by if by is None else by
-        return any(path.peer is not suspect.peer and path.speaks(reach, by) for path in self._up)
+        return any(
+            path.peer is not suspect.peer and path.speaks(reach, by) and not path.has_no_way
+            for path in self._up
+        )
 
     def witnesses(self, suspect: Path) -> list[Path]:
         """Up to three paths that were up and can be asked, others each time.

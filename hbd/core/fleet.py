@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from hbd.core import goodbye
 from hbd.core.asked import Asked
 from hbd.core.clock import STALL, Clock, Lag, Work
 from hbd.core.events import Stalled, Woke
@@ -20,7 +21,7 @@ from hbd.core.inquiry import Inquiries, Inquiry
 from hbd.core.model import SECOND, Cause, State
 from hbd.core.news import News
 from hbd.core.outputs import Ask, Outputs
-from hbd.core.path import Path
+from hbd.core.path import OF_ALL, Path
 from hbd.core.pauses import Pauses
 from hbd.core.peer import Peer
 from hbd.core.roster import Roster
@@ -201,7 +202,9 @@ class Fleet:
         if peer.pause is not None:
             peer.evidence = (peer.pause.words,)
         for path in peer.paths:
-            path.remember(was_up=peer.answers)
+            if known.cause is Cause.GOODBYE:
+                path.goodbye = goodbye.recalled(clock.at(peer.since_real), clock.now)
+            path.remember(was_up=peer.answers or known.cause in OF_ALL)
             figures, limits = path.figures, path.limits
             figures.lossy = known.cause is Cause.LOSSY and limits.max_loss is not None
             figures.slow = known.cause is Cause.SLOW and limits.max_rtt is not None
@@ -258,6 +261,8 @@ class Fleet:
             for path in peer.paths:
                 if path.deadline is not None:
                     path.annul_waiting(self.clock.now)
+                    if peer.pause is not None and path.state is State.DOWN:
+                        path.give(State.UNKNOWN)  # or it would be told as the pause ends
                     self._verdicts.begin(path)
         self._outputs.put(Woke(self.clock.real, self.clock.wall, duration))
 

@@ -38,6 +38,11 @@ class Goodbye(NamedTuple):
         return Fact(Cause.GOODBYE, f"it said goodbye (reason: {self.reason})")
 
 
+def recalled(since: int, now: int) -> Goodbye:
+    """Give what is known of one from before the start: its peer has left since then."""
+    return Goodbye(since, max(since + HOLD, now), "told before hbd started")
+
+
 def read(said: HbdTlv, now: int) -> Goodbye:
     """Take what a peer's TLV says."""
     known = {reason.value: reason.name.lower() for reason in Reason}

@@ -154,8 +154,9 @@ class Hearing:
         for each in path.peer.paths:
             if each.goodbye is not None:
                 each.goodbye = None
-                if each.state is not State.DOWN:
-                    self._verdicts.start_over(each)
+                if each.state is State.DOWN:
+                    each.give(State.UNKNOWN)
+                self._verdicts.start_over(each)
 
     def _received(self, path: Path, reception: Reception, answer: Answer | None, now: int) -> None:
         match reception:

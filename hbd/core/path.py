@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hbd.core.peer import Peer
     from hbd.core.rounds import Rounds
 
-OF_ALL: Final = (Cause.OWN_LINK, Cause.OWN_UPLINK)
+OF_ALL: Final = (Cause.OWN_LINK, Cause.OWN_UPLINK, Cause.NO_ROUTE)
 """Faults of ours that say nothing of a path: where it was up, its silence after them tells that
 they are not over yet."""
 
@@ -226,6 +226,11 @@ class Path(Timer):
     def judged_by(self) -> int:
         """When others must have been heard to be witnesses."""
         raise NotImplementedError
+
+    @property
+    def has_no_way(self) -> bool:
+        """Whether there is no route to it, as far as is known: its silence tells nothing."""
+        return self.judged and self.fault is not None and self.fault.cause is Cause.NO_ROUTE
 
     def speaks(self, reach: int, by: int) -> bool:
         """Whether it would be heard by that moment, or as fast as `reach` when it is asked."""

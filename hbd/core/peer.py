@@ -267,11 +267,13 @@ def _silent(down: list[Path]) -> Verdict:
 
 
 def _lonely(path: Path) -> str:
-    where = f" on {path.egress.key}" if path.egress is not None else ""
+    where = "it is not known how it is reached"
+    if path.egress is not None:
+        where = f"no other peer was up on {path.egress.key}"
     ours = (
         "a firewall there and one of our own" if path.is_alive else "this peer and our own uplink"
     )
-    return f"no other peer was up{where}: {ours} cannot be told apart"
+    return f"{where}: {ours} cannot be told apart"
 
 
 def _worst(verdicts: list[Verdict]) -> Verdict:
@@ -297,8 +299,9 @@ def _behind(parent: Peer, peer: Peer, verdict: Verdict, now: int) -> Verdict:
     """Judge a silent peer by its parent: who has answered since may not be to blame."""
     # A pause hides what is told of the parent, not what is known.
     known = parent if parent.pause is None else measure(parent, now)
-    if known.state is State.UNKNOWN and known.cause is not None:
-        words = f"via {parent.name}: unknown ({known.cause})"
+    if known.state is State.UNKNOWN and known.cause is not Cause.UNWATCHED:
+        why = f" ({known.cause})" if known.cause else ": it has had no verdict yet"
+        words = f"via {parent.name}: unknown{why}"
         return Verdict(State.UNKNOWN, known.cause, verdict.address, (words, *known.evidence))
     if not is_behind_silence(parent, peer):
         return verdict

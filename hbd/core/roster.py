@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 SESSION: Final = ("stamp", "send", "expect_reply", "tls", "mqtt", "password")
-"""Where these are others, what was asked before cannot be answered any more."""
+"""Where these are others, what was asked before cannot be answered any more;"""
+WAY: Final = ("interface", "source", "dscp")
+"""nor where these are, and how it leads there is not known any more."""
 
 
 class Change(NamedTuple):
@@ -113,13 +115,16 @@ class Roster:
 
     def _change(self, peer: Peer, settings: PeerSettings, renewed: Collection[str]) -> None:
         before, peer.settings = peer.settings, settings
-        is_other_session = settings.key in renewed or any(
-            getattr(before, part) != getattr(settings, part) for part in SESSION
+        is_other_session, is_other_way = (
+            any(getattr(before, part) != getattr(settings, part) for part in parts)
+            for parts in (SESSION, WAY)
         )
         for path in peer.paths:
             path.adopt(settings, self._clock.now)
             self.aim(path, path.targets)
-            if is_other_session:
+            if is_other_way:
+                path.leads_to = None
+            if is_other_session or is_other_way or settings.key in renewed:
                 path.ask_anew(self._clock.now)
         self._give_paths(peer)
 
@@ -131,6 +136,7 @@ class Roster:
 
     def _watch(self, address: str, peer: Peer) -> Path:
         path = self._new(address, peer)
+        path.goodbye = next((one.goodbye for one in peer.paths if one.goodbye is not None), None)
         if peer.pause is not None:
             path.pause(self._clock.now, on=True)
         return path

@@ -113,9 +113,13 @@ class Verdicts:
         next_hop: str | None = None,
     ) -> None:
         """Take how datagrams to the path leave us, or why they cannot; give a due verdict."""
-        if key is not None:
-            self._lead(path, key)
-        fault = fault or path.send_error
+        if _is_tried_elsewhere(path):
+            # What is known is of another of its addresses, unless it is of the interface.
+            fault = fault if key is None and fault and fault.cause is Cause.OWN_LINK else None
+        else:
+            if key is not None:
+                self._lead(path, key)
+            fault = fault or path.send_error
         if not path.is_exhausted:
             return
         if fault is not None:
@@ -148,6 +152,8 @@ class Verdicts:
         self.leave(path)
         path.egress = self._egresses.setdefault(key, Egress(key))
         path.egress.take(path)
+        if path.is_missing:  # who was up where it led before says nothing of here
+            path.lonely = not path.egress.others_up(path)
 
     def is_doubtful(self, path: Path) -> bool:
         """Whether nobody was heard on its egress since its silence began, though some should be."""
@@ -174,7 +180,7 @@ class Verdicts:
             path.ask_again(self._clock.now)
             self._timers.schedule(path)
         elif egress is None or witnessed or path.lonely or self._is_behind_silence(path):
-            path.lonely = not witnessed
+            path.lonely = path.lonely and not witnessed
             self.give(path, State.DOWN)
         else:
             silent = f"everything on {egress.key} that was up is silent"
@@ -273,6 +279,8 @@ class Verdicts:
     def _behind_fault(self, path: Path, egress: Egress, fault: Fact) -> None:
         if fault.cause is Cause.OWN_LINK:
             self._fault_over(egress)  # the interface is up again
+        elif self._is_behind_silence(path):
+            self.give(path, State.DOWN)
         else:
             self.give(path, State.UNKNOWN, fault)
 
@@ -359,7 +367,7 @@ class Verdicts:
         """Give those behind a peer that are judged with it; those that it no longer hides, free."""
         hidden = (State.UNREACHABLE, State.UNKNOWN) if peer.is_heard else ()
         for child in peer.children:
-            if child.state in hidden:
+            if child.state in hidden or (peer.is_heard and child.pause is not None):
                 self._free(child)
         return [child for child in peer.children if child.state not in hidden]
 
@@ -374,6 +382,12 @@ class Verdicts:
 def is_witnessed(path: Path) -> bool:
     """Whether somebody on its egress has answered since its first heartbeat was missed."""
     return path.egress is not None and path.egress.has_answered_since(path.first_missed)
+
+
+def _is_tried_elsewhere(path: Path) -> bool:
+    """Whether it is asked at another of its addresses, after silence where it answered last."""
+    leads_to = path.leads_to
+    return path.is_missing and path.target != leads_to and leads_to in path.targets
 
 
 def _due(path: Path) -> tuple[bool, int]:

@@ -25,7 +25,7 @@ ASKING = tuple(
     f"tests/core/test_{name}.py"
     for name in (
         *("asking", "egress", "via", "life_of_a_peer", "stall", "loss", "storm", "figures"),
-        *("tight", "one_way", "rounds", "inquiry"),
+        *("tight", "one_way", "rounds", "inquiry", "ways", "goodbye"),
         *("timers", "storm_of_many", "via_orders", "volleys_leave"),
     )
 )

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from hbd.core.fleet import Restored
 from hbd.core.goodbye import LONGEST, RETURN
 from hbd.core.model import MILLISECOND, SECOND, Cause, State
 from hbd.wire.hbd_tlv import GOODBYE, HbdTlv, Reason
-from tests.simulation.world import World, peer
+from tests.simulation.world import Link, World, peer
 
 A, A2, B = "10.0.0.1", "10.0.1.1", "10.0.0.2"
 NOW, LATER = 7, 8
@@ -179,3 +180,67 @@ def test_who_has_left_is_up_when_it_answers():
     stop(world, A, back=60 * SECOND)
     world.run(80 * SECOND)
     assert world.states_of(A) == [State.UP, State.LEFT, State.UP]
+
+
+def test_one_loss_while_it_returns_is_no_alarm():
+    """It has answered once and the next heartbeat is lost: it is back, and was not down."""
+    world = world_of(peer(A), peer(B))
+    stop(world, A, back=60 * SECOND)
+    world.run(30 * SECOND)
+    assert world.state(A) is State.LEFT
+    while path_of(world).goodbye is not None:
+        world.run(MILLISECOND)
+    world.links[A].lost_in_turn = 1
+    world.run(20 * SECOND)
+    assert world.states_of(A) == [State.UP, State.LEFT, State.UP]
+
+
+def test_what_was_sent_while_it_started_is_held_against_nobody():
+    """Its own first heartbeat reaches us while one of ours is out that came too early."""
+    world = world_of(peer(A), peer(B))
+    stop(world, A, back=60 * SECOND)
+    world.run(50 * SECOND)
+    while path_of(world).asked is None:
+        world.run(MILLISECOND)
+    world.run(100 * MILLISECOND)
+    world.links[A].dead.clear()
+    world.fleet.returned(path_of(world))
+    world.run(20 * SECOND)
+    assert world.states_of(A) == [State.UP, State.LEFT, State.UP]
+
+
+def test_a_restart_of_ours_recalls_who_has_left():
+    """For as long as a goodbye holds where nobody says for how long; then silence is silence."""
+    world = World(5, start_grace=10 * SECOND)
+    world.fleet.apply([peer(A), peer(B)])
+    world.fleet.restore(A, Restored(State.LEFT, Cause.GOODBYE, world.wall - 60 * SECOND))
+    for name in (A, B):
+        world.resolve(world.path(name), name)
+    world.links[A].dead.append((0, 10**9 * SECOND))
+    world.run(HOUR - 61 * SECOND)
+    assert (world.state(A), world.states_of(A)) == (State.LEFT, [])
+    world.run(20 * SECOND)
+    assert world.states_of(A) == [State.DOWN]
+
+
+def test_who_was_restored_as_gone_and_answers_is_up():
+    """A goodbye of before the start ends as any does."""
+    world = World(5)
+    world.fleet.apply([peer(A), peer(B)])
+    world.fleet.restore(A, Restored(State.LEFT, Cause.GOODBYE, world.wall - 60 * SECOND))
+    for name in (A, B):
+        world.resolve(world.path(name), name)
+    world.run(20 * SECOND)
+    assert world.states_of(A) == [State.UP]
+
+
+def test_an_address_that_is_added_to_who_has_left_is_gone_too():
+    """The peer said goodbye, not one of its addresses."""
+    world = world_of(peer("a", A), peer(B))
+    world.links[A].dead.append((world.now, 10**9 * SECOND))
+    world.fleet.goodbye(path_of(world, "a"), said())
+    world.run(20 * SECOND)
+    world.links[A2] = Link(dead=[(0, 10**9 * SECOND)])
+    world.apply(peer("a", A, A2), peer(B))
+    world.run(60 * SECOND)
+    assert world.states_of("a")[-1] is State.LEFT

@@ -4,7 +4,7 @@ from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from hbd.core.peer import Pause
 from hbd.core.session import Fact
 from hbd.core.volleys import TOGETHER
-from tests.simulation.world import LAN, EgressKey, Link, NumberSession, World, own_link, peer
+from tests.simulation.world import LAN, WAN, EgressKey, Link, NumberSession, World, own_link, peer
 
 GW, DB, WITNESS = "10.0.0.1", "10.0.0.2", "10.0.0.9"
 QUICK = Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)
@@ -333,3 +333,73 @@ def test_paused_parent_that_we_cannot_ask_leaves_its_child_unknown():
     world.run(20 * SECOND)
     last = world.changes_of(DB)[-1]
     assert (last.state, last.cause) == (State.UNKNOWN, Cause.OWN_LINK)
+
+
+def test_children_that_are_quicker_than_their_parent_follow_it():
+    """All behind it are silent first: that looks like our uplink until the parent is down."""
+    world = World(3)
+    world.watch(peer(GW), link=Link(egress=LAN))
+    children = ["10.1.0.1", "10.1.0.2"]
+    behind = [peer(name, via=GW, timing=QUICK) for name in children]
+    world.watch(*behind, link=Link(egress=EgressKey("eth0", GW)))
+    world.run(60 * SECOND)
+    cut(world, GW, *children)
+    world.run(15 * SECOND)
+    assert [world.state(name) for name in (GW, *children)] == [
+        State.DOWN,
+        State.UNREACHABLE,
+        State.UNREACHABLE,
+    ]
+
+
+def test_a_paused_child_is_free_when_its_parent_is_back():
+    """What it missed behind a parent that was off is not held against it after the pause."""
+    world = world_of()
+    pause = Pause(world.wall + 3600 * SECOND, "maintenance", "op")
+    for name in (GW, DB):
+        world.fleet.pause(name, pause)
+    cut(world, GW, DB)
+    world.run(60 * SECOND)
+    world.links[GW].dead.clear()
+    while not world.fleet.peers[GW].is_heard:
+        world.run(MILLISECOND)
+    world.links[DB].dead.clear()
+    for name in (GW, DB):
+        world.fleet.resume(name)
+    world.run(30 * SECOND)
+    assert State.DOWN not in states(world, DB)
+    assert world.state(DB) is State.UP
+
+
+def test_a_child_waits_for_the_first_verdict_on_its_parent():
+    """Of whom nothing is known yet may be to blame."""
+    world = World(3)
+    slow = Timing(10 * SECOND, 5 * SECOND, 3)
+    world.watch(peer(GW, timing=slow), peer(WITNESS), peer(DB, via=GW))
+    cut(world, GW, DB)
+    world.run(60 * SECOND)
+    assert states(world, DB) == [State.UNREACHABLE]
+
+
+def test_a_parent_that_is_not_watched_hides_nobody():
+    """What is only sent to says nothing: who lies behind it is judged by itself."""
+    world = World(3)
+    world.watch(peer(GW, protocol="plain"), link=Link(dead=[(0, 10**18)]))
+    world.watch(peer(WITNESS), peer(DB, via=GW))
+    world.run(20 * SECOND)
+    cut(world, DB)
+    world.run(20 * SECOND)
+    assert states(world, DB) == [State.UP, State.DOWN]
+
+
+def test_evidence_of_an_unreachable_child_names_no_doubt_that_is_none():
+    """Others were up where it leads: what is to blame is the parent."""
+    world = World(3)
+    world.watch(peer(GW), link=Link(egress=LAN))
+    children = [f"198.51.100.{n}" for n in range(3)]
+    world.watch(*(peer(name, via=GW) for name in children), link=Link(egress=WAN))
+    world.run(60 * SECOND)
+    cut(world, GW, *children)
+    world.run(20 * SECOND)
+    assert world.state(children[0]) is State.UNREACHABLE
+    assert "no other peer was up" not in " ".join(world.fleet.peers[children[0]].evidence)
