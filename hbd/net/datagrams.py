@@ -18,7 +18,9 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 The address never carries a %scope: the scope id says it.
 """
 
-RECEIVE_BUFFER: Final = 8 << 20
+BUFFER: Final = 8 << 20
+"""Octets either way. What goes to a neighbour that is off takes room until ARP or ND has given up,
+for seconds: of hundreds that are off no other may find none."""
 HEARTBEAT: Final = 832
 """Octets; so many of a receive buffer are taken by one, of any length that is usual."""
 
@@ -58,7 +60,7 @@ def mark(opened: socket.socket, dscp: int) -> None:
 
 
 def measure(opened: socket.socket) -> None:
-    """Send at full TTL, receive with kernel stamps and TTL into a large buffer, never block."""
+    """Send at full TTL, receive with kernel stamps and TTL, by large buffers, never block."""
     if opened.family == socket.AF_INET6:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, MAX_TTL)
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
@@ -68,10 +70,12 @@ def measure(opened: socket.socket) -> None:
     opened.setsockopt(socket.SOL_SOCKET, linux.SO_TIMESTAMPNS, 1)
     opened.settimeout(0)
     try:
-        opened.setsockopt(socket.SOL_SOCKET, linux.SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        opened.setsockopt(socket.SOL_SOCKET, linux.SO_RCVBUFFORCE, BUFFER)
+        opened.setsockopt(socket.SOL_SOCKET, linux.SO_SNDBUFFORCE, BUFFER)
     except PermissionError:
-        # Granted up to net.core.rmem_max.
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        # Granted up to net.core.rmem_max and wmem_max.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
 
 
 def taken(

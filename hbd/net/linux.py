@@ -6,6 +6,7 @@ import errno
 from typing import Final
 
 # asm-generic/socket.h, level SOL_SOCKET.
+SO_SNDBUFFORCE: Final = 32
 SO_RCVBUFFORCE: Final = 33
 SO_TIMESTAMPNS: Final = 35  # SCM_TIMESTAMPNS is the same number
 SO_MEMINFO: Final = 55

@@ -101,6 +101,15 @@ def test_one_too_long_for_the_link_is_its_own_error(lab, family):
     assert lab.heard(3) == [bytes(44), bytes(longest), bytes(44)]
 
 
+def test_neighbours_that_are_off_leave_room_for_others(lab, family):
+    """What is sent to them waits in the kernel for an answer to ARP or ND; others are sent to."""
+    off = [address(family, f"10.1.0.{n}") for n in range(20, 220)]
+    for _ in range(3):
+        assert lab.sender.send_many([bytes(84)] * len(off), off) == {}
+    assert lab.sender.send_many([b"on"], [address(family, "10.1.0.2")]) == {}
+    assert lab.heard(1) == [b"on"]
+
+
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS])
 def test_what_finds_no_room_is_refused_and_the_rest_is_tried(lab, family, number):
     """A full send buffer and a full queue are told of each datagram that met them."""
