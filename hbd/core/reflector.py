@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from hbd.core import rate
 from hbd.core.address import host_of, is_unicast
 from hbd.core.model import SECOND
-from hbd.core.rate import Buckets, remember
+from hbd.core.rate import Buckets, Rate, remember, spend
 from hbd.core.replay import Guard, Signed, Standing
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.errors import WireError
@@ -43,6 +43,14 @@ REFUSED: Final = 1_024
 UNKNOWN_TTL: Final = 255
 """Where the TTL of the request could not be read (RFC 5357 4.2.1)."""
 
+
+TRIED_AT_ONCE: Final = 20_000
+TRIED: Final = Rate(per_second=20_000, burst=TRIED_AT_ONCE)
+"""Keys tried for those that may roam and are not known by one yet: a few percent of a core."""
+
+ANSWERING: Final = frozenset({7, 13, 17, 19, 37})
+"""Ports of services that answer whatever they get (RFC 862 to 868): what comes from there answers
+us, or was invented so that they would."""
 
 NO_TIME: Final = bytes(8)
 """In the place of T2, of a request that no reflector has written to."""
@@ -137,6 +145,10 @@ class Reflector:
         """Those that are answered without being asked again who they are,"""
         self._rules: tuple[object, ...] = ()
         """as long as these rules hold by which that was decided."""
+        self._roamed: OrderedDict[str, str] = OrderedDict()
+        """By host: the name of the roaming key by which it was known last."""
+        self._tried_full_at = 0
+        """When as many roaming keys may be tried at once as ever: see `rate.spend`."""
         self._refused: set[str] = set()
         self._newly_refused: list[str] = []
         self._mistaken: dict[str, Collection[Key]] = {}
@@ -171,20 +183,20 @@ class Reflector:
         host, key = host_of(source), None
         reason = _too_short(datagram) or self._wrong_way(source, destination)
         if reason is None:
-            reason, key = self._recognise(datagram, host)
-        # Only now: who has no key takes no tokens from a host that has, by sending in its name.
-        reason = (
-            reason
-            or _is_answered(datagram, wall, authenticated=key is not None)
-            or self._buckets.refuses((host, destination), now)
-            or _corrupt(datagram, authenticated=key is not None)
-            or _too_long(datagram, source)
-        )
+            reason, key = self._recognise(datagram, host, now)
+        reason = reason or _is_answered(datagram, wall, authenticated=key is not None)
         ssid = stamp.ssid(datagram, authenticated=key is not None) if reason is None else 0
         session_key = (host, source[1], ssid, destination)
         if reason is None and key is not None:
             self.is_believed = not self.is_own(source, ssid)
             reason = self._replayed(datagram, key, self.known_by or host, received)
+        # Only now: who has no key takes no tokens from a host that has, by sending in its name.
+        reason = (
+            reason
+            or self._buckets.refuses((host, destination), now)
+            or _corrupt(datagram, authenticated=key is not None)
+            or _too_long(datagram, source)
+        )
         if reason is not None:
             self.dropped[reason] += 1
             return None
@@ -322,7 +334,7 @@ class Reflector:
     def _wrong_way(self, source: Address, destination: str) -> str | None:
         """Nothing tells a reply from a request but where it comes from (RFC 8762 4.2, 4.3)."""
         port = source[1]
-        if port == stamp.PORT or port in self.ports or source[:2] in self.own:
+        if port in ANSWERING or port == stamp.PORT or port in self.ports or source[:2] in self.own:
             return "loop"
         if port == 0:  # nobody can be answered there
             return "no-port"
@@ -330,7 +342,7 @@ class Reflector:
             return "multicast"
         return None
 
-    def _recognise(self, datagram: bytes, host: str) -> tuple[str | None, Key | None]:
+    def _recognise(self, datagram: bytes, host: str, now: int) -> tuple[str | None, Key | None]:
         """Give why whoever has an address is not answered; else the key that signed, if one did."""
         is_known = self.accepts(host)
         if not (is_known or self.roaming):
@@ -338,8 +350,10 @@ class Reflector:
         keys = self.keys(host) if is_known else ()
         key = _signing(datagram, keys)
         self.is_of_host = is_known and (key is not None or not keys)
-        self.known_by, roaming = self._roaming_key(datagram) if self.roaming else (None, None)
+        self.known_by, roaming, reason = self._roaming_key(datagram, host, now)
         key = key or roaming
+        if key is None and reason is not None:
+            return reason, None
         if key is None and keys:
             return self._unsigned(host, keys), None
         if key is None and not is_known:
@@ -348,12 +362,30 @@ class Reflector:
             return self._unsigned(host, ()), None
         return None, key
 
-    def _roaming_key(self, datagram: bytes) -> tuple[str | None, Key | None]:
+    def _roaming_key(
+        self, datagram: bytes, host: str, now: int
+    ) -> tuple[str | None, Key | None, str | None]:
+        """Give the name of the roaming key that signed, and the key; or why it is not looked for.
+
+        Who has been known by one costs little. To try all of thousands for a stranger costs more
+        than anybody may have us do.
+        """
+        if not self.roaming or len(datagram) < stamp.AUTH_SIZE:
+            return None, None, None
+        last = self._roamed.get(host, "")
+        key = _signing(datagram, self.roaming.get(last, ()))
+        if key is not None:
+            return last, key, None
+        full_at = spend(self._tried_full_at, now, TRIED, min(len(self.roaming), TRIED_AT_ONCE))
+        if full_at is None:
+            return None, None, "overload"
+        self._tried_full_at = full_at
         for name, keys in self.roaming.items():
             key = _signing(datagram, keys)
             if key is not None:
-                return name, key
-        return None, None
+                remember(self._roamed, host, name)
+                return name, key, None
+        return None, None, None
 
     def _replayed(self, datagram: bytes, key: Key, who: str, wall: int) -> str | None:
         """Refuse a signed request that has come before; note whether it is believed."""

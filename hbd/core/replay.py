@@ -127,6 +127,7 @@ class Guard:
             window = self._begun(known, who, said, wall)
             # Where each run has the same session a recorded one may be ahead of this by number.
             if known and not window.is_believed:
+                known.moments.append(said.sent)  # so it is answered once
                 return Standing.DOUBTFUL
         elif not window.takes(said.number, said.sent):
             return Standing.REPLAYED

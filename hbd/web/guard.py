@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import socket
 import time
+import traceback
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -198,9 +199,21 @@ def logger() -> logging.Logger:
 
 
 def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Tell what went wrong in the loop, unless aiohttp read what is no URL; it hangs up then."""
-    if not ("protocol" in context and isinstance(context.get("exception"), ValueError)):
+    """Tell what went wrong in the loop, unless aiohttp met what is no request; it hangs up then."""
+    error = context.get("exception")
+    is_of_reading = "protocol" in context and isinstance(error, ValueError)
+    if not (is_of_reading or _is_of_aiohttp(error)):
         loop.default_exception_handler(context)
+
+
+def _is_of_aiohttp(error: BaseException | None) -> bool:
+    """Whether it was raised where aiohttp looks at a request that none of ours has seen yet."""
+    files = [
+        frame.filename for frame in traceback.extract_tb(error.__traceback__ if error else None)
+    ]
+    return any("/aiohttp/" in file for file in files) and not any(
+        "/hbd/web/" in file for file in files
+    )
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

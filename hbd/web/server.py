@@ -43,6 +43,7 @@ REST: Final = 0.02
 half a millisecond, and whoever reaches the page may ask."""
 FRESH: Final = 1.0
 """Seconds for which metrics or JSON once made serve others who ask."""
+OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0"
 LEAVE: Final = 1.0
 """Seconds to finish answers in when we stop."""
 
@@ -158,7 +159,9 @@ class Site:
     # -- metrics ------------------------------------------------------------------------------
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        accepted = request.headers.get("Accept", "")
+        # A client may invent versions: each would be rendered, and kept, by itself.
+        encode, kind = choose_encoder(OPENMETRICS if "openmetrics" in accepted else "")
         packed = "gzip" in request.headers.get("Accept-Encoding", "")
         wanted = (kind, packed, is_answering(self._board, PATIENCE))
         async with self._rendering:

@@ -152,9 +152,9 @@ def test_short_datagram_is_dropped(size):
 # Rule 2
 
 
-@pytest.mark.parametrize("port", [862, PORT])
+@pytest.mark.parametrize("port", [862, PORT, 7, 13, 17, 19, 37])
 def test_what_comes_from_a_reflectors_port_is_dropped(port):
-    """From 862 and from ports we answer on come replies, not requests."""
+    """From 862, ports we answer on and services that answer anything come replies, not requests."""
     assert_dropped("loop", source=(PEER, port))
 
 

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hbd.core import rate, replay
+from hbd.core import reflector as reflector_module
 from hbd.core.model import MILLISECOND, SECOND, StampOptions, State
-from hbd.core.reflector import Reflector
+from hbd.core.rate import Rate
+from hbd.core.reflector import TRIED_AT_ONCE, Reflector
 from hbd.core.replay import FRESH, WIDTH, Guard, Signed, Standing, Window
 from hbd.core.stamp import Keys, StampSession, Station
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
@@ -242,6 +244,63 @@ def test_who_has_no_key_takes_no_turn_of_who_has_it():
     assert reflector.dropped == {"hmac": 2_000}
     assert not reflector._buckets
     assert ask(reflector, signed()) is not None
+
+
+def test_who_repeats_a_request_takes_no_turn_of_who_sent_it():
+    """However often what was recorded comes again, the host itself is answered."""
+    reflector = reflecting()
+    assert ask(reflector, signed()) is not None
+    for _ in range(2 * rate.PER_SOURCE.depth // rate.PER_SOURCE.cost):
+        assert ask(reflector, signed()) is None
+    assert reflector.dropped == {"replay": 2_000}
+    assert ask(reflector, signed(1, wall=WALL + MILLISECOND)) is not None
+
+
+def test_what_is_in_doubt_is_answered_once():
+    """A run that is known is not believed yet: what says nothing of another counts once, too."""
+    reflector = reflecting()
+    ask(reflector, signed(5, wall=WALL + SECOND))
+    old = signed(9, wall=WALL - SECOND, ssid=6)
+    older = signed(7, wall=WALL - 2 * SECOND, ssid=6)
+    assert [ask(reflector, one) is None for one in (old, older, older, old)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_strangers_do_not_have_all_keys_tried(monkeypatch):
+    """Where thousands may roam that is a lot of work: who is known does not wait for it."""
+    tried = []
+    is_signed = stamp.is_signed
+    monkeypatch.setattr(stamp, "is_signed", lambda *these: tried.append(1) or is_signed(*these))
+    keys = {f"van{n}": (Key(n.to_bytes(32, "big")),) for n in range(1_000)}
+    reflector = reflecting(**keys)
+    reflector.accepts, reflector.keys = (lambda _: False), (lambda _: ())
+    [van] = keys["van700"]
+    assert ask(reflector, signed(key=van)) is not None
+    for number in range(200):
+        assert ask(reflector, signed(number, key=OTHER), host="192.0.2.99") is None
+    assert len(tried) <= 2 * TRIED_AT_ONCE
+    assert reflector.dropped["overload"] > 100
+    tried.clear()
+    assert ask(reflector, signed(1, key=van, wall=WALL + MILLISECOND)) is not None
+    assert (reflector.known_by, len(tried)) == ("van700", 1)
+    assert ask(reflector, bytes(stamp.AUTH_SIZE - 1), host="192.0.2.99") is None
+    assert len(tried) == 1
+
+
+def test_with_any_number_of_keys_one_is_looked_for(monkeypatch):
+    """After a rest all are tried once, however many there are."""
+    monkeypatch.setattr(reflector_module, "TRIED_AT_ONCE", 2)
+    monkeypatch.setattr(reflector_module, "TRIED", Rate(per_second=2, burst=2))
+    keys = {f"van{n}": (Key(n.to_bytes(32, "big")),) for n in range(9)}
+    reflector = reflecting(**keys)
+    reflector.accepts, reflector.keys = (lambda _: False), (lambda _: ())
+    [van] = keys["van7"]
+    assert ask(reflector, signed(key=van)) is not None
+    assert reflector.known_by == "van7"
 
 
 def test_doubt_is_answered_and_not_believed():

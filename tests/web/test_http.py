@@ -183,8 +183,13 @@ def test_no_other_file_is_given(site, path):
         b"GET /peer/\xff\xfe HTTP/1.0\r\nHost: localhost\r\n\r\n",
         b"GET /peer/up HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: \xff\r\n\r\n",
         b"GET http://[x/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT \r\n\r\n",
+        b"CONNECT /peer/\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
-    ids=["words", "octets", "header", "line", "length", "chunk", "host", "path", "expect", "url"],
+    ids=[
+        *("words", "octets", "header", "line", "length", "chunk", "host", "path", "expect", "url"),
+        *("nowhere", "tunnel"),
+    ],
 )
 def test_nonsense_is_refused_without_a_traceback(site, octets):
     """It is refused or hung up on; the log stays clean (see Web.stop), others are served."""
