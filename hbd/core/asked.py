@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.address import host_of
 from hbd.core.awaited import NOTHING, Awaited, Heartbeat
+from hbd.core.egress import WITNESS_SPACING
 from hbd.core.inquiry import Method
 from hbd.core.model import JITTER, MOMENT, Cause, State
 from hbd.core.path import Path, Reception, Seen, Step
@@ -206,7 +207,7 @@ class Asked(Path):
     def _doubt(self, now: int) -> Step:
         """Half the timeout is over and no retransmission will follow."""
         self.doubted = True
-        self.first_missed = now
+        self.first_missed = self._others_count_from(now)
         timeout = self.timing.timeout
         self.deadline = max((self.deadline or now) + timeout - timeout // 2, now + 1)
         return Step.DOUBT
@@ -220,13 +221,26 @@ class Asked(Path):
         self.asked = None
         self.rising = 0
         if not self.is_missing and self.first_missed < self.last_sent:  # else in doubt since then
-            self.first_missed = now if self.timing.retries else self.last_sent
+            self.first_missed = (
+                self._others_count_from(now) if self.timing.retries else self.last_sent
+            )
         self.missed = min(self.missed + 1, self.timing.retries + 1)
         if not was_probing and not self.is_exhausted:
             self._ask(now)
             return Step.MISSED
         self._probe_later(now)
         return Step.EXHAUSTED
+
+    def _others_count_from(self, missed: int) -> int:
+        """From when on who answers is a witness, where something was missed at this moment.
+
+        Where the verdict may come before others are asked again, those count who were just asked
+        for somebody else's sake, and have answered since its own reply was to come.
+        """
+        if self.timing.retries > 1 and self.reach >= WITNESS_SPACING:
+            return missed
+        to_come = self.last_sent + (self.last_rtt or 0)
+        return max(min(to_come, missed), missed - WITNESS_SPACING)
 
     def _probe_later(self, now: int) -> None:
         timing, probe = self.timing, self.timing.probe

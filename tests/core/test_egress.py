@@ -662,3 +662,38 @@ def test_witness_of_a_later_probe_counts_when_the_grace_ends():
     world.run(11 * SECOND)
     down = world.changes_of(A)[-1]
     assert (down.state, down.at) == (State.DOWN, START + 10 * SECOND)
+
+
+def in_step(timeout, retries):
+    """Four peers whose timing leaves little time to ask others, each from some moment on."""
+    timing = Timing(max(50 * MILLISECOND, 2 * timeout), timeout, retries, 2)
+    return [peer(f"10.0.0.{n}", timing=timing) for n in range(1, 5)]
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2])
+@pytest.mark.parametrize("timeout", [10 * MILLISECOND, 100 * MILLISECOND, 500 * MILLISECOND])
+def test_peers_that_fall_silent_together_have_a_witness(timeout, retries):
+    """Whoever was asked for the first has answered for the next, a few milliseconds later."""
+    for seed in range(10):
+        world = World(seed)
+        slow = Timing(10 * SECOND, 5 * SECOND, 3, 2)
+        world.watch(*in_step(timeout, retries), peer("10.0.0.9", timing=slow))
+        world.run(15 * SECOND)
+        cut(world, *(f"10.0.0.{n}" for n in range(1, 4)))
+        world.run(5 * SECOND)
+        assert own_faults(world) == [], seed
+        assert [world.state(f"10.0.0.{n}") for n in range(1, 4)] == [State.DOWN] * 3
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2])
+@pytest.mark.parametrize("timeout", [10 * MILLISECOND, 20 * MILLISECOND, 100 * MILLISECOND])
+def test_what_was_answered_before_the_uplink_failed_is_no_witness(timeout, retries):
+    """Replies that came just before are no reason to call anybody down."""
+    for seed in range(20):
+        world = World(seed)
+        link = Link(egress=WAN, delay=2 * MILLISECOND)
+        world.watch(*in_step(timeout, retries), link=link)
+        world.run(15 * SECOND + seed * 7 * MILLISECOND)
+        world.cuts[WAN] = [(world.now, FOREVER)]
+        world.run(5 * SECOND)
+        assert {event.state for event in world.of_kind(StateChanged)} == {State.UP, State.UNKNOWN}
