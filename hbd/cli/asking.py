@@ -8,7 +8,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, Final
 
 from hbd.cli.help import Help
-from hbd.report.answer import NoDaemonError, OtherVersionError
+from hbd.report.answer import NoDaemonError, OtherVersionError, TooLongError
 from hbd.report.client import Client, RemoteError, read
 from hbd.report.places import control_socket
 
@@ -23,6 +23,8 @@ EXIT_OF: Final = {
 
 FAILURES: Final = (RemoteError, NoDaemonError, OSError)
 """What asking may end with."""
+
+LONGEST: Final = 36_500 * 86_400 * 1_000_000_000
 
 OK: Final = {"up", "paused"}
 BAD: Final = {"down", "unreachable"}
@@ -79,6 +81,8 @@ def in_words(error: RemoteError | NoDaemonError | OSError) -> AskError:
     match error:
         case RemoteError():
             return _refused(error)
+        case TooLongError():
+            return AskError(str(error), os.EX_USAGE)
         case OtherVersionError():
             return AskError(str(error), os.EX_SOFTWARE)
         case NoDaemonError():
@@ -130,6 +134,9 @@ def span(text: str) -> int:
     from hbd.config.values import Mistake, nanoseconds_of  # noqa: PLC0415 - status need not load YAML
 
     try:
-        return nanoseconds_of(text)
+        nanoseconds = nanoseconds_of(text)
     except Mistake as error:
         raise ArgumentTypeError(str(error)) from error
+    if nanoseconds > LONGEST:
+        raise ArgumentTypeError(f"{text} is longer than hbd can wait; write at most 36500d")
+    return nanoseconds

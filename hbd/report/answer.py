@@ -9,6 +9,10 @@ class NoDaemonError(Exception):
     """Nobody answers at the control socket."""
 
 
+class TooLongError(NoDaemonError):
+    """More is asked at once than a daemon reads."""
+
+
 class OtherVersionError(NoDaemonError):
     """What answers is a daemon, but not as this program knows them."""
 

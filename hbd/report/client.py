@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.report import varlink
-from hbd.report.answer import NoDaemonError, Told
+from hbd.report.answer import NoDaemonError, Told, TooLongError
 from hbd.report.credentials import credentials_of
 
 if TYPE_CHECKING:
@@ -104,8 +104,12 @@ class Client:
 def _send(stream: socket.socket, method: str, parameters: dict[str, object], *, more: bool) -> None:
     full = method if "." in method else f"{varlink.INTERFACE}.{method}"
     given = {key: value for key, value in parameters.items() if value is not None}
+    question = varlink.request(full, given, more=more)
+    if len(question) > varlink.LONGEST:
+        words = "name fewer peers, or a pattern such as 'db*', and write less"
+        raise TooLongError(f"more is asked at once than the daemon reads: {words}")
     try:
-        stream.sendall(varlink.request(full, given, more=more))
+        stream.sendall(question)
     except (BrokenPipeError, ConnectionResetError):
         # Turned away: the reason stands in what it sent before.
         return

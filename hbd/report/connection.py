@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from hbd.report.credentials import Credentials
     from hbd.report.varlink import Request
 
-REQUEST_LIMIT: Final = 64 * 1024
-"""Octets of requests that wait, a half-written one included."""
 OUTPUT_LIMIT: Final = 512 * 1024
 """Octets that wait for a slow reader."""
 READ_SLICE: Final = 16 * 1024
@@ -154,7 +152,7 @@ class Connection:
         except OSError:
             return False
         self._in += octets
-        return bool(octets) and len(self._in) <= REQUEST_LIMIT
+        return bool(octets) and len(self._in) <= varlink.LONGEST
 
     def _take_requests(self) -> None:
         allowance, has_taken = self._owner.allowance, False

@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 INTERFACE: Final = "io.hbd"
 SERVICE: Final = "org.varlink.service"
 END: Final = b"\0"
+LONGEST: Final = 64 * 1024
+"""Octets of a request, and of those that wait."""
 BEGIN: Final = b'{"parameters":'
 """An answer that is no error."""
 PEERS: Final = b', "peers": ['

@@ -62,9 +62,10 @@ def test_an_uplink_takes_no_name_with_it(retries):
     assert states(world, NAME) == [(State.UNKNOWN, Cause.OWN_UPLINK), (State.UP, None)]
 
 
-def test_an_interface_that_is_down_is_told_wherever_a_name_is_tried():
+@pytest.mark.parametrize("retries", [1, 2, 3])
+def test_an_interface_that_is_down_is_told_wherever_a_name_is_tried(retries):
     """That by which it answered last has no carrier: so it is said, whatever is asked meanwhile."""
-    world = world_of_a_name(3)
+    world = world_of_a_name(retries)
     world.faults[E4] = own_link("eth0")
     cut(world, V4, V6)
     world.run(120 * SECOND)
@@ -123,14 +124,10 @@ def test_a_way_that_is_back_may_not_carry_yet(first):
 def test_a_peer_without_a_route_does_not_count_as_up():
     """Where the only other peer has no route, whoever falls silent is down, with the doubt."""
     world = World(3)
-    world.watch(peer(A), peer(B))
-    world.run(20 * SECOND)
-    world.links[B].egress = ETH1
-    world.faults[ETH1] = Fact(Cause.NO_ROUTE, "a prohibit route")
-    cut(world, B)
-    world.run(20 * SECOND)
-    assert states(world, B)[-1] == (State.UNKNOWN, Cause.NO_ROUTE)
-    cut(world, A)
+    world.watch(peer(A), peer(B, timing=Timing(600 * SECOND, 5 * SECOND, 3)))
+    world.run(601 * SECOND)
+    world.path(B).give(State.UNKNOWN, Fact(Cause.NO_ROUTE, "a prohibit route"))
+    cut(world, A, B)
     world.run(20 * SECOND)
     assert states(world, A)[-1] == (State.DOWN, Cause.SILENT)
     assert "cannot be told apart" in " ".join(world.fleet.peers[A].evidence)

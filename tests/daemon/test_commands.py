@@ -579,6 +579,25 @@ def test_pause_of_those_named_that_have_a_label(pair):
     assert (done.returncode, done.stderr) == (69, f"hbd: {words}\n")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("wait", "p1", "--timeout", "99999999999999h"),
+        ("pause", "p1", "--for", "9999999999999999d"),
+        ("pause", "p1", "--reason", "x" * 100_000),
+        ("ping", "-c", "1", "-i", "9999999999999h", "127.0.0.1"),
+    ],
+    ids=["timeout", "pause", "reason", "interval"],
+)
+def test_what_is_too_long_is_said(pair, words):
+    """Nobody waits for so long, nor reads so much: usage, in one line."""
+    one, _ = pair
+    done = one.hbd(*words)
+    assert done.returncode == 64, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert one.peer("p1")["state"] != "paused"
+
+
 @pytest.mark.parametrize("command", ["pause", "status"])
 def test_a_label_has_one_value(pair, command):
     """No peer has two values of one label; who asks for both is told."""

@@ -19,7 +19,7 @@ from hbd.report import connection, control, varlink
 from hbd.report.answer import NoDaemonError
 from hbd.report.call import Follow, Later, Stream
 from hbd.report.client import Client, RemoteError
-from hbd.report.connection import IDLE, OUTPUT_LIMIT, REQUEST_LIMIT, STALLED
+from hbd.report.connection import IDLE, OUTPUT_LIMIT, STALLED
 from hbd.report.control import CLIENTS, RESERVED, ControlServer, SocketTakenError
 from hbd.report.credentials import Credentials, credentials_of
 from hbd.report.varlink import RefusedError
@@ -474,10 +474,10 @@ def test_half_written_request_is_dropped(daemon, path):
     assert answers(slow) == ([], False)
     sent = 0
     with pytest.raises(BrokenPipeError):  # noqa: PT012 - the bound is what is looked for
-        while sent < 2 * REQUEST_LIMIT:
+        while sent < 2 * varlink.LONGEST:
             sent += long.send(b"x" * 1024)
             daemon.loop.settle()
-    assert sent <= REQUEST_LIMIT + 32 * 1024
+    assert sent <= varlink.LONGEST + 32 * 1024
     slow.close()
     long.close()
 

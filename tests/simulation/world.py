@@ -341,9 +341,16 @@ class World:
                             watcher(output)
 
     def _examine(self, path) -> None:
-        if path.target is not None:  # else removed meanwhile
-            key = self.links[path.target[0]].egress
-            self.fleet.examined(path, key, self.faults.get(key))
+        if path.target is None:
+            return  # removed meanwhile
+        fault = self.faults.get(path.egress.key) if path.is_missing and path.egress else None
+        if fault is not None and fault.cause is Cause.OWN_LINK:
+            self.fleet.examined(path, None, fault)  # as the daemon looks at that first
+            return
+        key = self.links[path.target[0]].egress
+        fault = self.faults.get(key)
+        is_led = fault is None or fault.cause is not Cause.NO_ROUTE
+        self.fleet.examined(path, key if is_led else None, fault)
 
     def _probe(self, probe: Probe) -> None:
         path, method, ttl = probe.path, probe.method, probe.ttl

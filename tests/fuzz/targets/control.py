@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from hbd.daemon.desk import EVIDENCE_PATIENCE, Desk
 from hbd.daemon.poller import Poller
 from hbd.report import varlink
-from hbd.report.connection import OUTPUT_LIMIT, READ_SLICE, REQUEST_LIMIT, WRITE_SLICE
+from hbd.report.connection import OUTPUT_LIMIT, READ_SLICE, WRITE_SLICE
 from hbd.report.credentials import Credentials
 from hbd.report.varlink import INTERFACE, SERVICE
 from tests.fuzz.draws import Draws, piece
@@ -202,7 +202,7 @@ def _publish(draws):
 
 
 def _look_at(connection):
-    assert len(connection._in) <= REQUEST_LIMIT + READ_SLICE
+    assert len(connection._in) <= varlink.LONGEST + READ_SLICE
     assert len(connection._out) <= OUTPUT_LIMIT + 2 * WRITE_SLICE
 
 
