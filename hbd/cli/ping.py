@@ -28,8 +28,8 @@ from hbd.net.sender import SenderSocket
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from hbd.core.address import Address
     from hbd.core.directions import Directions
-    from hbd.net.datagrams import Address
     from hbd.net.icmp import IcmpError
 
 SHORTEST: Final = 10 * MILLISECOND

@@ -7,7 +7,10 @@ from functools import lru_cache
 from typing import Final
 
 Address = tuple[str, int] | tuple[str, int, int, int]
-"""A socket address as the kernel gives it: host, port and, for IPv6, flow label and scope."""
+"""A socket address as Python gives it: host, port and, for IPv6, flow label and scope id.
+
+The host never carries a %scope: the scope id says it.
+"""
 
 _NOT_UNICAST: Final = re.compile(
     r"2(2[4-9]|3\d)\. | ff[0-9a-f]{2}: | (0\.0\.0\.0 | 255\.255\.255\.255 | ::)$", re.VERBOSE

@@ -33,7 +33,7 @@ FRESH: Final = 3
 """What a peer that is down was heard to do holds for so many probes."""
 
 UNANSWERED: Final = (Cause.HUNG, Cause.FILTERED, Cause.SILENT)
-"""Wrong of a peer that answers late, and less than is known of one that asks us."""
+"""Where a peer answers late, or asks us, that says more than these."""
 
 ONE_WAY: Final = Fact(
     Cause.ONE_WAY,

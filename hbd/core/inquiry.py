@@ -57,7 +57,7 @@ UNEXPLAINED: Final = frozenset(
 
 
 class Method(StrEnum):
-    """How evidence is gathered; its value are the words for it."""
+    """How evidence is gathered; its value is the words for it."""
 
     ECHO = "ICMP echo"
     CONNECT = "TCP"

@@ -14,7 +14,7 @@ PROBE_SPACING: Final = 3 * SECOND
 """RFC 8085 3.1.3: without return traffic, at most one datagram in three seconds."""
 
 MOMENT: Final = PROBE_SPACING // 60
-"""Who is down is asked every so often with others."""
+"""Probes of paths that are down fall on multiples of this, and so leave together."""
 
 JITTER: Final = 0.1
 """Each interval is shortened at random by up to a tenth, so that hosts do not fall in step."""
@@ -124,7 +124,7 @@ class Timing:
         return max(self.interval, PROBE_SPACING)
 
     def together(self, moment: int) -> int:
-        """Give when something of a path that is down is done that is due at a moment, or soon.
+        """Round a moment up, so that what is due of paths that are down is done together.
 
         Nothing is told by when exactly it is asked, and of thousands each would wake us.
         """

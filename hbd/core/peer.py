@@ -198,7 +198,11 @@ def _answering(up: list[Path], down: list[Path], now: int) -> Verdict:
         fact = path.failure()
         words = f"{path.address}: {fact.cause}: {fact.text}"
         troubles.append(Verdict(State.DEGRADED, Cause.PATH_DOWN, path.address, (words,)))
-    return _worst(troubles) if troubles else Verdict(State.UP, None, up[0].address)
+    if troubles:
+        return _worst(troubles)
+    # Of several that which came up last: it is what has changed.
+    newest = min(up, key=lambda path: len(path.figures.window))
+    return Verdict(State.UP, None, newest.address)
 
 
 def _lossy(path: Path, now: int) -> str:

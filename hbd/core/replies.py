@@ -1,7 +1,8 @@
 """Replies to volleys: nearly all that comes is taken here, for next to nothing.
 
 Most of that is to get at what lies anywhere in memory, so little is touched that does not lie
-beside what the last reply needed. Whatever is not as expected is left to who looks at it closely.
+beside what the last reply needed. Whatever is not as expected is left to `Hearing.receive`, which
+looks closely.
 """
 
 from __future__ import annotations

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from hbd.core.path import Path
 
 SEEK_SPACING: Final = 200 * MILLISECOND
+"""How often it is looked whom a reply from elsewhere is to: anybody may send us something."""
 SEEK_AGAIN: Final = 20 * MILLISECOND
+"""How often after one that was to somebody: it may come over and over."""
 SEEK_BURST: Final = 200 * MILLISECOND
+"""How much of that may be at once: many fall at once, and are asked at once ever after."""
 SOUGHT: Final = 100
-"""How often it is looked whom a reply from elsewhere is to: anybody may send us something. How
-often after one that was to somebody: it may come over and over. How much of that may be at once:
-many fall at once, and are asked at once ever after. And among how many that miss."""
+"""Among so many that miss something it is looked."""
 
 
 class Seeker:

@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     """When that heartbeat was sent, our own time; where somebody is to know."""
     incarnation: int | None = None
     goodbye: HbdTlv | None = None
-    """What the peer says who stops, where that is to be believed."""
+    """What a peer says that stops, where that is to be believed."""
     rtt: int | None = None
     """Where somebody else has measured it, nanoseconds."""
     uncounted: int | None = None

@@ -284,7 +284,7 @@ class StampSession:
         return begins and payload[at : at + 8] == token.to_bytes(8, "big")
 
     def read(self, datagram: bytes) -> Answer | Fact:
-        """Read a reply, be it of 38, 41, 44 octets or more (rules 1.13)."""
+        """Read a reply, be it of 38, 41, 44 octets or more: not all reflectors send all fields."""
         try:
             reply, words = self._parse(datagram)
         except WireError as error:
@@ -361,7 +361,7 @@ class StampSession:
             self.seen = Seen(form.told(said), len(said), answer.uncounted is not None)
 
     def _form_of(self, said: bytes, answer: Answer) -> Form | None:
-        """Give that of the next reply, if it is known: from an hbd, or from who is told nothing."""
+        """Give that of the next reply where it is known: of an hbd, or who is told nothing."""
         if answer.incarnation is not None:
             return OPEN if self._keys is None else KEYED
         is_no_hbd = self._is_hbd is False and self._without >= GIVE_UP_AFTER

@@ -41,7 +41,7 @@ def stood_for(name: str) -> Any:
 
 
 def handed_over(name: str) -> Any:
-    """Give a fact that is changed by who reads it."""
+    """Give a fact that may be changed by whoever reads it: so the path leaves first."""
 
     def read(path: Standing) -> Any:
         path.leave()

@@ -29,7 +29,7 @@ class Timer:
 
     @property
     def owed_from(self) -> int | None:
-        """All our lateness when its deadline was set, where that moves by what comes after."""
+        """All our lateness when its deadline was set; None: what comes after does not move it."""
         return None
 
 

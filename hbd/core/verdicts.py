@@ -391,7 +391,7 @@ def _is_tried_elsewhere(path: Path) -> bool:
 
 
 def _due(path: Path) -> tuple[bool, int]:
-    """Order by when a verdict would be due of one that falls silent; then those that were."""
+    """Sort by when silence would be judged, those that are up first."""
     return path.state is not State.UP, path.last_life + path.patience
 
 

@@ -36,7 +36,7 @@ STEPS: Final = 20
 """Volleys are found by when they are due, in twentieths of an interval."""
 
 TRY_AGAIN: Final = 10 * TRY_AGAIN_EVERY
-"""Of who is not told anything each heartbeat with such a number is sent by itself."""
+"""A path that is not told our words leaves its volley at multiples of this, to be told for once."""
 
 _NOISE: Final = 0xFFE
 """What is added to T1 at random at the most, below a microsecond; its last bit has a meaning of its

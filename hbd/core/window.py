@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LONGEST: Final = 2**24 - 2
 """Microseconds that a slot can hold, 16.8 s: what takes longer is not more exact.
 
-In the eight bits above them it has how many heartbeats up to it the reflector has not counted.
+The eight bits above them hold how many heartbeats up to it the reflector has not counted.
 """
 _RTT: Final = 2**24 - 1
 _COUNT: Final = 24

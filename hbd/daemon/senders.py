@@ -32,9 +32,9 @@ class Senders:
         self._sockets: dict[Outlet, SenderSocket] = {}
         self._pool: Final = Pool[SenderSocket](poller)
         self._drops: dict[SenderSocket, int] = {}
-        """Datagrams that the kernel dropped at each for want of room,"""
+        """Datagrams that the kernel dropped at each for want of room."""
         self._heard: set[SenderSocket] = set()
-        """seen before these had something again;"""
+        """Those that had something since drops were counted last."""
         self._drops_of_closed = 0
         self._looks = 0
 

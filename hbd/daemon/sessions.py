@@ -1,4 +1,4 @@
-"""Which session a peer's paths have: the one place that knows every protocol."""
+"""Makes the session that a peer's paths have, of whatever protocol."""
 
 from __future__ import annotations
 

@@ -352,7 +352,7 @@ class Streams:
         self._hung.pop(link.path, None)
         self._poller.unwatch(link.stream.fileno())
         if link.stream.is_open:
-            # Also to who hangs: it may read on one day, and is not to take us for dead.
+            # Even to one that hangs: it may read on one day, and is not to take us for dead.
             link.stream.write(link.path.stream.closing())
         if orderly and link.stream.is_open:
             link.stream.close()

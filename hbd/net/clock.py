@@ -1,4 +1,4 @@
-"""The one place where clocks are read. Nanoseconds."""
+"""Where the daemon's loop reads its clocks; `batch` also notes when datagrams left. Nanoseconds."""
 
 from __future__ import annotations
 

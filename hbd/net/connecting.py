@@ -12,7 +12,7 @@ from hbd.net import icmp, linux, tcp
 from hbd.net.outgoing import lead
 
 if TYPE_CHECKING:
-    from hbd.net.datagrams import Address
+    from hbd.core.address import Address
 
 _LINGER: Final = Struct("=ii")
 

@@ -12,7 +12,7 @@ from hbd.net.routes import NoRouteError, Routes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hbd.net.datagrams import Address
+    from hbd.core.address import Address
 
 TABLES: Final = {
     "IPv4": Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3"),

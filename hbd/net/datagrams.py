@@ -12,11 +12,7 @@ from hbd.net import linux
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Address = tuple[str, int] | tuple[str, int, int, int]
-"""A socket address as Python gives it: (address, port), for IPv6 with flow label and scope id.
-
-The address never carries a %scope: the scope id says it.
-"""
+    from hbd.core.address import Address
 
 BUFFER: Final = 8 << 20
 """Octets either way. What goes to a neighbour that is off takes room until ARP or ND has given up,

@@ -11,7 +11,7 @@ from hbd.net.datagrams import LARGEST
 from hbd.net.outgoing import lead
 
 if TYPE_CHECKING:
-    from hbd.net.datagrams import Address
+    from hbd.core.address import Address
 
 TOKEN_SIZE: Final = 16
 

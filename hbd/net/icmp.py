@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hbd.net import linux
 
 if TYPE_CHECKING:
-    from hbd.net.datagrams import Address
+    from hbd.core.address import Address
 
 _EXTENDED_ERROR: Final = struct.Struct(linux.EXTENDED_ERROR_FORMAT)
 _FAMILY: Final = struct.Struct("=H")

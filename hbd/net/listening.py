@@ -12,7 +12,7 @@ from hbd.net.resolver import numeric
 from hbd.net.tcp import KeepAlive
 
 if TYPE_CHECKING:
-    from hbd.net.datagrams import Address
+    from hbd.core.address import Address
     from hbd.net.tcp import End
 
 BACKLOG: Final = 128

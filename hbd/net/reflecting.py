@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hbd.core.arrival import Requests
 from hbd.net import batch, linux
 from hbd.net.datagrams import (
-    Address,
     drops,
     integer,
     measure,
@@ -27,6 +26,8 @@ from hbd.net.sockaddr import address_of, octets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from hbd.core.address import Address
 
 # ip(7) struct in_pktinfo: interface, local address to reply from, destination in the header.
 _PKTINFO: Final = struct.Struct("=i4s4s")

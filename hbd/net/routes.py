@@ -20,7 +20,7 @@ from hbd.net import linux
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hbd.net.datagrams import Address
+    from hbd.core.address import Address
 
 _HEADER: Final = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _ERROR: Final = struct.Struct("=i")

@@ -8,13 +8,13 @@ import socket
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from hbd.core.address import Address
 from hbd.core.arrival import Arrivals
 from hbd.net import batch, icmp, linux
 from hbd.net.datagrams import (
     HEARTBEAT,
     LARGEST,
     TRIES,
-    Address,
     drops,
     integer,
     mark,

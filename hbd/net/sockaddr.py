@@ -7,7 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from hbd.net.datagrams import Address
+    from hbd.core.address import Address
 
 ROUNDS: Final = 1000
 """Who was not sent to among so many times as many as there are is forgotten."""

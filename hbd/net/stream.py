@@ -16,7 +16,7 @@ from hbd.net.tcp import End, KeepAlive, TcpInfo
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from hbd.net.datagrams import Address
+    from hbd.core.address import Address
     from hbd.net.tls import Encrypted
 
 READ_SLICE: Final = 16 * 1024

@@ -14,7 +14,7 @@ from hbd.net import linux
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hbd.net.datagrams import Address
+    from hbd.core.address import Address
 
 COARSE: Final = 20 * MILLISECOND
 """The kernel keeps its times of TCP in ticks, of ten milliseconds at the most: two may differ by

@@ -1,4 +1,4 @@
-"""Entries to standard error, as text or as JSON lines, without ever waiting for who reads it."""
+"""Entries to standard error, as text or as JSON lines, never waiting for who reads them."""
 
 from __future__ import annotations
 

@@ -65,6 +65,7 @@ type Peer (
   retries: ?int,
   evidence: []string,
   restored: bool,
+  paused_until: ?string,
   sent: int,
   received: int,
   late: int,
@@ -146,7 +147,12 @@ method Explain(peer: string, known: ?bool) -> (
 method Watch(peers: ?[]string) -> (name: string, state: string, cause: ?string, since: ?string)
 
 # Reads the configuration again.
-method Reload() -> (added: []string, removed: []string, changed: []string)
+method Reload() -> (
+  added: []string,
+  removed: []string,
+  changed: []string,
+  warnings: []string
+)
 
 # Takes peers out of judgement; for one hour unless a duration is given.
 method Pause(

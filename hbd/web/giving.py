@@ -80,6 +80,6 @@ class NoRoomError(Exception):
 
 
 def hang_up(request: web.Request) -> None:
-    """What waits for who does not read is not kept."""
+    """Drop what waits for a reader that does not read."""
     if request.transport is not None:
         request.transport.abort()

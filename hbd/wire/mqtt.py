@@ -44,7 +44,7 @@ _PASSWORD: Final = 0x40
 _USERNAME: Final = 0x80
 
 _EXPECTED: Final = {CONNACK: _CONNACK.size, PINGRESP: 0}
-"""What a broker may send to who subscribes to nothing, and its exact remaining length."""
+"""What a broker may send to a client that subscribes to nothing, and its exact remaining length."""
 
 
 class Will(NamedTuple):

@@ -834,3 +834,20 @@ def test_a_pause_that_ends_just_after_a_wake_tells_nothing_of_before_it():
     world.links[A].dead.clear()
     world.run(30 * SECOND)
     assert world.states_of(A) == [State.UP, State.PAUSED, State.UP]
+
+
+def test_of_several_addresses_that_is_named_which_is_back():
+    """The other one was up all along."""
+    world = World(3)
+    world.watch(peer("two", A, A2), peer(B))
+    world.run(200 * SECOND)
+    for host in (A, A2):
+        world.links[host].dead.append((world.now, world.now + 20 * SECOND))
+        world.run(60 * SECOND)
+    told = [(event.state, event.address) for event in world.changes_of("two")]
+    assert told[-4:] == [
+        (State.DEGRADED, A),
+        (State.UP, A),
+        (State.DEGRADED, A2),
+        (State.UP, A2),
+    ]

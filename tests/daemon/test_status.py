@@ -17,10 +17,12 @@ from hbd.core.model import (
     Timing,
 )
 from hbd.core.peer import Pause
+from hbd.core.roster import Change
 from hbd.core.stamp import Station
 from hbd.daemon import status
 from hbd.daemon.sessions import Sessions
 from hbd.net.sockaddr import octets_of
+from hbd.report import varlink
 
 NOW = 10**15
 WALL = 1_795_341_900 * SECOND + 1_234_567
@@ -81,6 +83,20 @@ def test_what_is_not_known_is_null(fleet):
         for key in ("target", "cause", "egress", "hops", "last_reply_s_ago", "loss_percent"):
             assert path[key] is None
         assert (path["missed"], path["rounds"], path["overdue"]) == (0, [0], 0)
+
+
+def fields(kind):
+    """Give the names of a type's fields, or of what a method gives, as the interface has them."""
+    _, _, rest = varlink.DESCRIPTION.partition(f"\n{kind}")
+    return {line.strip().partition(":")[0] for line in rest.partition("\n)")[0].splitlines()[1:]}
+
+
+def test_the_interface_describes_what_is_told(fleet):
+    """Each key of a peer and of a path stands in the description, and nothing else does."""
+    told = view(fleet, PeerSettings("p", ("192.0.2.1",)))
+    assert fields("type Peer (") == {*told, "recent"}
+    assert fields("type Path (") == set(told["paths"][0])
+    assert fields("method Reload() -> (") == {*Change._fields, "warnings"}
 
 
 def test_times_have_their_units(fleet):
