@@ -30,7 +30,8 @@ and name it in /etc/hbd.yaml on both:
     - {name: db1, address: 10.0.0.11, key: fleet}
 Then on both: hbd check && systemctl reload hbd
 To change a key, put the new one on a second line everywhere, then make it the
-first line, then remove the old one, with systemctl restart hbd after each step.
+first line, then remove the old one, with systemctl reload hbd after each step
+(systemctl restart hbd, where the file is a credential of systemd's).
 """
 
 

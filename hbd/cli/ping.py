@@ -270,7 +270,7 @@ def _summary_lines(one: dict[str, Any]) -> list[str]:
     lines = [
         "",
         f"--- {one['address']} port {one['port']} ---",
-        f"{one['sent']} heartbeats sent, {one['received']} answered, {lost}{duplicates}",
+        f"{one['sent']} heartbeat{'s'[: one['sent'] != 1]} sent, {one['received']} answered, {lost}{duplicates}",
     ]
     rtt = one["rtt_ms"]
     if not (one["received"] or one["errors"]):

@@ -128,7 +128,7 @@ def nanoseconds_of(text: str) -> int:
     total = 0
     for whole_part, decimals, unit in _DURATION_PART.findall(text):
         if unit not in UNITS:
-            raise Mistake(f"{shown(unit)} is no unit of time; write us, ms, s, min, h or d")
+            raise Mistake(f"{shown(unit)} is no unit of time; write us, ms, s, min, h, d or w")
         total += int(whole_part) * UNITS[unit]
         total += int(decimals or "0") * UNITS[unit] // 10 ** len(decimals)
     return total
