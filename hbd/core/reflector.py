@@ -189,7 +189,9 @@ class Reflector:
         session_key = (host, source[1], ssid, destination)
         if reason is None and key is not None:
             self.is_believed = not self.is_own(source, ssid)
-            reason = self._replayed(datagram, key, self.known_by or host, received)
+            reason = _corrupt(datagram, authenticated=True) or self._replayed(
+                datagram, key, self.known_by or host, received
+            )
         # Only now: who has no key takes no tokens from a host that has, by sending in its name.
         reason = (
             reason

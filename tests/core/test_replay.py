@@ -246,6 +246,15 @@ def test_who_has_no_key_takes_no_turn_of_who_has_it():
     assert ask(reflector, signed()) is not None
 
 
+def test_a_signed_request_may_be_corrupt():
+    """Who has the key may make mistakes, too: they are counted, and nothing of them is noted."""
+    reflector = reflecting()
+    corrupt = stamp.pack_request_auth(1, ntp.ntp_from_unix(WALL), 0x8A00, 5, b"", key=FLEET)
+    assert ask(reflector, corrupt) is None
+    assert reflector.dropped == {"multiplier": 1}
+    assert not reflector._guard._windows
+
+
 def test_who_repeats_a_request_takes_no_turn_of_who_sent_it():
     """However often what was recorded comes again, the host itself is answered."""
     reflector = reflecting()
