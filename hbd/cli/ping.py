@@ -264,13 +264,14 @@ def _percent(fraction: float | None) -> float | None:
 
 
 def _summary_lines(one: dict[str, Any]) -> list[str]:
+    sent = "1 heartbeat" if one["sent"] == 1 else f"{one['sent']} heartbeats"
     loss = "-" if one["loss_percent"] is None else f"{one['loss_percent']:g} %"
     lost = f"{loss} lost{directions(one)}"
     duplicates = f", {one['duplicate']} duplicates" if one["duplicate"] else ""
     lines = [
         "",
         f"--- {one['address']} port {one['port']} ---",
-        f"{one['sent']} heartbeat{'s'[: one['sent'] != 1]} sent, {one['received']} answered, {lost}{duplicates}",
+        f"{sent} sent, {one['received']} answered, {lost}{duplicates}",
     ]
     rtt = one["rtt_ms"]
     if not (one["received"] or one["errors"]):
