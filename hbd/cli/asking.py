@@ -25,6 +25,7 @@ FAILURES: Final = (RemoteError, NoDaemonError, OSError)
 """What asking may end with."""
 
 LONGEST: Final = 36_500 * 86_400 * 1_000_000_000
+"""Nanoseconds; Python waits for no more than 292 years."""
 
 OK: Final = {"up", "paused"}
 BAD: Final = {"down", "unreachable"}

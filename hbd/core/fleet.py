@@ -257,13 +257,13 @@ class Fleet:
     def suspended(self, duration: int) -> None:
         """Say that the machine was suspended: what was asked before is void."""
         self._verdicts.grant_grace()
-        for peer in self.peers.values():
-            for path in peer.paths:
-                if path.deadline is not None:
-                    path.annul_waiting(self.clock.now)
-                    if peer.pause is not None and path.state is State.DOWN:
-                        path.give(State.UNKNOWN)  # or it would be told as the pause ends
-                    self._verdicts.begin(path)
+        for path in [path for peer in self.peers.values() for path in peer.paths]:
+            if path.deadline is None:
+                continue
+            path.annul_waiting(self.clock.now)
+            if path.peer.pause is not None and path.state is State.DOWN:
+                path.give(State.UNKNOWN)  # or it would be told as the pause ends
+            self._verdicts.begin(path)
         self._outputs.put(Woke(self.clock.real, self.clock.wall, duration))
 
     def advance(self) -> None:

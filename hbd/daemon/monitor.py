@@ -348,14 +348,14 @@ class Monitor:
             # lead nowhere.
             fault = self._link_fault(path.egress.key.interface)
         if fault is None:
-            # Who misses something is looked at again before its verdict.
-            lookup = self._routes.lookup if path.is_missing else self._routes.lookup_once
             try:
-                route = lookup(
+                route = self._routes.lookup(
                     path.target,
                     interface=settings.interface,
                     source=settings.source,
                     dscp=settings.dscp,
+                    # Who misses something is looked at again before its verdict.
+                    is_kept=path.is_missing,
                 )
             except NoRouteError as error:
                 # A send that was refused tells more: a source address that is not ours, say.

@@ -193,27 +193,26 @@ class Routes:
         interface: str | None = None,
         source: str | None = None,
         dscp: int | None = None,
+        is_kept: bool = True,
     ) -> Route:
-        """Return the route of a heartbeat, or raise NoRouteError."""
+        """Return the route of a heartbeat, or raise NoRouteError.
+
+        `is_kept`: it may be asked for again soon; of thousands that are not, none is remembered.
+        """
         way = address, interface, source, dscp
         asked_at, route = self._ways.get(way, (0, None))
-        if route is not None and self._now - asked_at < KEPT:
+        if is_kept and route is not None and self._now - asked_at < KEPT:
             return route
-        if len(self._ways) >= KNOWN:
-            self._ways.clear()
-        route = self.lookup_once(address, interface=interface, source=source, dscp=dscp)
-        self._ways[way] = self._now, route
+        route = self._asked(*way)
+        if is_kept:
+            if len(self._ways) >= KNOWN:
+                self._ways.clear()
+            self._ways[way] = self._now, route
         return route
 
-    def lookup_once(
-        self,
-        address: Address,
-        *,
-        interface: str | None = None,
-        source: str | None = None,
-        dscp: int | None = None,
+    def _asked(
+        self, address: Address, interface: str | None, source: str | None, dscp: int | None
     ) -> Route:
-        """Do the same where it will not be asked for again soon: thousands would be remembered."""
         self._may_be_known, self._asked_at = True, self._now
         index = _scope(address) if interface is None else self._index(interface)
         question = _route_question(address, index, source, dscp)

@@ -644,7 +644,7 @@ MUTATIONS = [
     ("hearing.py", "        if path.goodbye is not None and not path.goodbye.is_newer(answer):\n            self.returned(path)\n", ""),
     ("hearing.py", "                    each.give(State.UNKNOWN)\n", "                    continue\n"),
     ("fleet.py", "peer.answers or known.cause in OF_ALL", "peer.answers"),
-    ("fleet.py", "                        path.give(State.UNKNOWN)  # or it would be told as the pause ends\n", "                        pass\n"),
+    ("fleet.py", "                path.give(State.UNKNOWN)  # or it would be told as the pause ends\n", "                pass\n"),
     ("fleet.py", "                path.goodbye = goodbye.recalled(clock.at(peer.since_real), clock.now)\n", "                pass\n"),
     ("goodbye.py", "max(since + HOLD, now)", "now"),
     ("roster.py", "if one.goodbye is not None), None)", "if False), None)"),
