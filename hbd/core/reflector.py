@@ -147,6 +147,9 @@ class Reflector:
         """as long as these rules hold by which that was decided."""
         self._roamed: OrderedDict[str, str] = OrderedDict()
         """By host: the name of the roaming key by which it was known last."""
+        self._named: Mapping[str, Collection[Key]] = {}
+        self._names: dict[Key, str] = {}
+        """The names of these by their keys."""
         self._tried_full_at = 0
         """When as many roaming keys may be tried at once as ever: see `rate.spend`."""
         self._refused: set[str] = set()
@@ -352,8 +355,11 @@ class Reflector:
         keys = self.keys(host) if is_known else ()
         key = _signing(datagram, keys)
         self.is_of_host = is_known and (key is not None or not keys)
-        self.known_by, roaming, reason = self._roaming_key(datagram, host, now)
-        key = key or roaming
+        self.known_by, reason = None, None
+        if key is None:
+            self.known_by, key, reason = self._roaming_key(datagram, host, now)
+        elif self.roaming:
+            self.known_by = self._name_of(key)
         if key is None and reason is not None:
             return reason, None
         if key is None and keys:
@@ -363,6 +369,13 @@ class Reflector:
         if key is None and _looks_signed(datagram):
             return self._unsigned(host, ()), None
         return None, key
+
+    def _name_of(self, key: Key) -> str | None:
+        """Give the name by which a host's own key may roam, if it may."""
+        if self._named is not self.roaming:
+            self._named = self.roaming
+            self._names = {key: name for name, keys in self.roaming.items() for key in keys}
+        return self._names.get(key)
 
     def _roaming_key(
         self, datagram: bytes, host: str, now: int
@@ -378,15 +391,16 @@ class Reflector:
         key = _signing(datagram, self.roaming.get(last, ()))
         if key is not None:
             return last, key, None
+        # Only who has none of them takes anything from what may be tried.
         full_at = spend(self._tried_full_at, now, TRIED, min(len(self.roaming), TRIED_AT_ONCE))
         if full_at is None:
             return None, None, "overload"
-        self._tried_full_at = full_at
         for name, keys in self.roaming.items():
             key = _signing(datagram, keys)
             if key is not None:
                 remember(self._roamed, host, name)
                 return name, key, None
+        self._tried_full_at = full_at
         return None, None, None
 
     def _replayed(self, datagram: bytes, key: Key, who: str, wall: int) -> str | None:

@@ -937,6 +937,7 @@ MUTATIONS = [
     ("reflector.py", "port in ANSWERING or ", ""),
     ("reflector.py", '            return None, None, "overload"\n', "            pass\n"),
     ("reflector.py", "        self._tried_full_at = full_at\n", ""),
+    ("reflector.py", "        if self._named is not self.roaming:\n", "        if not self._names:\n"),
     ("reflector.py", "                remember(self._roamed, host, name)\n", ""),
     ("reflector.py", "min(len(self.roaming), TRIED_AT_ONCE)", "len(self.roaming)"),
     ("reflector.py", " or len(datagram) < stamp.AUTH_SIZE:", ":"),

@@ -294,6 +294,30 @@ def test_strangers_do_not_have_all_keys_tried(monkeypatch):
     assert (reflector.known_by, len(tried)) == ("van700", 1)
 
 
+def test_all_that_roam_are_known_at_once_after_a_start():
+    """Whoever has a key takes nothing from what may be tried for those that have none."""
+    keys = {f"van{n}": (Key(n.to_bytes(32, "big")),) for n in range(300)}
+    reflector = reflecting(**keys)
+    reflector.accepts, reflector.keys = (lambda _: False), (lambda _: ())
+    for number, (name, [key]) in enumerate(keys.items()):
+        host = f"198.51.{number // 250}.{number % 250 + 1}"
+        assert ask(reflector, signed(key=key), host=host) is not None
+        assert reflector.known_by == name
+
+
+def test_who_signs_with_its_own_key_has_no_other_tried(monkeypatch):
+    """However many may roam, a peer at its address costs what its own keys cost."""
+    reflector = reflecting(fleet=(FLEET,), **{f"van{n}": (OTHER,) for n in range(1_000)})
+    tried = []
+    is_signed = stamp.is_signed
+    monkeypatch.setattr(stamp, "is_signed", lambda *these: tried.append(1) or is_signed(*these))
+    assert ask(reflector, signed()) is not None
+    assert (reflector.known_by, len(tried)) == ("fleet", 1)
+    reflector.roaming = {"vans": (OTHER,)}
+    assert ask(reflector, signed(1, wall=WALL + MILLISECOND)) is not None
+    assert reflector.known_by is None
+
+
 def test_what_is_too_short_has_no_key_tried():
     """It cannot be signed, and takes nothing from those that are."""
     reflector = reflecting(**{f"van{n}": (Key(n.to_bytes(32, "big")),) for n in range(1_000)})
