@@ -697,3 +697,16 @@ def test_what_was_answered_before_the_uplink_failed_is_no_witness(timeout, retri
         world.cuts[WAN] = [(world.now, FOREVER)]
         world.run(5 * SECOND)
         assert {event.state for event in world.of_kind(StateChanged)} == {State.UP, State.UNKNOWN}
+
+
+def test_others_count_that_have_answered_of_late():
+    """Since its own reply was to come, but no longer ago than others are asked anew."""
+    timing = Timing(SECOND, 500 * MILLISECOND, 0, 2)
+    world = World(1)
+    world.watch(peer(A, timing=timing), link=Link(delay=MILLISECOND))
+    world.run(10 * SECOND)
+    path = world.path(A)
+    sent, rtt = path.last_sent, path.last_rtt
+    assert path._others_count_from(sent + 5 * MILLISECOND) == sent + rtt
+    assert path._others_count_from(sent + 250 * MILLISECOND) == sent + 230 * MILLISECOND
+    assert path._others_count_from(sent) == sent

@@ -241,12 +241,17 @@ def test_storm_that_spreads_has_less_in_common():
 
 
 def test_a_storm_is_of_peers():
-    """Who changes to and fro is one of them, however often; and of the next storm anew."""
-    peers = [Peer(peer(f"10.0.0.{n}", timing=TIMING), 0, 0) for n in range(ALOUD + 1)]
+    """Who changes to and fro is one of them, however often; the next storm knows nothing of it."""
     watch = StormWatch(State.DOWN)
-    for _ in range(2):
+    for site in ("ams", "fra"):
+        labels = (("site", site),)
+        peers = [
+            Peer(peer(f"{site}{n}", timing=TIMING, labels=labels), 0, 0) for n in range(ALOUD + 1)
+        ]
         assert not any(watch.change(peers[0], 0) for _ in range(ALOUD + 1))
         assert [watch.change(one, 0) for one in peers[1:]] == [False] * (ALOUD - 1) + [True]
         watch.change(peers[0], 1)
-        assert (watch.count, watch.common) == (ALOUD + 1, "nothing that hbd knows of")
+        assert (watch.count, watch.common) == (ALOUD + 1, f"label site={site}")
         watch.end()
+    watch.change(peers[0], 10 * DETECTION)
+    assert watch.common == "nothing that hbd knows of"
