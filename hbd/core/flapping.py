@@ -27,11 +27,11 @@ class Flapping(Timer):
     __slots__ = (
         "_differs",
         "_last",
-        "_now",
         "_sampled",
         "changes",
         "is_flapping",
         "peer",
+        "state",
     )
 
     def __init__(self, peer: Peer, before: State, now: int) -> None:
@@ -39,7 +39,8 @@ class Flapping(Timer):
         self.peer: Final = peer
         self._last = before
         """At the last sample."""
-        self._now = before
+        self.state = before
+        """That was told last."""
         self._sampled = now
         self._differs = 0
         """One bit a sample: whether it differed from the one before."""
@@ -51,10 +52,10 @@ class Flapping(Timer):
         # Who is down is asked no more often than that: it cannot change faster.
         return max(self.peer.settings.timing.detection, PROBE_SPACING)
 
-    def change(self, now: int) -> bool:
+    def change(self, state: State, now: int) -> bool:
         """The peer's state is another now; tell whether flapping has begun or ended by that."""
         self.sample(now)
-        self._now = self.peer.state
+        self.state = state
         self.changes = self.changes + 1 if self.is_flapping else 0
         return self.judge()
 
@@ -64,10 +65,10 @@ class Flapping(Timer):
         due = (now - self._sampled) // spacing
         if due <= 0:
             return
-        first = 1 if self._now is not self._last else 0
+        first = 1 if self.state is not self._last else 0
         shift = min(due, SAMPLES)
         self._differs = ((self._differs << shift) | (first << (shift - 1))) & _MASK
-        self._last = self._now
+        self._last = self.state
         self._sampled += due * spacing
 
     def judge(self) -> bool:

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 
     from hbd.core.address import Address
     from hbd.core.egress import EgressKey
+    from hbd.core.events import Event
     from hbd.core.inquiry import Probe
     from hbd.core.model import Dice, PeerSettings
-    from hbd.core.outputs import AskAll, Output
+    from hbd.core.outputs import AskAll, Output, Tell
     from hbd.core.peer import Pause
     from hbd.core.roster import Change
     from hbd.core.session import Fact
@@ -399,11 +400,15 @@ class Fleet:
         path.asked_us = self.clock.at(real)
 
     def examined(
-        self, path: Path, key: EgressKey | None, fault: Fact | None, next_hop: str | None = None
+        self,
+        path: Path,
+        key: EgressKey | None,
+        fault: Fact | None,
+        next_hop: Callable[[], str | None] | None = None,
     ) -> None:
         """Take how datagrams to the path leave us, or why they cannot; give a due verdict.
 
-        `next_hop`: whether that answers, in words for the evidence, where there is one.
+        `next_hop` says whether that answers, in words for the evidence, where there is one.
         """
         self._verdicts.examined(path, key, fault, next_hop)
 
@@ -418,6 +423,11 @@ class Fleet:
     def resume(self, name: str) -> bool:
         """End a pause; tell whether there was one."""
         return self._pauses.end(self.peers[name])
+
+    def told(self, tell: Tell) -> list[Event]:
+        """Give what is said of a new verdict; nothing of a peer that is gone by now."""
+        is_watched = self.peers.get(tell.peer.name) is tell.peer
+        return self._news.told(tell) if is_watched else []
 
     def is_flapping(self, peer: Peer) -> bool:
         """Whether a peer changes too often to tell each change aloud."""

@@ -1,4 +1,8 @@
-"""What is told: changes of state, and the storms and the flapping they are part of."""
+"""What is told: changes of state, and the storms and the flapping they are part of.
+
+A verdict is noted as it is given, and put into words later: of thousands at once the next one comes
+first.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from hbd.core.events import Event, FlappingChanged, Restarted, StateChanged, Storm
 from hbd.core.flapping import Flapping
 from hbd.core.model import State
-from hbd.core.peer import REFINEMENTS, Peer, Verdict
+from hbd.core.outputs import Tell
+from hbd.core.peer import ANSWERING, REFINEMENTS, Peer, Verdict
 from hbd.core.storm import ALOUD, StormWatch
 
 if TYPE_CHECKING:
@@ -25,7 +30,7 @@ FAILED: Final = (State.DOWN, State.UNREACHABLE, State.UNKNOWN)
 class News:
     """Turns new verdicts into events, aloud or quietly."""
 
-    def __init__(self, clock: Clock, timers: Timers, tell: Callable[[Event], None]) -> None:
+    def __init__(self, clock: Clock, timers: Timers, tell: Callable[[Event | Tell], None]) -> None:
         self._clock: Final = clock
         self._timers: Final = timers
         self._tell: Final = tell
@@ -33,47 +38,64 @@ class News:
         self._flapping: dict[Peer, Flapping] = {}
 
     def change(self, peer: Peer, verdict: Verdict, *, in_storm: bool | None) -> None:
-        """Give a peer a new verdict and tell it.
-
-        `in_storm`: part of a storm that has been told already (True: quietly); None: not known.
-        """
-        event = self._event(peer, verdict)
-        before = peer.state
+        """Give a peer a new verdict, that is to be told; `in_storm` as in Tell."""
+        clock, is_refinement = self._clock, verdict.state is peer.state
+        has_failed = verdict.state in FAILED and not is_refinement
+        last_reply = peer.last_reply_real if has_failed else None
+        tell = Tell(
+            peer,
+            verdict,
+            clock.real,
+            clock.wall,
+            peer.state,
+            peer.cause,
+            clock.real - peer.since_real,
+            None if last_reply is None else clock.real - last_reply,
+            peer.first_verdict,
+            in_storm,
+        )
         peer.state, peer.cause, peer.evidence = verdict.state, verdict.cause, verdict.evidence
         peer.restored = peer.first_verdict = False
-        if event.is_refinement:
+        if not is_refinement:
+            peer.since, peer.since_real = clock.wall, clock.real
+            peer.refinements = 0
+        elif peer.refinements < REFINEMENTS:
             peer.refinements += 1
-            if peer.refinements <= REFINEMENTS:
-                self._tell(event)
+        else:
             return
-        peer.since, peer.since_real = self._clock.wall, self._clock.real
-        peer.refinements = 0
-        if in_storm is None:
-            is_first_up = event.first and peer.answers
-            in_storm = not is_first_up and self._watch_storm(peer)
-        # With its first verdict it does not change: it was in no state before.
-        flaps = not event.first and self._watch_flapping(peer, before, in_storm=in_storm)
-        self._tell(event.quietly() if flaps or in_storm else event)
+        self._tell(tell)
 
-    def _event(self, peer: Peer, verdict: Verdict) -> StateChanged:
-        clock, last_reply = self._clock, peer.last_reply_real
-        failed = verdict.state in FAILED and verdict.state is not peer.state
+    def told(self, tell: Tell) -> list[Event]:
+        """Give what is said of a new verdict, in order; the loss and the RTT are of now."""
+        event, said = self._event(tell), list[Event]()
+        if event.is_refinement:
+            return [event]
+        in_storm = tell.in_storm
+        if in_storm is None:
+            is_first_up = event.first and event.state in ANSWERING
+            in_storm = not is_first_up and self._watch_storm(tell.peer, event.state, said)
+        # With its first verdict it does not change: it was in no state before.
+        flaps = not event.first and self._watch_flapping(tell, said, in_storm=in_storm)
+        return [*said, event.quietly() if flaps or in_storm else event]
+
+    def _event(self, tell: Tell) -> StateChanged:
+        peer, verdict = tell.peer, tell.verdict
         return StateChanged(
-            at=clock.real,
-            since=clock.wall,
+            at=tell.at,
+            since=tell.since,
             peer=peer.name,
             labels=peer.settings.labels,
-            previous=peer.state,
-            previous_cause=peer.cause,
+            previous=tell.previous,
+            previous_cause=tell.previous_cause,
             state=verdict.state,
             cause=verdict.cause,
             address=verdict.address,
             evidence=verdict.evidence,
-            duration=clock.real - peer.since_real,
-            detection=clock.real - last_reply if failed and last_reply is not None else None,
+            duration=tell.duration,
+            detection=tell.detection,
             rtt=peer.last_rtt,
-            loss=peer.loss(clock.now),
-            first=peer.first_verdict,
+            loss=peer.loss(self._clock.now),
+            first=tell.first,
         )
 
     def restarted(self, path: Path, incarnation: int) -> None:
@@ -110,17 +132,18 @@ class News:
             )
         )
 
-    def _watch_storm(self, peer: Peer) -> bool:
-        storm = self._storms[peer.state]
+    def _watch_storm(self, peer: Peer, state: State, said: list[Event]) -> bool:
+        """Note a change, and say if a storm has begun by it; tell whether there is one."""
+        storm = self._storms[state]
         if storm.change(peer, self._clock.now):
-            self._tell_storm(storm, over=False)
+            said.append(self._storm(storm, over=False))
         self._timers.schedule(storm)
         return storm.is_storm
 
-    def _tell_storm(self, storm: StormWatch, *, over: bool) -> None:
+    def _storm(self, storm: StormWatch, *, over: bool) -> Storm:
         clock = self._clock
-        self._tell(
-            Storm(clock.real, clock.wall, storm.state, None, storm.count, storm.common, over=over)
+        return Storm(
+            clock.real, clock.wall, storm.state, None, storm.count, storm.common, over=over
         )
 
     # -- flapping -----------------------------------------------------------------------------
@@ -136,43 +159,44 @@ class News:
         if flapping is not None:
             self._timers.forget(flapping)
 
-    def _watch_flapping(self, peer: Peer, before: State, *, in_storm: bool) -> bool:
-        """Note a change; tell whether it is one of many that an entry has told about."""
-        now = self._clock.now
+    def _watch_flapping(self, tell: Tell, said: list[Event], *, in_storm: bool) -> bool:
+        """Note a change, and say if flapping began or ended by it.
+
+        Tells whether it is one of many that an entry has told about.
+        """
+        peer, now = tell.peer, self._clock.now
         flapping = self._flapping.get(peer)
         if flapping is None:
-            flapping = self._flapping[peer] = Flapping(peer, before, now)
+            flapping = self._flapping[peer] = Flapping(peer, tell.previous, now)
         was_flapping = flapping.is_flapping
-        if flapping.change(now):
-            self._tell_flapping(flapping, quiet=in_storm)
+        if flapping.change(tell.verdict.state, now):
+            said.append(self._flapping_changed(flapping, quiet=in_storm))
         self._timers.schedule(flapping)
         return was_flapping
 
-    def _tell_flapping(self, flapping: Flapping, *, quiet: bool = False) -> None:
+    def _flapping_changed(self, flapping: Flapping, *, quiet: bool = False) -> FlappingChanged:
         clock, peer = self._clock, flapping.peer
-        self._tell(
-            FlappingChanged(
-                clock.real,
-                clock.wall,
-                peer.name,
-                peer.settings.labels,
-                peer.state,
-                flapping.is_flapping,
-                flapping.changes,
-                quiet,
-            )
+        return FlappingChanged(
+            clock.real,
+            clock.wall,
+            peer.name,
+            peer.settings.labels,
+            flapping.state,
+            flapping.is_flapping,
+            flapping.changes,
+            quiet,
         )
 
     def advance(self, timer: Timer) -> None:
         """The deadline of a storm or of flapping has come."""
         match timer:
             case StormWatch():
-                self._tell_storm(timer, over=True)
+                self._tell(self._storm(timer, over=True))
                 timer.end()
             case Flapping():
                 timer.sample(self._clock.now)
                 if timer.judge():
-                    self._tell_flapping(timer)
+                    self._tell(self._flapping_changed(timer))
 
 
 def aloud(count: int) -> bool:

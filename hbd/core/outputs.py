@@ -8,7 +8,9 @@ from hbd.core.events import Event
 from hbd.core.inquiry import Probe
 
 if TYPE_CHECKING:
+    from hbd.core.model import Cause, State
     from hbd.core.path import Path
+    from hbd.core.peer import Peer, Verdict
     from hbd.core.volley import Volley
 
 
@@ -33,7 +35,29 @@ class Examine(NamedTuple):
     path: Path
 
 
-Output = Ask | AskAll | Examine | Probe | Event
+class Tell(NamedTuple):
+    """Tell that a peer has another verdict: `fleet.told(...)` gives what is said of it.
+
+    When there is time: to put it into words costs as much as the verdict.
+    """
+
+    peer: Peer
+    verdict: Verdict
+    at: int
+    """Monotonic;"""
+    since: int
+    """the same on the wall clock."""
+    previous: State
+    previous_cause: Cause | None
+    duration: int
+    """How long that had lasted."""
+    detection: int | None
+    first: bool
+    in_storm: bool | None
+    """Part of a storm that has been told already (True: quietly); None: not known."""
+
+
+Output = Ask | AskAll | Examine | Probe | Tell | Event
 
 
 class Outputs:

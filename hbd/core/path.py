@@ -419,9 +419,9 @@ class Path(Timer):
         """What is said where nothing at all is heard."""
         return "no reply, no ICMP error: host off, cut off or a firewall's DROP"
 
-    def evidence(self) -> list[str]:
-        """Why it is not heard, one fact a line, the cause's first."""
-        cause, text = self.failure()
+    def evidence(self, failure: Fact) -> list[str]:
+        """Why it is not heard, one fact a line, that which is the failure first."""
+        cause, text = failure
         lines = [text] if self.inquiry is None else [text, *self.inquiry.lines(cause)]
         away = hops_away(self.reply_ttl) or 1
         is_on_link = self.egress is not None and self.egress.key.gateway is None

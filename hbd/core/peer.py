@@ -24,6 +24,8 @@ TOLD: Final = Rate(per_second=1, burst=60)
 router may say a thousand times a second that it is up or down, and each is an entry, a record and a
 file."""
 
+ANSWERING: Final = (State.UP, State.DEGRADED)
+
 REFINEMENTS: Final = 3
 """So many times a cause may become known better within one state, each an entry."""
 
@@ -127,7 +129,7 @@ class Peer(Timer):
 
     @property
     def answers(self) -> bool:
-        return self.state in (State.UP, State.DEGRADED)
+        return self.state in ANSWERING
 
     @property
     def is_heard(self) -> bool:
@@ -155,7 +157,7 @@ class Peer(Timer):
         # Half the paths tell half the story: a stored state gives way only to a whole one, or to
         # an answer where there was none.
         whole = all(path.judged or path.unresolved is not None for path in self.paths)
-        answers = verdict.state in (State.UP, State.DEGRADED) and not self.answers
+        answers = verdict.state in ANSWERING and not self.answers
         return whole or answers or verdict.state is State.PAUSED
 
 
@@ -262,7 +264,7 @@ def _silent(down: list[Path]) -> Verdict:
     verdicts = []
     for path in down:
         fact = path.failure()
-        facts = [f"{path.address}: {words}" for words in path.evidence()]
+        facts = [f"{path.address}: {words}" for words in path.evidence(fact)]
         if path.lonely and path.goodbye is None:
             facts.append(f"{path.address}: {_lonely(path)}")
         state = State.LEFT if fact.cause in LEAVING else State.DOWN

@@ -17,7 +17,7 @@ from hbd.core.peer import TOLD, Peer, Verdict, is_behind_silence, judge
 from hbd.core.session import Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hbd.core.clock import Clock
     from hbd.core.path import Path
@@ -110,7 +110,7 @@ class Verdicts:
         path: Path,
         key: EgressKey | None,
         fault: Fact | None,
-        next_hop: str | None = None,
+        next_hop: Callable[[], str | None] | None = None,
     ) -> None:
         """Take how datagrams to the path leave us, or why they cannot; give a due verdict."""
         if _is_tried_elsewhere(path):
@@ -173,7 +173,7 @@ class Verdicts:
                 path.goodbye = None
             self.refresh(path.peer)
 
-    def _condemn(self, path: Path, next_hop: str | None) -> None:
+    def _condemn(self, path: Path, next_hop: Callable[[], str | None] | None) -> None:
         """Everything was missed: down, if somebody else's answer shows that we are sound."""
         egress, witnessed = path.egress, is_witnessed(path)
         if path.wants_another_round(witnessed=witnessed):
@@ -185,8 +185,9 @@ class Verdicts:
         else:
             silent = f"everything on {egress.key} that was up is silent"
             words = f"{silent}: our own uplink, or all of them"
-            if next_hop is not None:
-                words += f"; {next_hop}"
+            heard = None if next_hop is None else next_hop()
+            if heard is not None:
+                words += f"; {heard}"
             if path.is_alive:
                 words += f"; {path.address} answers otherwise: does a firewall of ours drop UDP?"
             self._egress_fault([egress], Fact(Cause.OWN_UPLINK, words))

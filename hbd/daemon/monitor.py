@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter, OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hbd.core import icmp
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hbd.core.address import Address
     from hbd.core.events import Event
     from hbd.core.fleet import Fleet
+    from hbd.core.outputs import Tell
     from hbd.core.path import Path
     from hbd.daemon.outlet import Outlet
     from hbd.daemon.poller import Poller
@@ -227,7 +229,7 @@ class Monitor:
 
     # -- what is to be done -------------------------------------------------------------------
 
-    def carry_out(self, tell: Callable[[Event], None]) -> None:
+    def carry_out(self, tell: Callable[[Event | Tell], None]) -> None:
         """Do what the fleet wants until it wants no more."""
         while outputs := self.fleet.outputs():
             for output in outputs:
@@ -366,7 +368,7 @@ class Monitor:
                 fault = self._link_fault(route.interface)
                 if path.is_exhausted:
                     self._look_beside(path, route)
-                    next_hop = self._next_hop(path, route)
+                    next_hop = partial(self._next_hop, path, route)
                     self._look_for_requests(path, route)
         self.fleet.examined(path, key, fault, next_hop)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from hbd.core.events import Stalled, StateChanged, Woke
 from hbd.core.model import MILLISECOND, SECOND
+from hbd.core.outputs import Tell
 from hbd.core.roster import Change
 from hbd.daemon import status
 from hbd.report import messages
@@ -97,7 +98,7 @@ class Teller:
         self._store: Final = store
         self._files: Final = files
         self._notifier: Final = notifier
-        self._events: deque[Event | Iterator[Entry]] = deque()
+        self._events: deque[Event | Tell | Iterator[Entry]] = deque()
         """What is to be told; of many entries that belong together, those that are yet to come."""
         self._kept: dict[str, Peer] = {}
         """Peers to be stored as they are, once what happened to them is stored."""
@@ -113,7 +114,7 @@ class Teller:
 
     # -- telling ------------------------------------------------------------------------------
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: Event | Tell) -> None:
         """Tell what the fleet says happened; in the same order, though a storm takes some turns.
 
         State and entry are stored together: of what a crash leaves untold nothing is stored, and
@@ -121,7 +122,11 @@ class Teller:
         """
         self._events.append(event)
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: Event | Tell) -> None:
+        if isinstance(event, Tell):
+            for each in self._fleet.told(event):
+                self._tell(each)
+            return
         if isinstance(event, Stalled):
             self.refresh_status()
         if isinstance(event, Woke):

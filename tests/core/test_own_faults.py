@@ -28,7 +28,7 @@ def test_the_storm_says_whether_the_next_hop_answers():
     """What the shell knows of the next hop stands in the one entry about our uplink."""
     world = world_of(a=WAN, b=WAN)
     words = "the next hop 192.0.2.1 answers"
-    world.fleet.examined = partial(world.fleet.examined, next_hop=words)
+    world.fleet.examined = partial(world.fleet.examined, next_hop=lambda: words)
     for name in (A, B):
         world.links[name].dead.append((world.now, 10**18))
     world.run(60 * SECOND)
@@ -66,9 +66,9 @@ def test_a_distant_host_that_is_on_our_link_now_is_doubted(egress, ttl, is_doubt
     path = world_of(a=egress).path(A)
     path.reply_ttl = ttl
     path.refused(Fact(Cause.HOST_UNREACHABLE, "no answer to ARP"))
-    assert any("is that right?" in fact for fact in path.evidence()) is is_doubted
+    assert any("is that right?" in fact for fact in path.evidence(path.failure())) is is_doubted
     path.refused(Fact(Cause.PORT_CLOSED, "it is there"))
-    assert path.evidence() == ["it is there"]
+    assert path.evidence(path.failure()) == ["it is there"]
 
 
 def test_many_are_told_a_slice_a_turn():

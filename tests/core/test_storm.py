@@ -28,7 +28,7 @@ def flap(one, flapping, times, begin=0):
     began = []
     for number in range(times):
         one.state = State.DOWN if one.state is State.UP else State.UP
-        if flapping.change(begin + number * DETECTION + DETECTION // 2):
+        if flapping.change(one.state, begin + number * DETECTION + DETECTION // 2):
             began.append(number)
     return began
 
@@ -69,7 +69,7 @@ def test_two_changes_within_one_sample_are_not_seen():
     for number in range(50):
         for state in (State.DOWN, State.UP):
             one.state = state
-            assert flapping.change(number * DETECTION + 1) is False
+            assert flapping.change(state, number * DETECTION + 1) is False
 
 
 def test_changes_are_counted_while_flapping():

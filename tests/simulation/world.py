@@ -22,7 +22,7 @@ from hbd.core.events import StateChanged
 from hbd.core.fleet import Fleet
 from hbd.core.inquiry import Method, Probe
 from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State, Timing, Way
-from hbd.core.outputs import Ask, AskAll, Examine
+from hbd.core.outputs import Ask, AskAll, Examine, Tell
 from hbd.core.plain import PlainSession
 from hbd.core.session import Answer, Fact
 from hbd.core.stamp import StampSession, Station
@@ -335,10 +335,16 @@ class World:
                         self._examine(path)
                     case Probe():
                         self._probe(output)
+                    case Tell():
+                        for event in self.fleet.told(output):
+                            self._tell(event)
                     case _:
-                        self.events.append(output)
-                        for watcher in self.watchers:
-                            watcher(output)
+                        self._tell(output)
+
+    def _tell(self, event) -> None:
+        self.events.append(event)
+        for watcher in self.watchers:
+            watcher(event)
 
     def _examine(self, path) -> None:
         if path.target is None:
