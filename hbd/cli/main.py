@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from importlib import import_module
@@ -38,6 +39,9 @@ COMMANDS: Final = (
 
 NEGATIVE: Final = re.compile("-[0-9]")
 OPTION: Final = re.compile("--[a-z-]+")
+
+HUNG_UP: Final = 128 + signal.SIGPIPE
+"""As a shell says of programs that end by it: what we had to say was not all read."""
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Why a file that we were sent to takes no more."""
@@ -82,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(modules, arguments)
     except BrokenPipeError:
         _write_no_more()  # whoever read us (head, less) has seen enough
-        return os.EX_OK
+        return HUNG_UP
     except KeyboardInterrupt:
         return 130
     except OtherVersionError as error:

@@ -20,6 +20,7 @@ STATES: Final = ("up", "degraded", "down", "unreachable", "unknown", "paused", "
 
 EPILOG: Final = """\
 up includes degraded, down includes unreachable.
+What was stored before the daemon started counts once a verdict confirms it.
 Exit status: 0, or 1 at the timeout.
 
 examples:
@@ -45,14 +46,26 @@ def run(arguments: Namespace) -> int:
     try:
         return _follow(arguments.peer, accepted, end)
     except TimeoutError:
-        try:
-            state = ask("Status", peers=[arguments.peer])["peers"][0]["state"]
-        except AskError as error:
-            return complain(error)
-        sys.stderr.write(f"hbd: {arguments.peer} is {state}, not {arguments.state}: timed out\n")
-        return 1
+        return _timed_out(arguments.peer, arguments.state, accepted)
     except FAILURES as error:
         return complain(in_words(error))
+
+
+def _timed_out(peer: str, wanted: str, accepted: set[str]) -> int:
+    """See once more how it is, so that what is said is so."""
+    try:
+        view = ask("Status", peers=[peer])["peers"][0]
+    except AskError as error:
+        return complain(error)
+    state = view["state"]
+    if state not in accepted:
+        sys.stderr.write(f"hbd: {peer} is {state}, not {wanted}: timed out\n")
+        return 1
+    if view["restored"]:
+        words = f"was {state} before the daemon started, with no verdict since: timed out"
+        sys.stderr.write(f"hbd: {peer} {words}\n")
+        return 1
+    return os.EX_OK
 
 
 def _follow(peer: str, accepted: set[str], end: float | None) -> int:
@@ -63,12 +76,23 @@ def _follow(peer: str, accepted: set[str], end: float | None) -> int:
         try:
             for change in client().stream("Watch", timeout=timeout, peers=[peer]):
                 seen = True
-                if change["state"] in accepted:
+                if change["state"] in accepted and _holds(peer, accepted, end):
                     return os.EX_OK
         except NoDaemonError:
             if not seen:
                 raise
             _breathe(end)
+
+
+def _holds(peer: str, accepted: set[str], end: float | None) -> bool:
+    """Whether it is in one of these states by a verdict, and not by what was stored before."""
+    while True:
+        view = client().call("Status", peers=[peer])["peers"][0]
+        if view["state"] not in accepted:
+            return False
+        if not view["restored"]:
+            return True
+        _breathe(end)
 
 
 def _breathe(end: float | None) -> None:

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Final
 
 from hbd.config.model import Listen
+from hbd.config.nodes import place
 from hbd.config.values import Mistake, shown, word
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def listening(port: int) -> Callable[[Scalar], Listen]:
             raise Mistake(f"{words}; write 0.0.0.0:{port} for all")
         if not 1 <= int(match[3]) <= 65535:  # noqa: PLR2004 - the ports of UDP and TCP
             raise Mistake(f"{shown(text)} has port {match[3]}; write a port from 1 to 65535")
-        return Listen(str(number), int(match[3]))
+        return Listen(str(number), int(match[3]), place(scalar))
 
     return read
 

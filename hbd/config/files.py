@@ -19,10 +19,9 @@ from hbd.config.model import (
     Configuration,
     Listen,
     Loaded,
-    Place,
     Problem,
 )
-from hbd.config.nodes import Mapping, Node, Scalar, Sequence, compose, place_of
+from hbd.config.nodes import Mapping, Node, Scalar, Sequence, compose, place, place_of
 from hbd.config.octets import read_regular
 from hbd.config.peers import Entry, read_peer
 from hbd.config.ports import check_ports
@@ -78,7 +77,7 @@ def load(file: str) -> Loaded:
         listen_tcp=listen_tcp,
         peers=tuple(entry.settings for entry in entries),
         password_places={
-            entry.settings.name: _place(entry.at("password"))
+            entry.settings.name: place(entry.at("password"))
             for entry in entries
             if entry.settings.password
         },
@@ -88,7 +87,7 @@ def load(file: str) -> Loaded:
     return Loaded(
         configuration,
         tuple(sorted(set(report.warnings))),
-        {entry.settings.name: _place(entry.at("retries")) for entry in entries},
+        {entry.settings.name: place(entry.at("retries")) for entry in entries},
     )
 
 
@@ -259,7 +258,3 @@ def _prefix(scalar: Scalar) -> addresses.Prefix:
     if scalar.text in {"peers", "any"}:
         raise Mistake(f"{scalar.text} stands alone, not in a list; write accept: {scalar.text}")
     return addresses.prefix(scalar)
-
-
-def _place(node: Node) -> Place:
-    return Place(node.file, node.line, node.column)

@@ -13,11 +13,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the configuration something stands; line and column from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
 class Listen:
     """An address and port on which heartbeats of others are answered."""
 
     address: str
     port: int
+    place: Place | None = field(default=None, compare=False)
 
 
 DEFAULT_LISTEN = (Listen("0.0.0.0", 862), Listen("::", 862))  # noqa: S104 - to answer is its job
@@ -28,15 +38,6 @@ class Accept(StrEnum):
 
     PEERS = "peers"
     ANY = "any"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the configuration something stands; line and column from 1."""
-
-    file: str
-    line: int
-    column: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import yaml
 
-from hbd.config.model import ConfigError, Problem
+from hbd.config.model import ConfigError, Place, Problem
 from hbd.config.values import shown
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ class Mapping:
 
 
 Node = Scalar | Sequence | Mapping
+
+
+def place(node: Node) -> Place:
+    """Say where it stands."""
+    return Place(node.file, node.line, node.column)
 
 
 def compose(file: str, text: str) -> Node | None:

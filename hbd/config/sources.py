@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from hbd.config.model import KeySource, Place
-from hbd.config.nodes import Mapping, Node, Scalar
+from hbd.config.model import KeySource
+from hbd.config.nodes import Mapping, Node, Scalar, place
 from hbd.config.section import Section, refuse_key
 from hbd.config.values import NAME, Mistake, absolute_path, looks_like_key, shown, suggestion, word
 from hbd.core.model import SecretSource
@@ -42,7 +42,7 @@ def _read_key(section: Section, key: Scalar, value: Node) -> KeySource | None:
         section.mistake("keys", words, value)
         return None
     found = _read_source(section, "keys", f"{key.text}: ", value, "/etc/hbd.d/fleet.key")
-    return KeySource(*found, Place(key.file, key.line, key.column)) if found else None
+    return KeySource(*found, place(key)) if found else None
 
 
 def read_password(section: Section) -> SecretSource | None:

@@ -36,6 +36,8 @@ class StateChanged(NamedTuple):
     """A fraction, of the last heartbeats."""
     first: bool = False
     """The first verdict since the start: being up is no news then."""
+    unsaid: bool = False
+    """Its cause becomes known better once more: that is shown, but no entry any more."""
     quiet: bool = False
     """Part of a storm or of flapping that an entry of its own tells about."""
 

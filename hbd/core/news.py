@@ -52,6 +52,7 @@ class News:
             clock.real - peer.since_real,
             None if last_reply is None else clock.real - last_reply,
             peer.first_verdict,
+            is_refinement and peer.refinements >= REFINEMENTS,
             in_storm,
         )
         peer.state, peer.cause, peer.evidence = verdict.state, verdict.cause, verdict.evidence
@@ -59,10 +60,8 @@ class News:
         if not is_refinement:
             peer.since, peer.since_real = clock.wall, clock.real
             peer.refinements = 0
-        elif peer.refinements < REFINEMENTS:
-            peer.refinements += 1
         else:
-            return
+            peer.refinements += 1
         self._tell(tell)
 
     def told(self, tell: Tell) -> list[Event]:
@@ -96,6 +95,7 @@ class News:
             rtt=peer.last_rtt,
             loss=peer.loss(self._clock.now),
             first=tell.first,
+            unsaid=tell.unsaid,
         )
 
     def restarted(self, path: Path, incarnation: int) -> None:

@@ -53,6 +53,8 @@ class Tell(NamedTuple):
     """How long that had lasted."""
     detection: int | None
     first: bool
+    unsaid: bool
+    """As in StateChanged."""
     in_storm: bool | None
     """Part of a storm that has been told already (True: quietly); None: not known."""
 

@@ -27,7 +27,7 @@ file."""
 ANSWERING: Final = (State.UP, State.DEGRADED)
 
 REFINEMENTS: Final = 3
-"""So many times a cause may become known better within one state, each an entry."""
+"""So many times a cause may become known better within one state, each an entry; more are shown."""
 
 
 class Verdict(NamedTuple):

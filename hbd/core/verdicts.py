@@ -13,7 +13,7 @@ from hbd.core.egress import Egress, EgressKey
 from hbd.core.goodbye import RETURN, Goodbye
 from hbd.core.model import MILLISECOND, Cause, Dice, State
 from hbd.core.news import News, aloud
-from hbd.core.peer import TOLD, Peer, Verdict, is_behind_silence, judge
+from hbd.core.peer import REFINEMENTS, TOLD, Peer, Verdict, is_behind_silence, judge
 from hbd.core.session import Fact
 
 if TYPE_CHECKING:
@@ -348,11 +348,13 @@ class Verdicts:
     def _may_change(self, peer: Peer, verdict: Verdict) -> bool:
         """Whether it changes now, or is judged again a little later: too often it may not.
 
-        What an operator does is done; within a state it is limited how often a cause changes.
+        What an operator does is done, and so is what makes a cause known better, some times.
         """
         states = peer.state, verdict.state
-        now = self._clock.now
-        if State.PAUSED in states or states[0] is states[1] or peer.may_be_told(now):
+        now, is_refined = self._clock.now, states[0] is states[1]
+        if State.PAUSED in states or (is_refined and peer.refinements < REFINEMENTS):
+            return True
+        if peer.may_be_told(now):
             return True
         again = now + TOLD.cost
         peer.deadline = again if peer.deadline is None else min(peer.deadline, again)

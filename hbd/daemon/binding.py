@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hbd.config.model import Listen
+    from hbd.config.model import Listen, Place
 
 T = TypeVar("T")
 
@@ -16,7 +16,11 @@ NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 
 
 class BindError(Exception):
-    """An address cannot be bound; says what to do."""
+    """An address cannot be bound; says what to do. `place`: where it is listened on."""
+
+    def __init__(self, words: str, place: Place | None) -> None:
+        super().__init__(words)
+        self.place = place
 
 
 def open_at(
@@ -32,7 +36,7 @@ def open_at(
         if listen.address == "::" and error.errno in NO_IPV6:
             warn(f"{key}: [::]:{listen.port} is left out: this machine has no IPv6")
             return None
-        raise BindError(_advice(listen, error, key)) from error
+        raise BindError(_advice(listen, error, key), listen.place) from error
 
 
 def _advice(listen: Listen, error: OSError, key: str) -> str:

@@ -226,6 +226,7 @@ class Daemon:
         self.monitor.keep_only(configuration.peers)
         self.names.drop(going)
         self.teller.take_over(change)
+        self.desk.take_over(change)
         return change
 
     def _listen(self, configuration: Configuration) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hbd.core.events import StateChanged
     from hbd.core.model import Cause, State
     from hbd.core.peer import Peer
+    from hbd.core.roster import Change
     from hbd.daemon.daemon import Daemon
     from hbd.daemon.reloading import Done
 
@@ -213,6 +214,11 @@ class Desk:
             frozenset(names) if names else None,
             (_change(peer.name, peer.state, peer.cause, peer.since) for peer in peers),
         )
+
+    def take_over(self, change: Change) -> None:
+        """The peers are others now."""
+        if self._server is not None and change.removed:
+            self._server.removed(change.removed)
 
     def _publish(self, event: StateChanged) -> None:
         if self._server is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hbd.config.model import ConfigError, Loaded, Problem
+from hbd.config.model import ConfigError, Loaded, Place, Problem
 from hbd.core.model import SECOND
 from hbd.daemon import memory
 from hbd.daemon.binding import BindError
@@ -145,7 +145,8 @@ class Reloading:
         except ConfigError as error:
             self._refuse(error.problems)
         except BindError as error:
-            self._refuse([Problem(outcome.configuration.file, 1, 1, str(error))])
+            place = error.place or Place(outcome.configuration.file, 1, 1)
+            self._refuse([Problem(place.file, place.line, place.column, str(error))])
         else:
             self._taken = change, [str(warning) for warning in outcome.warnings]
 

@@ -143,7 +143,7 @@ class Teller:
         for listener in self.listeners:
             listener(event)
         known = PeerRecord(peer.name, event.state, event.cause, began(event), peer.pause)
-        entry = state_changed(event, new_id(), peer.settings)
+        entry = None if event.unsaid else state_changed(event, new_id(), peer.settings)
         self._store.record(known, entry, self._clock.now())
 
     def say(self, entry: Entry) -> None:

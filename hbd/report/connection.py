@@ -135,6 +135,11 @@ class Connection:
     def follows(self, peer: str) -> bool:
         return self._followed is None or peer in self._followed
 
+    @property
+    def followed(self) -> frozenset[str]:
+        """The peers that it follows by their names."""
+        return self._followed or frozenset()
+
     def close(self) -> None:
         if self.is_open:
             self.is_open = False

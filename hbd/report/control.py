@@ -19,7 +19,7 @@ from hbd.report.credentials import Credentials, credentials_of
 from hbd.report.varlink import INTERFACE, SERVICE, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from hbd.report.varlink import JsonObject, Request
@@ -106,6 +106,15 @@ class ControlServer:
             message = varlink.reply(parameters, continues=True)
             for connection in following:
                 connection.answer(message, final=False)
+
+    def removed(self, peers: Collection[str]) -> None:
+        """Tell all who follow one of these by its name that there will be nothing more to tell."""
+        for connection in list(self._connections):
+            for name in connection.followed & frozenset(peers):
+                refusal = varlink.refusal(RefusedError("NoSuchPeer", name=name))
+                connection.follow(frozenset())
+                connection.answer(refusal, final=True)
+                break
 
     def close(self) -> None:
         """Drop every client, and remove the socket if it is still ours."""

@@ -80,8 +80,8 @@ def reloaded(
 def reload_refused(event_id: str, since: int, errors: Sequence[str]) -> Entry:
     """The new configuration has mistakes; the old one stays in use."""
     first = errors[0] if errors else "it cannot be read"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    message = f"configuration refused, the old one stays in use: {first}{more}; see hbd check"
+    more = f" (and {len(errors) - 1} more: see hbd check)" if len(errors) > 1 else ""
+    message = f"configuration refused, the old one stays in use: {first}{more}"
     fields: Fields = (("HBD_COUNT", len(errors)),)
     return compose(
         Kind.RELOAD_REFUSED,

@@ -678,7 +678,7 @@ def icmp(world, name, cause, text="x"):
 
 
 def test_cause_is_refined_at_most_three_times():
-    """Later evidence refines the cause in three entries an outage, no more, and then silently."""
+    """Later evidence refines the cause in three entries an outage; more is shown, and no entry."""
     world = world_of()
     world.run(10 * SECOND)
     kill(world, A)
@@ -687,9 +687,24 @@ def test_cause_is_refined_at_most_three_times():
     for cause in (*causes, Cause.REJECTED):
         icmp(world, A, cause)
     refined = [e for e in world.changes_of(A) if e.is_refinement]
-    assert [e.cause for e in refined] == causes[:3]
+    assert [e.cause for e in refined if not e.unsaid] == causes[:3]
+    assert [e.cause for e in refined if e.unsaid] == [causes[3], Cause.REJECTED]
     assert world.fleet.peers[A].cause is Cause.REJECTED
     assert refined[0].previous_cause is Cause.SILENT
+
+
+def test_what_is_shown_of_a_cause_is_bounded_too():
+    """A router may say another thing a thousand times a second; the last of it is told in time."""
+    world = world_of()
+    world.run(10 * SECOND)
+    kill(world, A)
+    world.run(10 * SECOND)
+    since = len(world.changes_of(A))
+    for number in range(1_001):
+        icmp(world, A, Cause.PORT_CLOSED if number % 2 else Cause.REJECTED)
+    assert 10 < len(world.changes_of(A)) - since < 100
+    world.run(3 * SECOND)
+    assert world.fleet.peers[A].cause is world.changes_of(A)[-1].cause is Cause.REJECTED
 
 
 def test_refinements_begin_anew_with_each_outage():
@@ -702,7 +717,7 @@ def test_refinements_begin_anew_with_each_outage():
         for cause in (Cause.PORT_CLOSED, Cause.REJECTED, Cause.HOST_UNREACHABLE, Cause.MTU):
             icmp(world, A, cause)
         world.run(30 * SECOND)
-    assert len([e for e in world.changes_of(A) if e.is_refinement]) == 6
+    assert len([e for e in world.changes_of(A) if e.is_refinement and not e.unsaid]) == 6
 
 
 def test_icmp_is_no_verdict_and_hastens_none():

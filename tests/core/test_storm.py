@@ -63,6 +63,22 @@ def test_flapping_ends_below_15_percent():
     assert ended == (20 + 18) * DETECTION
 
 
+def test_of_a_peer_that_is_gone_nothing_is_told_any_more():
+    """A reload may remove it between its verdict and the words for it; nothing of it is kept."""
+    world = World(1)
+    world.watch(peer(A, timing=TIMING), peer(B, timing=TIMING))
+    world.run(10 * SECOND)
+    kill(world, A)
+    told, world.fleet.told = [], lambda tell: told.append(tell) or []
+    world.run(10 * SECOND)
+    (tell,) = told
+    assert tell.verdict.state is State.DOWN
+    del world.fleet.told
+    world.apply(peer(B, timing=TIMING))
+    assert world.fleet.told(tell) == []
+    assert not any(one.name == A for one in world.fleet._news._flapping)
+
+
 def test_two_changes_within_one_sample_are_not_seen():
     """Down and up again between two samples: the sampled state has not changed."""
     one, flapping = flapper()

@@ -361,18 +361,27 @@ def test_watch_redraws_until_interrupted(fleet):
     assert watching.returncode == 130
 
 
-def test_a_closed_pipe_is_no_error(fleet):
-    """`hbd status --json | head -1` ends quietly."""
-    done = subprocess.run(  # noqa: S602 - the shell is what is tried
-        f"{sys.executable} -m hbd status --json | head -1",
-        shell=True,
+def test_a_closed_pipe_is_told_by_the_exit_status_alone(fleet):
+    """`hbd status --json | head -1` ends quietly, and as any program does that is not read on."""
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m hbd status --json | head -1; echo ${{PIPESTATUS[0]}}"],
         env=fleet.environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout.endswith(', "peers": [\n')
+    first, status = done.stdout.splitlines()
+    assert first.endswith(', "peers": [')
+    assert status in ("141", "2")  # or head had not ended yet when all was written
     assert done.stderr == ""
+    closed = subprocess.run(
+        ["bash", "-c", f"{{ sleep 0.1; {sys.executable} -m hbd status; echo $? >&2; }} | true"],
+        env=fleet.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert closed.stderr == "141\n"
 
 
 # -- wait --------------------------------------------------------------------------------------
@@ -436,6 +445,63 @@ def test_wait_sees_a_change_and_outlives_a_restart(daemon, reflector, net):
     reflector(net(1))
     _, errors = waiting.communicate(timeout=10)
     assert (waiting.returncode, errors) == (0, b"")
+
+
+def test_wait_believes_no_state_from_before_the_start(daemon, reflector, net):
+    """What was up before a crash is waited for until a verdict says so; what is not, is not."""
+    kept, gone = reflector(net(1)), reflector(net(2))
+    one = daemon(peers=[peer("kept", net(1)), peer("gone", net(2))]).start()
+    one.wait("kept", "up")
+    one.wait("gone", "up")
+    one.kill()
+    answers, kept.behave = kept.behave, lambda _: []
+    gone.behave = lambda _: []
+    one.configure(peers=[peer("kept", net(1)), peer("gone", net(2))], start_grace="2s")
+    one.start()
+    assert one.peer("kept")["restored"] is True
+    done = one.hbd("wait", "gone", "--timeout", "500ms")
+    assert done.returncode == 1
+    assert done.stderr.startswith("hbd: gone was up before the daemon started, with no verdict")
+    waiting = [
+        subprocess.Popen(
+            [sys.executable, "-m", "hbd", "wait", name, "--timeout", "20s"], env=one.environment
+        )
+        for name in ("kept", "gone")
+    ]
+    kept.behave = answers
+    assert waiting[0].wait(15) == 0
+    one.wait("gone", "down")
+    assert waiting[1].poll() is None
+    waiting[1].kill()
+    waiting[1].wait()
+
+
+def test_wait_for_who_is_removed_meanwhile_ends(daemon, net):
+    """A reload that removes the peer says so at once; who waits for another goes on."""
+    one = daemon(peers=[peer("a", net(1)), peer("b", net(2))]).start()
+    waiting = [
+        subprocess.Popen(
+            [sys.executable, "-m", "hbd", "wait", name, "--timeout", "20s"],
+            env=one.environment,
+            stderr=subprocess.PIPE,
+        )
+        for name in ("a", "b")
+    ]
+    time.sleep(0.6)
+    one.configure(peers=[peer("b", net(2))])
+    one.reload()
+    _, errors = waiting[0].communicate(timeout=10)
+    assert waiting[0].returncode == 69
+    assert errors == b"hbd: no peer a in the configuration; see hbd status\n"
+    assert waiting[1].poll() is None
+    waiting[1].kill()
+    waiting[1].communicate()
+
+
+def test_wait_with_no_time_tells_how_it_is(fleet):
+    """`--timeout 0s` asks whether it is so now."""
+    assert fleet.hbd("wait", "good", "--timeout", "0s").returncode == 0
+    assert fleet.hbd("wait", "bad", "--timeout", "0s").returncode == 1
 
 
 # -- who may -----------------------------------------------------------------------------------

@@ -202,6 +202,8 @@ def test_listen_that_cannot_be_bound_refuses_the_reload(daemon, net):
         one.configure(peers=[peer("b", net(9))], listen=listen, accept="any")
         done = one.hbd("reload")
     assert done.returncode == 78
+    line = 1 + one.file.read_text()[: one.file.read_text().index(listen[1])].count("\n")
+    assert f"{one.file}:{line}:" in done.stderr
     assert f"cannot listen on {net(3)}:{PORT}: Address already in use" in done.stderr
     assert [view["name"] for view in one.status()["peers"]] == ["a"]
     assert is_answered(net(1), PORT)

@@ -126,6 +126,20 @@ def test_no_state_is_stored_before_its_entry(teller, fleet, tmp_path):
     assert len(told) == EVENTS
 
 
+def test_what_is_no_entry_any_more_is_shown_and_stored(teller, tmp_path):
+    """A cause that changes too often for entries is right in the files and in the store."""
+    teller.tell(change("p0"))
+    again = change("p0", previous=State.DOWN, cause=Cause.FILTERED)._replace(unsaid=True)
+    teller.tell(again)
+    teller.finish(Clock().now() + SECOND // 10)
+    assert (tmp_path / "run/peers/down/p0").read_text() == "filtered"
+    store = Store(tmp_path / "lib")
+    stored = store.load()
+    store.close()
+    assert stored.peers["p0"].cause is Cause.FILTERED
+    assert [entry.value("HBD_CAUSE") for entry in stored.pending] == ["silent"]
+
+
 def test_heartbeats_come_first_and_all_is_told_in_the_end(teller, fleet):
     """As much as there is time for until something else is due; never ever less."""
     now = Clock().now()

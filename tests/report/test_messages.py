@@ -300,7 +300,7 @@ def test_refusals_say_what_to_do():
     entry = messages.reload_refused(ID, TEN, ["/etc/hbd.yaml:3:1: unknown key", "other"])
     assert entry.message == (
         "configuration refused, the old one stays in use: /etc/hbd.yaml:3:1: unknown key"
-        " (and 1 more); see hbd check"
+        " (and 1 more: see hbd check)"
     )
     entry = messages.refused_source(ID, TEN, "10.0.0.5")
     assert entry.message == "heartbeats from 10.0.0.5 refused: add it to peers: or accept:"

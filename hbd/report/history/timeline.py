@@ -143,6 +143,8 @@ class _Marks:
         """Nobody watches it any more."""
         if self.last.state is not None or self.last.cause != why:
             self.put(at, None, why, at)
+        if self.flapping and self.flapping[-1][1]:
+            self.flapping.append((at, False))
 
 
 def history(entries: Iterable[Told], until: int, *, is_watched: bool) -> History:
@@ -220,8 +222,6 @@ class _Past:
         for marks in self._peers.values():
             if marks.last.state is not None:
                 marks.leave(at, Why.NOT_RUNNING)
-            if marks.flapping and marks.flapping[-1][1]:
-                marks.flapping.append((at, False))
 
     def _run(self, at: int) -> None:
         """Something was told of peers, so it runs."""

@@ -210,6 +210,16 @@ def test_flapping_is_counted_and_ends_with_hbd():
     assert (peer.flapping, peer.flapped) == (2, 2 * HOUR)
 
 
+def test_flapping_ends_where_the_peer_is_removed():
+    """Nobody has seen it flap since, not even once it is listed again."""
+    hbd = hbd_with("db1", "db2")
+    hbd.flap(TEN + HOUR, "db1", on=True)
+    hbd.reload(TEN + 2 * HOUR, "db2")
+    hbd.reload(TEN + 4 * HOUR, "db1", "db2")
+    peer = next(peer for peer in counted(hbd).peers if peer.name == "db1")
+    assert (peer.flapping, peer.flapped) == (1, HOUR)
+
+
 def test_a_span_holds_its_own_storms_stalls_and_starts():
     """What befell hbd before it is not in it."""
     hbd = hbd_with("db1")
