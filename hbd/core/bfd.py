@@ -252,6 +252,17 @@ class BfdSession:
             self._move(State.DOWN, Diag.NONE)
         return True
 
+    def restart(self) -> bool:
+        """Begin anew, with another machine, of which nothing is known yet."""
+        self.remote_state, self.remote_diag = State.DOWN, Diag.NONE
+        self._remote_discriminator = self._remote_min_tx = self._remote_multiplier = 0
+        self._remote_min_rx, self._remote_demand = 1, False
+        self._owes_final = False
+        self._auth.restart()
+        if self.state is not State.ADMIN_DOWN:
+            self._move(State.DOWN, Diag.NONE)
+        return True
+
     def _learn(self, packet: Packet) -> None:
         self._remote_discriminator = packet.my_discriminator
         self.remote_state = packet.state

@@ -73,6 +73,10 @@ class Authentication:
         if packet.auth is not None:
             self._received = packet.auth.sequence
 
+    def restart(self) -> None:
+        """Whoever sends next may begin with any number."""
+        self._received = None
+
     def _is_in_turn(self, auth: Auth, multiplier: int) -> bool:
         if self._received is None:
             return True

@@ -18,7 +18,7 @@ from hbd.core.clock import STALL, Clock, Lag, Work
 from hbd.core.events import Stalled, Woke
 from hbd.core.hearing import Hearing
 from hbd.core.inquiry import Inquiries, Inquiry
-from hbd.core.model import SECOND, Cause, State
+from hbd.core.model import SECOND, Cause, State, Way
 from hbd.core.news import News
 from hbd.core.outputs import Ask, Outputs
 from hbd.core.path import OF_ALL, Path
@@ -194,7 +194,8 @@ class Fleet:
         peer, clock = self.peers[name], self.clock
         if known.pause is not None and known.pause.until > clock.wall:
             self._pauses.begin(peer, known.pause)
-        if known.state is State.UNKNOWN and known.cause is None:
+        is_over = known.state is State.PAUSED and peer.pause is None
+        if is_over or (known.state is State.UNKNOWN and known.cause is None):
             return
         peer.state, peer.cause, peer.since = known.state, known.cause, known.since
         # What began in the future began when our wall clock was right, or is wrong now.
@@ -227,6 +228,8 @@ class Fleet:
             path.target = targets[0]
             path.ask_anew(self.clock.now)
             self._timers.schedule(path)
+            if not is_new and path.forget_peer():
+                self._verdicts.begin_anew(path)
         if is_new:
             self._verdicts.begin(path)
             self._examine(path)
@@ -354,7 +357,7 @@ class Fleet:
         if fault.cause is Cause.MTU:
             # The way is to blame, and it begins with us; a router that said so is known by name.
             path.icmp = path.icmp or fault
-        else:
+        elif path.peer.settings.way is not Way.TOLD:  # to hear it we need not send
             path.send_error = fault
 
     # -- evidence -----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hbd.core import goodbye
+from hbd.core.address import host_of
 from hbd.core.arrival import arrived
 from hbd.core.asked import Asked, elsewhere
 from hbd.core.clock import ALIKE
@@ -112,16 +113,17 @@ class Hearing:
         ttl: int | None = None,
         source: Address | None = None,
     ) -> None:
-        """Take what a peer sent by itself, at this moment; `source`: of one that may be anywhere.
+        """Take what a peer sent by itself, at this moment; `source`: where from, if that is known.
 
-        By that its egress is known, and so whom its silence can be held against.
+        By that the egress is known of one that may be anywhere, and so whom its silence can be held
+        against; and of the addresses of a name the one that is alive.
         """
         if not path.is_watched:
             return
         self._work.done += 1
         now = self._clock.at(real)
-        if source is not None and not path.targets:
-            path.target = source
+        if source is not None and (not path.targets or path.state is not State.UP):
+            path.target = _at(source, path.targets) or path.target
         reception, answer = path.receive(octets, now, real, ttl)
         self._received(path, reception, answer, now)
 
@@ -262,3 +264,11 @@ class Hearing:
             self._verdicts.witnessed(path, self._clock.now)
         if path.state is State.DOWN:
             self._verdicts.refresh(path.peer)
+
+
+def _at(source: Address, targets: tuple[Address, ...]) -> Address | None:
+    """Give the target on the host that something came from; where there is none at all, that."""
+    if not targets:
+        return source
+    host = host_of(source)
+    return next((target for target in targets if host_of(target) == host), None)

@@ -228,6 +228,11 @@ class Path(Timer):
         raise NotImplementedError
 
     @property
+    def last_word(self) -> int:
+        """When it was last heard as well as it can be, whatever is agreed with it."""
+        return self.last_life
+
+    @property
     def has_no_way(self) -> bool:
         """Whether there is no route to it, as far as is known: its silence tells nothing."""
         return self.judged and self.fault is not None and self.fault.cause is Cause.NO_ROUTE
@@ -341,6 +346,13 @@ class Path(Timer):
         """Tell a peer that keeps a session with us that we do not judge it, or do again.
 
         Tells whether that session begins anew.
+        """
+        return False
+
+    def forget_peer(self) -> bool:
+        """Its address is another machine's now: what was agreed with the one before is void.
+
+        Tells whether it has to begin anew for that.
         """
         return False
 

@@ -322,6 +322,7 @@ def _behind(parent: Peer, peer: Peer, verdict: Verdict, now: int) -> Verdict:
 def is_behind_silence(parent: Peer, peer: Peer) -> bool:
     """Whether the parent, judged or on its way to it, is silent since the peer began to miss."""
     is_down = parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT)
+    is_down = is_down and parent.cause is not Cause.BFD_ADMIN_DOWN  # no failure (RFC 5882 4.2)
     if is_down and peer.state is State.UNREACHABLE:
         return True  # it is free when the parent is up, not when that begins to answer
     silent = is_down or all(path.is_failing for path in parent.paths)
@@ -329,6 +330,6 @@ def is_behind_silence(parent: Peer, peer: Peer) -> bool:
 
 
 def _has_answered_since(parent: Peer, peer: Peer) -> bool:
-    """Whether the parent answered after the child began to miss."""
+    """Whether the parent was heard after the child began to miss."""
     began = max(path.first_missed for path in peer.paths)
-    return any(path.last_life > began for path in parent.paths)
+    return any(path.last_word > began for path in parent.paths)

@@ -98,6 +98,10 @@ class PlainSession:
         """Nobody needs to know."""
         return False
 
+    def restart(self) -> bool:
+        """Nothing was agreed upon."""
+        return False
+
     def recognises(self, payload: bytes, _sequence: int, _token: int) -> bool:
         """Whether an ICMP error returned the beginning of our text."""
         return self._text is not None and self._text.startswith(payload[: len(self._text)])

@@ -119,5 +119,8 @@ class Beats(Protocol):
         Tells whether the peer is to know at once, and begins anew after it.
         """
 
+    def restart(self) -> bool:
+        """The peer is another machine now; tell whether anything was agreed with that before."""
+
     def recognises(self, payload: bytes, sequence: int, token: int) -> bool:
         """Whether octets that an ICMP error returned are the beginning of a heartbeat of ours."""

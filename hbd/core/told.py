@@ -28,6 +28,8 @@ DOUBTED, LAST, EXHAUSTED = 1, 2, 3
 """How far a silence has gone: others are asked, have had their time, nothing more is awaited."""
 
 
+NEVER: Final = -(1 << 62)
+
 OURS: Final = (Cause.OWN_STALL, Cause.OWN_UPLINK)
 """Why a peer may have lost us; which stands until it has had its time to hear us again."""
 
@@ -35,7 +37,7 @@ OURS: Final = (Cause.OWN_STALL, Cause.OWN_UPLINK)
 class Told(Path):
     """A path that is heard every so often, or silent."""
 
-    __slots__ = ("beat_at", "deaf_at", "heard", "look_at", "session", "spoke")
+    __slots__ = ("beat_at", "deaf_at", "heard", "look_at", "session", "spoke", "spoke_real")
 
     is_askable = False
 
@@ -46,6 +48,8 @@ class Told(Path):
         """The last sign of life, or since when one is waited for."""
         self.spoke = 0
         """When anything came last that was no nonsense."""
+        self.spoke_real = NEVER
+        """The same, monotonic: for the peer time goes on while we do not run."""
         self.look_at = 0
         """When to look again at a silence that has had its verdict."""
         self.beat_at: int | None = None
@@ -92,6 +96,9 @@ class Told(Path):
     def begin(self, now: int, judge_from: int) -> None:
         super().begin(now, max(judge_from, now + self.session.greeting))
         self.heard = now
+        if not self.targets and self.address != ANYWHERE:
+            self.deadline = self.beat_at = None
+            return
         self.beat_at = now if self.session.spacing() is not None else None
         self._schedule()
 
@@ -194,10 +201,10 @@ class Told(Path):
     def receive(
         self, datagram: bytes, now: int, real: int, ttl: int | None = None
     ) -> tuple[Reception, Answer | None]:
-        heard = self.session.read(datagram, real, ttl, now - self.spoke)
+        heard = self.session.read(datagram, real, ttl, real - self.spoke_real)
         if isinstance(heard, Fact):
             return self._refuse(heard)
-        self.spoke = now
+        self.spoke, self.spoke_real = now, real
         self.figures.received += 1
         if heard.reply:
             self.beat_at = now
@@ -257,6 +264,20 @@ class Told(Path):
         """Whether our own side kept us from hearing, and it from hearing us, just now."""
         is_over = self.deaf_at is None or now - self.deaf_at >= self.session.patience
         return self._is_deaf or not is_over
+
+    def annul_waiting(self, _now: int) -> None:
+        self.spoke_real = NEVER  # the machine slept: it may have said anything meanwhile
+
+    def forget_peer(self) -> bool:
+        return self.session.restart()
+
+    @property
+    def last_word(self) -> int:
+        """Who is paused, or down by its operator's will, says so: that is as good as life."""
+        is_by_will = self.peer.pause is not None or (
+            self.bad is not None and self.bad.cause is Cause.BFD_ADMIN_DOWN
+        )
+        return self.spoke if is_by_will else self.last_life
 
     def is_about(self, payload: bytes) -> bool:
         return self.session.recognises(payload, 0, 0)

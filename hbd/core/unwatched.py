@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.model import Cause
+from hbd.core.model import Cause, State
 from hbd.core.path import Path, Reception, Step
 from hbd.core.session import Fact
 
@@ -17,6 +17,11 @@ UNWATCHED: Final = Fact(
     Cause.UNWATCHED,
     "its protocol has no replies: we only send; `expect:` would watch what it sends",
 )
+
+
+QUIET: Final = 3
+"""So many heartbeats in a row that nobody refuses end an outage: a host says so but once a second
+to each of those that ask it, whoever of them had the last refusal (icmp(7), icmp_ratelimit)."""
 
 
 class Unwatched(Path):
@@ -75,11 +80,18 @@ class Unwatched(Path):
                 if not self.is_missing:
                     self.first_missed = self.sent_at
                 self.missed = min(self.missed + 1, self.timing.retries + 1)
+                self.rising = 0
                 return Step.EXHAUSTED if self.is_exhausted else Step.DOUBT
+            self.rising += 1
+            if self.state is State.DOWN and self.rising < QUIET:
+                return Step.WAIT
             self.missed = 0
             self.repeated = False
             return Step.WAIT if self.fault == UNWATCHED else Step.UNWATCHED
-        self.deadline = max((self.deadline or now) + (self.session.spacing() or 0), now + 1)
+        spacing = self.session.spacing() or 0
+        if self.state is State.DOWN:
+            spacing = max(spacing, self.timing.probe)
+        self.deadline = max((self.deadline or now) + spacing, now + 1)
         return Step.BEAT
 
     def adopt(self, settings: PeerSettings, now: int) -> None:

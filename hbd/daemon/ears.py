@@ -223,13 +223,15 @@ class Ears:
         host = host_of(request.source)
         paths = self._fleet.known_by(_key(ear, host, request.datagram))
         known = [p for p in paths if any(host_of(target) == host for target in p.targets)]
-        if not known:
+        if not known and ear.protocol == "bfd" and self._fleet.known_by(_first_key(ear, host)):
+            self._fleet.dropped["bfd-other-session"] += 1  # the one before our start, or a reload
+        elif not known:
             self._refuse(ear.protocol, host)
         datagram = request.datagram if ear.protocol == "bfd" else request.datagram[:LONGEST]
         if len(known) > 1 and ear.protocol == "bfd":
             known = _from_there(known, request.destination)
         for path in known:
-            self._fleet.heard(path, datagram, real, request.ttl)
+            self._fleet.heard(path, datagram, real, request.ttl, request.source)
 
     def _refuse(self, protocol: str, host: str) -> None:
         self._fleet.dropped[f"{protocol}-unknown-source"] += 1
@@ -324,8 +326,11 @@ def _key(ear: Ear, host: str, datagram: bytes) -> Hashable:
     if ear.protocol != "bfd":
         return ear.protocol, ear.listen.port, host
     discriminator = bfd.addressee(datagram)
-    if discriminator:
-        return "bfd", discriminator
+    return ("bfd", discriminator) if discriminator else _first_key(ear, host)
+
+
+def _first_key(ear: Ear, host: str) -> Hashable:
+    """By what a BFD session is known before its peer knows our discriminator."""
     return "bfd", ear.listen.port == bfd.MULTIHOP_PORT, host
 
 

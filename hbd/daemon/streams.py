@@ -129,7 +129,7 @@ class Streams:
 
     def _is_usable(self, link: Link) -> bool:
         path, stream = link.path, link.stream
-        if link.wiring != _wiring(path) or path.is_exhausted:
+        if link.wiring != _wiring(path) or path.is_exhausted or _is_forgotten(link):
             return False
         return stream.is_connected or self._clock.now() - link.begun < SYN_PATIENCE
 
@@ -157,7 +157,9 @@ class Streams:
             return
         info, where = link.stream.acknowledged(), spelled(link.wiring.target)
         if info is None:
-            if self._clock.now() - link.begun >= path.timing.timeout // 2:  # not for another's sake
+            is_known = path.bad is not None and path.bad.cause is Cause.KEEPALIVE_FAILED
+            is_due = self._clock.now() - link.begun >= path.timing.timeout // 2
+            if is_due and not is_known:  # else for another's sake, or after the one that it had
                 path.bad = Fact(Cause.CONNECT_TIMEOUT, f"no answer to SYN from {where}")
         elif self._is_hung(link, info):
             if path.bad is None or path.bad.cause is not Cause.BAD_REPLY:
@@ -379,6 +381,18 @@ class Streams:
         """Say goodbye where there is a word for it."""
         for link in list(self._links.values()):
             self._drop(link, orderly=True)
+
+
+def _is_forgotten(link: Link) -> bool:
+    """Whether something on the way may have lost the connection: the last attempt is by a new one.
+
+    A firewall that took over from another does not know it, and takes no part of it any more.
+    """
+    path, timing = link.path, link.path.timing
+    if not 0 < timing.retries <= path.missed:
+        return False
+    info = link.stream.acknowledged()
+    return info is not None and info.last_ack_age_ns >= timing.retries * timing.timeout - COARSE
 
 
 def _wiring(path: Connected) -> Wiring:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -79,6 +80,8 @@ class Stream:
         self._user_timeout_ms = user_timeout_ms
         self._socket: socket.socket | None = None
         self._fd = -1
+        self._ours = ""
+        """Our own address."""
         self._encrypted: Encrypted | None = None
         self.is_connected = False
         """Whether the peer's kernel has taken the connection."""
@@ -100,9 +103,9 @@ class Stream:
             self._socket = tcp.open_socket(self._address)
             self._fd = self._socket.fileno()
             self._prepare(self._socket)
-            self._socket.connect(self._address)
-        except BlockingIOError:
-            return None
+            with suppress(BlockingIOError):
+                self._socket.connect(self._address)
+            self._ours = self._socket.getsockname()[0]
         except OSError as error:
             self.close()
             if error.errno not in REFUSALS:
@@ -113,6 +116,7 @@ class Stream:
     def _prepare(self, opened: socket.socket) -> None:
         # A heartbeat is not to wait until the one before it is acknowledged (Nagle).
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tcp.hear_icmp(opened, on=True)
         lead(opened, self._interface, self._source, self._dscp)
         self._patience(opened)
 
@@ -217,10 +221,15 @@ class Stream:
                 self._socket if self._tls is None else self._shake(self._socket, self._tls)
             )
         except BlockingIOError:
-            return None
+            # What came while connect() ran is not its errno, and would wake us again and again.
+            return self._said_by_icmp(self._socket)
         except OSError as error:
-            return tcp.ending(error, self._address, connecting=not self.is_connected)
+            said = self._said_by_icmp(self._socket)
+            return said or tcp.ending(error, self._address, connecting=not self.is_connected)
         return None
+
+    def _said_by_icmp(self, opened: socket.socket) -> End | None:
+        return None if self.is_connected else tcp.said_by_icmp(opened, self._address, self._ours)
 
     def _connect(self, opened: socket.socket) -> None:
         """Learn whether it has connected by asking for it again: connect(2)."""
@@ -231,6 +240,7 @@ class Stream:
             # Nobody listens on a port of our own, and it is the one that the kernel gave to us.
             raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         self.is_connected = True
+        tcp.hear_icmp(opened, on=False)
 
     def _shake(self, connected: socket.socket, context: SSLContext) -> Encrypted:
         """Go on with the handshake; BlockingIOError until it is complete."""

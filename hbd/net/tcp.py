@@ -8,8 +8,10 @@ import socket
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hbd.core import icmp
 from hbd.core.model import MILLISECOND, Cause
 from hbd.net import linux
+from hbd.net.icmp import ANCILLARY, icmp_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +95,38 @@ def open_socket(address: Address) -> socket.socket:
     if opened.family == socket.AF_INET6:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     return opened
+
+
+def hear_icmp(opened: socket.socket, *, on: bool) -> None:
+    """Have the kernel keep the ICMP errors themselves: its errno tells a firewall from a host off.
+
+    Only while it connects: a connection that is there would end by one that anybody can send.
+    """
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_RECVERR, int(on))
+    else:
+        opened.setsockopt(socket.IPPROTO_IP, linux.IP_RECVERR, int(on))
+
+
+def said_by_icmp(opened: socket.socket, address: Address, ours: str) -> End | None:
+    """Say what somebody on the way, or there, has said about a SYN; None if nobody did.
+
+    `ours`: from where it was sent.
+    """
+    try:
+        payload, ancillary, *_ = opened.recvmsg(1, ANCILLARY, socket.MSG_ERRQUEUE)
+    except OSError:
+        return None
+    error = icmp_error(payload, ancillary, address)
+    if error is None or error.origin == "local" or error.offender in (None, ours):
+        return None  # our own kernel, which got no answer to ARP or ND
+    if (error.origin, error.type, error.code) in icmp.PORT_UNREACHABLE:
+        # A host refuses a connection by a reset.
+        words = f"ICMP port unreachable from {error.offender}, about {spelled(address)}"
+        return End(Cause.REJECTED, words)
+    report = icmp.Report(error.origin, error.type, error.code, str(error.offender), is_own=False)
+    fact = icmp.read(report, address[0], None)
+    return None if fact is None else End(fact.cause, f"{fact.text}, about {spelled(address)}")
 
 
 def keep_alive(opened: socket.socket, times: KeepAlive) -> None:

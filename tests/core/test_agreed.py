@@ -11,8 +11,8 @@ from hbd.core.outputs import Examine
 from hbd.core.peer import TOLD, Pause
 from hbd.core.session import Fact
 from hbd.wire import bfd
-from tests.simulation.speakers import agreed, told, watch_router, watch_sender
-from tests.simulation.world import LAN, START, World, own_link, peer
+from tests.simulation.speakers import Router, agreed, told, watch_router, watch_sender
+from tests.simulation.world import LAN, START, Link, World, own_link, peer
 
 A, B = "10.0.0.1", "10.0.0.2"
 FAST = 100 * MILLISECOND
@@ -40,6 +40,20 @@ def kill(world, *hosts, span=10**18):
 
 def cut(world, span):
     world.cuts[LAN] = [(world.now, world.now + span)]
+
+
+class Spied:
+    """A session of which it is known after what silence it was spoken to."""
+
+    def __init__(self, session):
+        self.session, self.silences = session, []
+
+    def __getattr__(self, name):
+        return getattr(self.session, name)
+
+    def read(self, datagram, real, ttl, silent_for):
+        self.silences.append(silent_for)
+        return self.session.read(datagram, real, ttl, silent_for)
 
 
 def last_of(world, name=A):
@@ -560,6 +574,66 @@ def test_suspend_is_forgiven(seed):
     assert {world.state(name) for name in (A, B)} == {State.UP}
 
 
+# -- other machines -------------------------------------------------------------------------------
+
+
+def test_for_the_peer_time_goes_on_while_we_do_not_run():
+    """It may be at any sequence number after a pause of ours: it spoke on (RFC 5880 6.8.1)."""
+    world, *_ = world_of()
+    path = world.path(A)
+    spied = path.session = Spied(path.session)
+    world.run(SECOND)
+    assert max(spied.silences) <= FAST
+    world.stalls.append((world.now, world.now + 60 * SECOND))
+    world.links[A].dead.append((world.now, world.now + 60 * SECOND))
+    world.run(90 * SECOND)
+    assert 60 * SECOND <= max(spied.silences) < 62 * SECOND
+    spied.silences.clear()
+    world.suspend(HOUR)
+    world.run(5 * SECOND)
+    assert max(spied.silences) > HOUR
+
+
+def test_a_name_that_moves_is_another_router():
+    """What was agreed with the machine before is forgotten; the one after it was never down."""
+    world, *_ = world_of()
+    other = "10.0.0.9"
+    world.links[other] = Link()
+    world.links[other].host = Router(world, other, FAST)
+    world.resolve(world.path(A), other)
+    world.run(20 * SECOND)
+    assert State.DOWN not in world.states_of(A)
+    assert world.state(A) is State.UP
+
+
+def test_of_the_addresses_of_a_name_the_one_that_speaks_is_answered():
+    """Nobody is at the first: as with a peer that is asked, the second will do."""
+    world = World(1)
+    world.links[A] = world.links[B] = Link()
+    router = Router(world, B, FAST)
+    world.links[A], world.links[B] = Link(dead=[(0, 10**20)]), Link(host=router)
+    world.fleet.apply([replace(agreed("r1"), addresses=("r1.example",))])
+    world.resolve(world.fleet.peers["r1"].paths[0], A, B)
+    world.run(20 * SECOND)
+    assert world.state("r1") is State.UP
+    assert world.fleet.peers["r1"].paths[0].target == (B, 3784)
+    assert world.states_of("r1") == [State.UP]
+
+
+def test_a_name_that_is_not_known_is_unresolved_after_a_pause_too():
+    """Nothing can be missed of whom nobody knows where it is."""
+    world = World(1)
+    world.fleet.apply([replace(agreed("r1"), addresses=("r1.example",))])
+    (path,) = world.fleet.peers["r1"].paths
+    world.fleet.resolved(path, (), "no such name")
+    world.fleet.pause("r1", Pause(world.wall + HOUR, "", "root"))
+    world.run(20 * SECOND)
+    world.fleet.resume("r1")
+    world.run(20 * SECOND)
+    peer = world.fleet.peers["r1"]
+    assert (peer.state, peer.cause) == (State.UNKNOWN, Cause.UNRESOLVED)
+
+
 # -- people ---------------------------------------------------------------------------------------
 
 
@@ -578,6 +652,38 @@ def test_pause_tells_the_router_and_resume_brings_it_up(seed):
     world.run(10 * SECOND)
     assert world.states_of(A) == [State.UP, State.PAUSED, State.UNKNOWN, State.UP]
     assert router.session.state is bfd.State.UP
+
+
+@pytest.mark.parametrize("why", ["paused", "admin-down"])
+def test_who_is_down_by_will_and_speaks_hides_nobody_behind_it(why):
+    """AdminDown is no failure of the way (RFC 5882 4.2): what dies behind it has a verdict."""
+    world, router, _ = world_of()
+    world.watch(peer("10.0.0.3", via=A))
+    world.run(5 * SECOND)
+    if why == "paused":
+        world.after(SECOND, lambda: world.fleet.pause(A, Pause(world.wall + HOUR, "", "root")))
+    else:
+        world.after(SECOND, lambda: router.admin_down(on=True))
+    world.run(20 * SECOND)
+    kill(world, "10.0.0.3")
+    world.run(30 * SECOND)
+    assert world.state(A) is (State.PAUSED if why == "paused" else State.LEFT)
+    assert world.state("10.0.0.3") is State.DOWN
+    kill(world, A)
+    world.run(30 * SECOND)
+    assert world.state("10.0.0.3") is State.DOWN
+
+
+def test_what_is_behind_one_that_is_down_by_will_and_gone_is_unreachable():
+    """Once its operator's word is all that is left, it hides what is silent behind it."""
+    world, router, _ = world_of()
+    world.watch(peer("10.0.0.3", via=A))
+    world.run(5 * SECOND)
+    world.after(SECOND, lambda: router.admin_down(on=True))
+    world.run(10 * SECOND)
+    kill(world, A, "10.0.0.3")
+    world.run(30 * SECOND)
+    assert world.state("10.0.0.3") is State.UNREACHABLE
 
 
 def test_resumed_and_silent_is_down():

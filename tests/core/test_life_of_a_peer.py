@@ -486,6 +486,15 @@ def test_pause_survives_a_restart():
         assert world.state(A) is state
 
 
+def test_a_pause_that_ended_while_nobody_ran_is_over_at_once():
+    """Though no verdict follows for long, nothing is said to be paused that is judged."""
+    world = world_of(start_grace=HOUR)
+    pause = Pause(WALL - 60 * SECOND, "", "alice")
+    world.fleet.restore(A, restored(State.PAUSED, Cause.PAUSED, pause))
+    assert world.state(A) is State.UNKNOWN
+    assert world.fleet.peers[A].pause is None
+
+
 def test_pause_survives_a_reload():
     """A reload, with or without change, does not end a pause."""
     world = world_of()

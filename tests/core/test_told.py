@@ -694,11 +694,15 @@ def test_one_that_never_came_from_anywhere_is_judged():
 class Refusing:
     """A world with one peer that is only sent to, and whose host may refuse."""
 
-    def __init__(self, retries=3, beside=10 * SECOND):
+    def __init__(self, retries=3, beside=10 * SECOND, interval=SECOND):
         self.world = world = World(1)
-        timing = Timing(SECOND, 500 * MILLISECOND, retries, 2)
+        timing = Timing(interval, interval // 2, retries, 2)
         world.watch(peer(ASKED, timing=Timing(beside, 100 * MILLISECOND, 3, 2)))
         self.refuses = False
+        self.spacing = 0
+        """So long after a refusal the host gives no other one;"""
+        self.tokens = self.refused_at = 0
+        """unless it has some left, of six."""
         self.is_witness = True
         self.fault = None
         self.sent = []
@@ -716,9 +720,20 @@ class Refusing:
 
     def hear(self, datagram, _at):
         assert datagram == b"heartbeat"
-        if self.refuses:
+        if self.refuses and self.may_refuse():
             fact = Fact(Cause.PORT_CLOSED, f"ICMP port unreachable from {A}")
             assert self.world.fleet.icmp((A, 12345), datagram, fact, witness=self.is_witness)
+
+    def may_refuse(self):
+        """As Linux does: one a second, and six at once (icmp(7), icmp_ratelimit)."""
+        if not self.spacing:
+            return True
+        now = self.world.now
+        self.tokens = min(self.tokens + now - self.refused_at, 6 * self.spacing)
+        self.refused_at = now
+        is_allowed = self.tokens >= self.spacing
+        self.tokens -= self.spacing * is_allowed
+        return is_allowed
 
 
 def test_who_never_answers_is_unknown_and_unwatched():
@@ -748,8 +763,21 @@ def test_refused_often_enough_it_is_down(retries):
     assert down.at == one.sent[before + retries + 1]
     assert down.evidence == (f"{A}: ICMP port unreachable from {A}",)
     one.refuses = False
-    one.world.run(3 * SECOND)
+    one.world.run(5 * SECOND)
+    assert one.world.state(A) is State.DOWN  # it may have had no refusal left
+    one.world.run(10 * SECOND)
     assert one.world.fleet.peers[A].cause is Cause.UNWATCHED
+
+
+@pytest.mark.parametrize("interval", [SECOND, 500 * MILLISECOND, 100 * MILLISECOND])
+def test_who_may_refuse_but_once_a_second_is_down_all_along(interval):
+    """Linux limits its ICMP errors: that none comes once is no end of the outage."""
+    one = Refusing(interval=interval)
+    one.spacing = SECOND
+    one.world.run(10 * SECOND)
+    one.refuses = True
+    one.world.run(600 * SECOND)
+    assert [event.state for event in one.world.changes_of(A)] == [State.UNKNOWN, State.DOWN]
 
 
 def test_others_are_asked_at_the_first_refusal():

@@ -55,8 +55,7 @@ class Sender:
         if self.world.keep:
             self.heard_at.append(at)
         for path in self.world.fleet.known_by(self.key):
-            source = (self.host, 0) if not path.targets else None
-            self.world.fleet.heard(path, payload, at, 64, source=source)
+            self.world.fleet.heard(path, payload, at, 64, source=(self.host, 0))
 
 
 class Router:
@@ -160,7 +159,7 @@ class Router:
         mine = bfd.addressee(datagram)
         key = ("bfd", mine) if mine else ("bfd", False, self.host)
         for path in self.world.fleet.known_by(key):
-            self.world.fleet.heard(path, datagram, at, 255)
+            self.world.fleet.heard(path, datagram, at, 255, source=(self.host, 3784))
 
     def _note(self, at: int) -> None:
         if not self.states or self.states[-1][1] is not self.session.state:
