@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CONNECT: Final = 1
 CONNACK: Final = 2
+PUBLISH: Final = 3
 PINGREQ: Final = 12
 PINGRESP: Final = 13
 DISCONNECT: Final = 14
@@ -42,6 +43,8 @@ _WILL_QOS_SHIFT: Final = 3
 _WILL_RETAIN: Final = 0x20
 _PASSWORD: Final = 0x40
 _USERNAME: Final = 0x80
+
+_RETAIN: Final = 0x01  # 3.3.1.3
 
 _EXPECTED: Final = {CONNACK: _CONNACK.size, PINGRESP: 0}
 """What a broker may send to a client that subscribes to nothing, and its exact remaining length."""
@@ -118,43 +121,66 @@ def _remaining_length(length: int) -> bytes:
 class Parser:
     """Reads what a broker sends, in whatever pieces; between two of them it keeps one packet."""
 
-    __slots__ = ("_packet",)
+    __slots__ = ("_is_accepted", "_packet", "_skipped")
 
     LONGEST: Final = 1 + _LENGTH_OCTETS + _CONNACK.size
     """Octets that it keeps at most."""
 
     def __init__(self) -> None:
         self._packet = bytearray()
+        self._is_accepted = False
+        self._skipped = 0
+        """Octets of a PUBLISH that are still to come: some brokers subscribe their clients."""
 
     def read(self, octets: bytes) -> Iterator[Packet]:
         """Give the packets that these octets complete.
 
-        WireError, after the packets before it: `type`, what is no CONNACK and no PINGRESP; `flags`,
-        `length` or `return-code`, what is malformed. Nothing can be read after that.
+        WireError, after the packets before it: `type`, what is no CONNACK and no PINGRESP, nor,
+        once we are accepted, a PUBLISH that wants no answer; `flags`, `length` or `return-code`,
+        what is malformed. Nothing can be read after that.
         """
-        packet = self._packet
-        for octet in octets:
-            packet.append(octet)
+        packet, at = self._packet, 0
+        while at < len(octets):
+            if self._skipped:
+                skipped = min(self._skipped, len(octets) - at)
+                self._skipped, at = self._skipped - skipped, at + skipped
+                continue
+            packet.append(octets[at])
+            at += 1
             if len(packet) == 1:
-                _check_header(octet)
+                self._check_header(packet[0])
                 continue
             header = _header_size(packet)
             if header is None:
                 continue
-            kind = packet[0] >> 4
-            if _length(packet[1:header]) != _EXPECTED[kind]:
+            kind, length = packet[0] >> 4, _length(packet[1:header])
+            if kind == PUBLISH:
+                self._skipped = length
+                packet.clear()
+                continue
+            if length != _EXPECTED[kind]:
                 raise WireError("length")
             if len(packet) == header + _EXPECTED[kind]:
                 whole = bytes(packet[header:])
                 packet.clear()
-                yield _connack(whole) if kind == CONNACK else PingResp()
+                yield self._connack(whole) if kind == CONNACK else PingResp()
 
+    def _check_header(self, octet: int) -> None:
+        if self._is_accepted and octet & ~_RETAIN == PUBLISH << 4:
+            return  # 3.3.1.2: QoS 0
+        if octet >> 4 not in _EXPECTED:
+            raise WireError("type")
+        if octet & 0x0F:
+            raise WireError("flags")  # 2.2.2: reserved, must be 0
 
-def _check_header(octet: int) -> None:
-    if octet >> 4 not in _EXPECTED:
-        raise WireError("type")
-    if octet & 0x0F:
-        raise WireError("flags")  # 2.2.2: reserved, must be 0
+    def _connack(self, body: bytes) -> ConnAck:
+        flags, code = _CONNACK.unpack(body)
+        if flags & 0xFE:
+            raise WireError("flags")  # 3.2.2.1: all but Session Present are reserved
+        if code > LAST_RETURN_CODE:
+            raise WireError("return-code")
+        self._is_accepted = code == ACCEPTED
+        return ConnAck(code)
 
 
 def _header_size(packet: bytearray) -> int | None:
@@ -170,12 +196,3 @@ def _header_size(packet: bytearray) -> int | None:
 def _length(octets: bytearray) -> int:
     # More octets than needed are not forbidden before MQTT 5.
     return sum((octet & 0x7F) << 7 * at for at, octet in enumerate(octets))
-
-
-def _connack(body: bytes) -> ConnAck:
-    flags, code = _CONNACK.unpack(body)
-    if flags & 0xFE:
-        raise WireError("flags")  # 3.2.2.1: all but Session Present are reserved
-    if code > LAST_RETURN_CODE:
-        raise WireError("return-code")
-    return ConnAck(code)

@@ -124,6 +124,21 @@ def test_what_no_broker_may_send_is_told_by_reason(octets, reason):
     assert read(bytes.fromhex("D000" + octets)) == ([PingResp()], reason)
 
 
+@pytest.mark.parametrize("flags", [0x30, 0x31])
+def test_what_a_broker_publishes_to_us_is_skipped(flags):
+    """Some subscribe their clients to something; QoS 0 wants no answer, whatever pieces it is."""
+    accepted, ping, sent = bytes([0x20, 2, 0, 0]), bytes([0xD0, 0]), b"\0\5topic" + bytes(5_000)
+    published = bytes([flags]) + mqtt._remaining_length(len(sent)) + sent
+    octets = accepted + published + ping + bytes([0x30, 0]) + ping
+    for size in (1, 7, 1_000, len(octets)):
+        pieces = [octets[at : at + size] for at in range(0, len(octets), size)]
+        assert read(*pieces) == ([ConnAck(0), PingResp(), PingResp()], None)
+    assert read(published) == ([], "type")
+    assert read(bytes([0x20, 2, 0, 5]) + published) == ([ConnAck(5)], "type")
+    for qos in (0x32, 0x34, 0x38):
+        assert read(accepted, bytes([qos, 0])) == ([ConnAck(0)], "type")
+
+
 def test_a_length_may_take_more_octets_than_it_needs():
     """MQTT 3.1.1 does not forbid what MQTT 5 does."""
     assert read(bytes.fromhex("D080808000 208200 0005")) == ([PingResp(), ConnAck(5)], None)
