@@ -106,6 +106,8 @@ class Window:
     def sample(self) -> Sample:
         """Give all that is told of it, for less than it costs piece by piece."""
         slots = sorted(self._known())
+        if slots and 0 < slots[0] <= slots[-1] <= _RTT:
+            return Sample(slots, 0, len(slots))  # nearly always: all answered, and all counted
         unanswered, measured = bisect_left(slots, 1), bisect_left(slots, _ANNULLED)
         rtts = slots[unanswered:measured]
         if rtts and rtts[-1] > _RTT:
@@ -114,9 +116,10 @@ class Window:
 
     def last_rtt(self) -> int | None:
         """Give that of the last heartbeat that was answered, nanoseconds."""
-        for sequence in range(self._next - 1, self._next - 1 - len(self), -1):
-            if 0 < self.slots[sequence % WINDOW] < _ANNULLED:
-                return self.rtt(sequence)
+        for sequence in range(self._next - 1, max(self._first, self._next - WINDOW) - 1, -1):
+            slot = self.slots[sequence % WINDOW]
+            if 0 < slot < _ANNULLED:
+                return (slot & _RTT) * MICROSECOND
         return None
 
     def rtt(self, sequence: int) -> int:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from hbd.core.figures import Figures
     from hbd.core.fleet import Fleet
-    from hbd.core.model import Timing
     from hbd.core.path import Path, Seen
     from hbd.core.peer import Peer
     from hbd.report.explanation import Explanation
@@ -35,6 +34,9 @@ NAMED = 3
 
 LATE_TOLD = 0.1
 """From this share of the time on STATUS= says that we are late."""
+
+_YES = ("false", "true")
+_RTT = '{"last": %.3f, "min": %.3f, "mean": %.3f, "p99": %.3f, "max": %.3f}'
 
 
 def summary(fleet: Fleet) -> dict[str, int]:
@@ -54,34 +56,44 @@ def written(fleet: Fleet, peer: Peer, *, recent: bool = False) -> str:
     With `recent` it has what the last heartbeats came to, on the path whose loss is told.
     """
     settings, clock = peer.settings, fleet.clock
-    paths = [(path, path.seen(clock.now)) for path in peer.paths]
-    all_seen = [seen for _, seen in paths]
-    answering = [seen for path, seen in paths if path.state is State.UP]
-    worst = max(answering or all_seen, key=_loss)
+    now, real = clock.now, clock.real
+    paths = [(path, path.seen(now)) for path in peer.paths]
+    first, worst = _told_of(paths)
     loss_out, loss_in = worst.directions or (None, None)
     sent = received = late = duplicate = 0
-    for seen in all_seen:
+    for _, seen in paths:
         figures = seen.figures
         sent += figures.sent
         received += figures.received
         late += figures.late
         duplicate += figures.duplicate
     authenticated, expect, pause = is_authenticated(settings), settings.expect, peer.pause
-    expected = None if expect is None else expect.interval
+    timing, way = settings.timing, settings.way
+    interval = timing.interval if expect is None else expect.interval
+    asked = (timing.timeout, timing.retries) if way is Way.ASKED else None
     return (
-        f'{{"name": {_text(peer.name)}, "state": "{peer.state}", "cause": {_word(peer.cause)},'
-        f' "since": "{moment(peer.since)}", "flapping": {_yes(fleet.is_flapping(peer))},'
+        f'{{"name": {_text(peer.name)}, "state": "{peer.state!s}", "cause": {_word(peer.cause)},'
+        f' "since": "{moment(peer.since)}", "flapping": {_YES[fleet.is_flapping(peer)]},'
         f' "via": {_word(settings.via)}, "labels": {_labels(settings.labels)},'
-        f" {_judged(settings.protocol, settings.way, settings.timing, expected, authenticated)},"
-        f' "evidence": {_texts(evidence(peer, clock.now))}, "restored": {_yes(peer.restored)},'
+        f" {_judged(settings.protocol, way, authenticated, interval, asked)},"
+        f' "evidence": {_texts(evidence(peer, now))}, "restored": {_YES[peer.restored]},'
         f' "paused_until": {"null" if pause is None else _text(moment(pause.until))},'
         f' "sent": {sent}, "received": {received}, "late": {late}, "duplicate": {duplicate},'
         f' "loss_percent": {_percent(worst.loss)}, "loss_out_percent": {_percent(loss_out)},'
-        f' "loss_in_percent": {_percent(loss_in)},'
-        f' "rtt_ms": {_rtt((answering or all_seen)[0])},'
-        f' "paths": [{", ".join([_path(path, seen, clock.real) for path, seen in paths])}]'
-        f"{_recent(paths, worst, clock.now) if recent else ''}}}"
+        f' "loss_in_percent": {_percent(loss_in)}, "rtt_ms": {_rtt(first)},'
+        f' "paths": [{", ".join([_path(path, seen, real) for path, seen in paths])}]'
+        f"{_recent(paths, worst, now) if recent else ''}}}"
     )
+
+
+def _told_of(paths: list[tuple[Path, Seen]]) -> tuple[Seen, Seen]:
+    """Give those whose RTTs and whose loss are told as the peer's: of answering ones, if any."""
+    if len(paths) == 1:
+        seen = paths[0][1]
+        return seen, seen
+    answering = [seen for path, seen in paths if path.state is State.UP]
+    some = answering or [seen for _, seen in paths]
+    return some[0], max(some, key=_loss)
 
 
 def _recent(paths: list[tuple[Path, Seen]], told: Seen, now: int) -> str:
@@ -93,15 +105,13 @@ def _recent(paths: list[tuple[Path, Seen]], told: Seen, now: int) -> str:
 def _judged(
     protocol: str,
     way: Way,
-    timing: Timing,
-    expected: int | None,
     authenticated: bool,  # noqa: FBT001 - by keyword it takes twice as long
+    interval: int,
+    asked: tuple[int, int] | None,
 ) -> str:
-    interval = timing.interval if expected is None else expected
-    asked = (f"{timing.timeout / 1e6:.3f}", timing.retries)
-    timeout, retries = asked if way is Way.ASKED else ("null", "null")
+    timeout, retries = ("null", "null") if asked is None else (f"{asked[0] / 1e6:.3f}", asked[1])
     return (
-        f'"protocol": "{protocol}", "way": "{way}", "authenticated": {_yes(authenticated)},'
+        f'"protocol": "{protocol}", "way": "{way}", "authenticated": {_YES[authenticated]},'
         f' "interval_ms": {interval / 1e6:.3f}, "timeout_ms": {timeout}, "retries": {retries}'
     )
 
@@ -178,7 +188,7 @@ def _path(path: Path, seen: Seen, real: int) -> str:
     egress = None if path.egress is None else str(path.egress.key)
     return (
         f'{{"address": {_text(path.address)}, "target": {_word(target and target[0])},'
-        f' "state": "{path.state}", "cause": {_word(_path_cause(path, seen.figures))},'
+        f' "state": "{path.state!s}", "cause": {_word(_path_cause(path, seen.figures))},'
         f' "egress": {_word(egress)},'
         f' "hops": {_number(hops_away(seen.reply_ttl))},'
         f' "last_reply_s_ago": {"null" if last is None else f"{(real - last) / SECOND:.3f}"},'
@@ -207,13 +217,12 @@ def _rtt(seen: Seen) -> str:
     rtts, last = seen.rtts, seen.figures.window.last_rtt()
     if last is None:
         return '{"last": null, "min": null, "mean": null, "p99": null, "max": null}'
-    return (
-        f'{{"last": {last / 1e6:.3f}, "min": {rtts[0] / 1e3:.3f},'
-        f' "mean": {sum(rtts) / len(rtts) / 1e3:.3f},'
-        f' "p99": {rtts[-1 - len(rtts) // 100] / 1e3:.3f}, "max": {rtts[-1] / 1e3:.3f}}}'
-    )
+    count = len(rtts)
+    mean, p99 = sum(rtts) / count / 1e3, rtts[-1 - count // 100] / 1e3
+    return _RTT % (last / 1e6, rtts[0] / 1e3, mean, p99, rtts[-1] / 1e3)
 
 
+@lru_cache  # of thousands most lose as much
 def _percent(fraction: float | None) -> str:
     return "null" if fraction is None else f"{100 * fraction:.1f}"
 
@@ -232,7 +241,3 @@ def _texts(texts: Sequence[str]) -> str:
 
 def _labels(labels: Sequence[tuple[str, str]]) -> str:
     return f"{{{', '.join([f'{_text(key)}: {_text(value)}' for key, value in labels])}}}"
-
-
-def _yes(fact: bool) -> str:  # noqa: FBT001 - its only argument
-    return "true" if fact else "false"
