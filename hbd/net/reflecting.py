@@ -93,13 +93,17 @@ class ReflectorSocket:
             raise OSError(errno.EADDRNOTAVAIL, "not a numeric address", address)
         self._socket = _bound(local, shared=shared) if fd is None else _adopted(fd, local)
         measure(self._socket)
-        if self._socket.family == socket.AF_INET6:
+        family = self._socket.family
+        if family == socket.AF_INET6:
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
             self._socket.setsockopt(socket.IPPROTO_IP, linux.IP_PKTINFO, 1)
-        control = _PKTINFO6 if self._socket.family == socket.AF_INET6 else _PKTINFO
-        self._inbox = batch.inbox(self._socket.family)
-        self._outbox = batch.outbox(self._socket.family, socket.CMSG_SPACE(control.size))
+        control = _PKTINFO6 if family == socket.AF_INET6 else _PKTINFO
+        # Looked up once: to get at the family of a socket takes as long as to read a datagram.
+        self._expected: Final = _EXPECTED[family]
+        self._head: Final = _HEADS[family]
+        self._inbox = batch.inbox(family)
+        self._outbox = batch.outbox(family, socket.CMSG_SPACE(control.size))
         self.unsent: Counter[str] = Counter()
         """Replies that could not be sent, by the name of the errno."""
 
@@ -119,7 +123,7 @@ class ReflectorSocket:
         if inbox is None:
             return [_request(*one) for one in taken(self._socket, limit)]
         requests: list[Request] = []
-        expected = _EXPECTED[self._socket.family]
+        expected = self._expected
         for count in inbox.fill(self.fileno(), limit):
             if inbox.has(expected, count):
                 requests += _requests(inbox, expected, count)
@@ -138,7 +142,7 @@ class ReflectorSocket:
             if requests:
                 yield _columns(requests), partial(list, requests)
             return
-        expected = _EXPECTED[self._socket.family]
+        expected = self._expected
         for count in inbox.fill(self.fileno(), limit):
             if inbox.has(expected, count):
                 columns = _read_columns(inbox, expected, count)
@@ -170,8 +174,7 @@ class ReflectorSocket:
         finish: batch.Finish | None = None,
     ) -> None:
         """Send a reply to each of these places in order, as `send` does; `finish` as in Outbox."""
-        head = _HEADS[self._socket.family]
-        controls = [head + way + _PADDING for way in ways]
+        controls = [self._head + way + _PADDING for way in ways]
         if self._outbox is None:
             for reply, place, message in zip(replies, places, controls, strict=True):
                 [control] = batch.messages(memoryview(message))

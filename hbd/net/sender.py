@@ -74,6 +74,8 @@ class SenderSocket:
         _hear_errors(self._socket)
         if dscp is not None:
             mark(self._socket, dscp)
+        # Looked up once: to get at the family of a socket takes as long as to read a datagram.
+        self._expected: Final = _EXPECTED[family]
         self._inbox = batch.inbox(family)
         self._outbox = batch.outbox(family)
 
@@ -149,7 +151,7 @@ class SenderSocket:
                 yield _columns(received)
                 limit -= len(received)
             return
-        expected = _EXPECTED[self._socket.family]
+        expected = self._expected
         for count in inbox.fill(self.fileno(), limit):
             if inbox.has(expected, count):
                 stamps: Sequence[int | None] = inbox.stamps(count)
@@ -178,7 +180,7 @@ class SenderSocket:
         if inbox is None:
             return [_received(*one) for one in taken(self._socket, limit)]
         received: list[Received] = []
-        expected, sources = _EXPECTED[self._socket.family], _DESTINATIONS.sources
+        expected, sources = self._expected, _DESTINATIONS.sources
         for count in inbox.fill(self.fileno(), limit):
             datagrams, names = inbox.datagrams(count), inbox.names(count)
             addresses = map(sources.__getitem__, names)
