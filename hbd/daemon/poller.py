@@ -110,7 +110,9 @@ class Pool(Generic[Each]):
 
     def ready(self) -> Iterator[tuple[Each, bool]]:
         """Give those that have something, and whether an error is among it."""
-        for fd, events in self._epoll.poll(0, len(self._sockets) or 1):
+        if not self._sockets:
+            return  # of most that hear what peers send by themselves: spares a call in each turn
+        for fd, events in self._epoll.poll(0, len(self._sockets)):
             one = self._sockets.get(fd)
             if one is not None:  # else removed since
                 yield one, bool(events & select.EPOLLERR)
