@@ -32,6 +32,9 @@ FEW: Final = 64
 SOME: Final = 4
 """that is so many: what leaves at once is to be a small part of what the way can carry."""
 
+DAWDLING: Final = 4
+"""Who waits for another, to join it, shortens its interval by that much less."""
+
 STEPS: Final = 20
 """Volleys are found by when they are due, in twentieths of an interval."""
 
@@ -242,11 +245,23 @@ class Volleys:
         is_far_behind = volley.sent - volley.next > heading.interval
         volley.due = volley.sent if is_far_behind else volley.next
         spread = int(heading.interval * JITTER * self._dice.random())
+        if self._is_before_larger(volley):
+            spread //= DAWDLING
         volley.next = volley.due + heading.interval - spread
         volley.earliest = earliest(volley.due, heading.interval)
         volley.deadline = volley.sent + heading.timeout
         self._timers.schedule(volley)
         return Sent(octets, size, volley.ways)
+
+    def _is_before_larger(self, volley: Volley) -> bool:
+        """Whether one comes soon that it could join: if it dawdles, they meet.
+
+        By chance alone that takes minutes. Only the smaller waits, or all would, each for the next.
+        """
+        count, due = len(volley.paths), volley.due
+        room = self._most(volley.heading) - count
+        soon = self._between(volley.heading, due, due + volley.heading.interval // 2)
+        return any(count <= len(other.paths) <= room for other in soon)
 
     def _seal(self, volley: Volley, octets: bytearray) -> None:
         whole, size = memoryview(octets), volley.size

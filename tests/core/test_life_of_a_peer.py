@@ -848,7 +848,7 @@ def test_what_a_peer_answers_when_it_thaws_is_late_and_no_bad_reply():
 
 def test_a_pause_that_ends_just_after_a_wake_tells_nothing_of_before_it():
     """Whoever was off when we went to sleep, and paused, may be up when we wake."""
-    world = World(3, start_grace=10 * SECOND)
+    world = World(5, start_grace=10 * SECOND)
     world.watch(peer(A), peer(B))
     world.run(20 * SECOND)
     world.fleet.pause(A, Pause(world.wall + 30 * SECOND, "", ""))

@@ -1379,6 +1379,32 @@ def test_volleys_that_are_due_at_about_the_same_time_join():
     assert max(sizes) <= 1000 // volleys.SOME
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_volleys_that_could_be_one_soon_are(seed):
+    """They do not meet by chance alone: the smaller waits for the larger."""
+    world = Net(seed, steady=False, weather=False)
+    world.keep = False
+    timing = Timing(SECOND, 500 * MILLISECOND, 3, 2)
+    world.watch(*(peer(f"10.0.{n}.1", timing=timing) for n in range(20)), link=Link())
+    world.run(45 * SECOND)
+    assert [len(volley.paths) for volley in volleys_of(world)] == [20]
+
+
+def test_who_can_join_nobody_waits_for_nobody(monkeypatch):
+    """Its interval is shortened as ever, by half of the most on average."""
+    monkeypatch.setattr(volleys, "FEW", 12)
+    world = Net(1, steady=False, weather=False)
+    timing = Timing(SECOND, 500 * MILLISECOND, 3, 2)
+    world.watch(*(peer(f"10.0.{n}.1", timing=timing) for n in range(24)), link=Link())
+    world.run(30 * SECOND)
+    sizes = sorted(len(volley.paths) for volley in volleys_of(world))
+    assert sizes[0] + sizes[1] > volleys.FEW
+    before = {path: path.sequence for path in map(world.path, world.fleet.peers)}
+    world.run(80 * SECOND)
+    for path, sequence in before.items():
+        assert 84 <= path.sequence - sequence <= 86
+
+
 def check_places(world):
     """Who stands somewhere stands there with all that is of it."""
     found = world.fleet._volleys._at
