@@ -45,6 +45,7 @@ class News:
         tell = Tell(
             peer,
             verdict,
+            clock.now,
             clock.real,
             clock.wall,
             peer.state,
@@ -65,7 +66,10 @@ class News:
         self._tell(tell)
 
     def told(self, tell: Tell) -> list[Event]:
-        """Give what is said of a new verdict, in order; the loss and the RTT are of now."""
+        """Give what is said of a new verdict, in order.
+
+        Loss and RTT are of now, and so is what belongs to one storm: it lasts while it is told.
+        """
         event, said = self._event(tell), list[Event]()
         if event.is_refinement:
             return [event]
@@ -164,12 +168,12 @@ class News:
 
         Tells whether it is one of many that an entry has told about.
         """
-        peer, now = tell.peer, self._clock.now
+        peer = tell.peer
         flapping = self._flapping.get(peer)
         if flapping is None:
-            flapping = self._flapping[peer] = Flapping(peer, tell.previous, now)
+            flapping = self._flapping[peer] = Flapping(peer, tell.previous, tell.now)
         was_flapping = flapping.is_flapping
-        if flapping.change(tell.verdict.state, now):
+        if flapping.change(tell.verdict.state, tell.now):
             said.append(self._flapping_changed(flapping, quiet=in_storm))
         self._timers.schedule(flapping)
         return was_flapping

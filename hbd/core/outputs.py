@@ -43,10 +43,12 @@ class Tell(NamedTuple):
 
     peer: Peer
     verdict: Verdict
+    now: int
+    """The moment on the fleet's own clock,"""
     at: int
-    """Monotonic;"""
+    """monotonic,"""
     since: int
-    """the same on the wall clock."""
+    """and on the wall clock."""
     previous: State
     previous_cause: Cause | None
     duration: int

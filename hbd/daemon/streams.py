@@ -47,7 +47,7 @@ NO_WITNESS: Final = {
     Cause.NET_UNREACHABLE,
     Cause.REJECTED,
 }
-"""Ends that our own side may have caused."""
+"""Ends that our own side may have caused, unless the peer itself says so."""
 
 
 class Wiring(NamedTuple):
@@ -338,15 +338,17 @@ class Streams:
             words += f" at {moment(self._clock.wall())}"
             if link.heard is None and link.path.is_askable:
                 words += ", before it had said anything"
-        self._lose(link, Fact(end.cause, words))
+        is_theirs = end.offender == link.wiring.target[0]
+        witness = is_theirs or end.cause not in NO_WITNESS
+        self._lose(link, Fact(end.cause, words), witness=witness)
 
-    def _lose(self, link: Link, fact: Fact) -> None:
+    def _lose(self, link: Link, fact: Fact, *, witness: bool = True) -> None:
         path = link.path
         self._drop(link)
         if fact.cause is Cause.SEND_BLOCKED:
             path.send_error = fact
         else:
-            self._fleet.broken(path, fact, witness=fact.cause not in NO_WITNESS)
+            self._fleet.broken(path, fact, witness=witness)
 
     def _drop(self, link: Link, *, orderly: bool = False) -> None:
         self._links.pop(link.path, None)

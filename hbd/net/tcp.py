@@ -66,6 +66,8 @@ class End(NamedTuple):
 
     cause: Cause
     words: str
+    offender: str | None = None
+    """Who has said so by ICMP."""
 
 
 class TcpInfo(NamedTuple):
@@ -123,10 +125,12 @@ def said_by_icmp(opened: socket.socket, address: Address, ours: str) -> End | No
     if (error.origin, error.type, error.code) in icmp.PORT_UNREACHABLE:
         # A host refuses a connection by a reset.
         words = f"ICMP port unreachable from {error.offender}, about {spelled(address)}"
-        return End(Cause.REJECTED, words)
+        return End(Cause.REJECTED, words, error.offender)
     report = icmp.Report(error.origin, error.type, error.code, str(error.offender), is_own=False)
     fact = icmp.read(report, address[0], None)
-    return None if fact is None else End(fact.cause, f"{fact.text}, about {spelled(address)}")
+    if fact is None:
+        return None
+    return End(fact.cause, f"{fact.text}, about {spelled(address)}", error.offender)
 
 
 def keep_alive(opened: socket.socket, times: KeepAlive) -> None:

@@ -352,7 +352,7 @@ MUTATIONS = [
     ("fleet.py", "- (clock.wall - known.since), clock.real)", "- (clock.wall - known.since), clock.real + 10**18)"),
     ("roster.py", "path.egress.drop(path)", "pass"),
     ("news.py", "flaps = not event.first and self", "flaps = self"),
-    ("news.py", "Flapping(peer, tell.previous, now)", "Flapping(peer, peer.state, now)"),
+    ("news.py", "Flapping(peer, tell.previous, tell.now)", "Flapping(peer, peer.state, tell.now)"),
     ("news.py", "is_refinement and peer.refinements >= REFINEMENTS,", "False,"),
     ("news.py", "        peer.refinements = 0\n", ""),
     ("news.py", "is_first_up = event.first and event.state in ANSWERING", "is_first_up = False"),

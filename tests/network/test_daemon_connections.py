@@ -102,13 +102,17 @@ def test_a_host_that_is_cut_off_is_down_for_what_its_old_connection_shows(lab, h
 def test_a_firewall_that_prohibits_is_no_host_that_is_off(lab):
     """What rejects by ICMP is told as that, and who it was."""
     settings = {"protocol": "tcp", "port": PORT, **TIMING}
-    with lab.watch([peer("a", ADDRESS["a4"], **settings), peer("b4")]) as monitor:
-        lab.hosts["a"].block("input", f"tcp dport {PORT} reject with icmpx type admin-prohibited")
+    with lab.watch([peer(name, ADDRESS[f"{name}4"], **settings) for name in "ab"]) as monitor:
+        for name in "ab":  # nobody else is there to be a witness
+            rule = f"tcp dport {PORT} reject with icmpx type admin-prohibited"
+            lab.hosts[name].block("input", rule)
         try:
-            verdict = monitor.told("a", state="down", cause="rejected")
+            verdicts = [monitor.told(name, state="down", cause="rejected") for name in "ab"]
         finally:
-            lab.hosts["a"].unblock()
-        assert f"from {ADDRESS['a4']}" in verdict["HBD_EVIDENCE"]
+            for name in "ab":
+                lab.hosts[name].unblock()
+        for name, verdict in zip("ab", verdicts, strict=True):
+            assert f"from {ADDRESS[f'{name}4']}" in verdict["HBD_EVIDENCE"]
 
 
 def test_who_is_heard_needs_no_heartbeat_of_ours(lab):
