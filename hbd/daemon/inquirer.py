@@ -58,12 +58,6 @@ class Inquirer:
         for outlet in [outlet for outlet in self._echoes if outlet[1:] not in used]:
             self._close_echo(outlet)
 
-    def close(self) -> None:
-        """Close all sockets."""
-        self.keep_only(())
-        for attempt in list(self._attempts):
-            self._end(attempt)
-
     # -- ICMP echo ----------------------------------------------------------------------------
 
     def echo(self, probe: Probe) -> None:

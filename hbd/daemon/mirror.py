@@ -124,9 +124,6 @@ class Mirror:
         """Count the requests the kernel has dropped for want of room."""
         return sum(bound.drops() for bound in self.sockets.values())
 
-    def close(self) -> None:
-        self.adopt((), {})
-
     def _answer(self, bound: ReflectorSocket) -> None:
         for _ in range(BATCHES):
             count = 0

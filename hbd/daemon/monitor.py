@@ -119,11 +119,6 @@ class Monitor:
                 for _ in range(FAREWELLS):
                     self.send(path)
 
-    def close(self) -> None:
-        self.ears.close()
-        self._inquirer.close()
-        self.senders.close_all()
-
     def keep_only(self, settings: Iterable[PeerSettings]) -> None:
         """Close the sockets by which no peer of these leaves any more."""
         used = ways_used(settings)

@@ -73,11 +73,6 @@ class Senders:
         for outlet in [outlet for outlet in self._sockets if outlet[1:] not in used]:
             self.close(outlet)
 
-    def close_all(self) -> None:
-        """Close all; nothing can be sent any more."""
-        self.keep_only(())
-        self._pool.close()
-
     def wake(self, *, on: bool) -> None:
         """Whether what arrives wakes us, or waits for the next turn."""
         self._pool.wake(on=on)
