@@ -33,7 +33,7 @@ class StateChanged(NamedTuple):
     """From the last good reply to this verdict; None without one, or when it is not a failure."""
     rtt: int | None
     loss: float | None
-    """A fraction, of the last heartbeats."""
+    """A fraction, of the last heartbeats; this and the RTT are of when it is put into words."""
     first: bool = False
     """The first verdict since the start: being up is no news then."""
     unsaid: bool = False

@@ -66,17 +66,14 @@ class News:
         self._tell(tell)
 
     def told(self, tell: Tell) -> list[Event]:
-        """Give what is said of a new verdict, in order.
-
-        Loss and RTT are of now, and so is what belongs to one storm: it lasts while it is told.
-        """
+        """Give what is said of a new verdict, in order; loss and RTT are of now."""
         event, said = self._event(tell), list[Event]()
         if event.is_refinement:
             return [event]
         in_storm = tell.in_storm
         if in_storm is None:
             is_first_up = event.first and event.state in ANSWERING
-            in_storm = not is_first_up and self._watch_storm(tell.peer, event.state, said)
+            in_storm = not is_first_up and self._watch_storm(tell, said)
         # With its first verdict it does not change: it was in no state before.
         flaps = not event.first and self._watch_flapping(tell, said, in_storm=in_storm)
         return [*said, event.quietly() if flaps or in_storm else event]
@@ -136,10 +133,10 @@ class News:
             )
         )
 
-    def _watch_storm(self, peer: Peer, state: State, said: list[Event]) -> bool:
+    def _watch_storm(self, tell: Tell, said: list[Event]) -> bool:
         """Note a change, and say if a storm has begun by it; tell whether there is one."""
-        storm = self._storms[state]
-        if storm.change(peer, self._clock.now):
+        storm = self._storms[tell.verdict.state]
+        if storm.change(tell.peer, tell.now, self._clock.now):
             said.append(self._storm(storm, over=False))
         self._timers.schedule(storm)
         return storm.is_storm

@@ -67,15 +67,18 @@ class StormWatch(Timer):
         self._traits: Counter[Trait] = Counter()
         self.is_storm = False
 
-    def change(self, peer: Peer, now: int) -> bool:
-        """Count a change; tell whether a storm began by it."""
+    def change(self, peer: Peer, at: int, now: int) -> bool:
+        """Count a change of some moment; tell whether a storm began by it.
+
+        That goes on for as long as changes are told: `now`.
+        """
         span = peer.settings.timing.detection
         if self.is_storm:
             self._join(peer, traits(peer))
             self.deadline = now + span
             return False
-        self._recent = {one: since for one, since in self._recent.items() if now <= since[0]}
-        self._recent[peer] = (now + span, traits(peer))
+        self._recent = {one: since for one, since in self._recent.items() if at <= since[0]}
+        self._recent[peer] = (at + span, traits(peer))
         if len(self._recent) <= ALOUD:
             return False
         self.is_storm = True

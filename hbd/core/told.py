@@ -273,11 +273,14 @@ class Told(Path):
 
     @property
     def last_word(self) -> int:
-        """Who is paused, or down by its operator's will, says so: that is as good as life."""
+        """Who is paused, or down by its operator's will, says so, as often as it says anything.
+
+        That is as good as life until it is due to speak again.
+        """
         is_by_will = self.peer.pause is not None or (
             self.bad is not None and self.bad.cause is Cause.BFD_ADMIN_DOWN
         )
-        return self.spoke if is_by_will else self.last_life
+        return self.spoke + self.session.expected if is_by_will else self.last_life
 
     def is_about(self, payload: bytes) -> bool:
         return self.session.recognises(payload, 0, 0)

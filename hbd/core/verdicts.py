@@ -147,13 +147,17 @@ class Verdicts:
 
     def _lead(self, path: Path, key: EgressKey) -> None:
         path.leads_to = path.target
-        if path.egress is not None and path.egress.key == key:
+        before = path.egress
+        if before is not None and before.key == key:
             return
         self.leave(path)
         path.egress = self._egresses.setdefault(key, Egress(key))
         path.egress.take(path)
         if path.is_missing:  # who was up where it led before says nothing of here
             path.lonely = not path.egress.others_up(path)
+            if before is not None and path.state is State.UP and not path.repeated:
+                path.ask_again(self._clock.now)  # nor what was missed there
+                self._timers.schedule(path)
 
     def is_doubtful(self, path: Path) -> bool:
         """Whether nobody was heard on its egress since its silence began, though some should be."""

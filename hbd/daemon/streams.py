@@ -34,6 +34,10 @@ SYN_PATIENCE: Final = 1 * SECOND
 """A connection that is not there by then is begun anew: the kernel would repeat its SYN only now,
 and with twice the patience each time."""
 
+TRIPS: Final = 2
+TRIPS_OF_TLS: Final = 4
+"""Round trips until the first reply over a new connection."""
+
 READ_LIMIT: Final = 1 << 20
 """Octets read for each heartbeat: who sends without end has to wait, not we to work."""
 
@@ -390,11 +394,13 @@ def _is_forgotten(link: Link) -> bool:
 
     A firewall that took over from another does not know it, and takes no part of it any more.
     """
-    path, timing = link.path, link.path.timing
-    if not 0 < timing.retries <= path.missed:
+    path, timing, info = link.path, link.path.timing, link.stream.acknowledged()
+    if info is None or not 1 < timing.retries <= path.missed:  # one late reply shows nothing
         return False
-    info = link.stream.acknowledged()
-    return info is not None and info.last_ack_age_ns >= timing.retries * timing.timeout - COARSE
+    # Only where a new one is there in time; else what is under way by the old one is all there is.
+    trips = TRIPS if link.wiring.tls is None else TRIPS_OF_TLS
+    is_near = trips * info.rtt_ns < timing.timeout // 2
+    return is_near and info.last_ack_age_ns >= timing.retries * timing.timeout - COARSE
 
 
 def _wiring(path: Connected) -> Wiring:

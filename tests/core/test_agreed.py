@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from hbd.core.events import Storm
-from hbd.core.model import MILLISECOND, SECOND, Cause, State
+from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from hbd.core.outputs import Examine
 from hbd.core.peer import TOLD, Pause
 from hbd.core.session import Fact
@@ -654,11 +654,13 @@ def test_pause_tells_the_router_and_resume_brings_it_up(seed):
     assert router.session.state is bfd.State.UP
 
 
+@pytest.mark.parametrize("timing", [Timing(), Timing(200 * MILLISECOND, FAST, 3, 2)])
 @pytest.mark.parametrize("why", ["paused", "admin-down"])
-def test_who_is_down_by_will_and_speaks_hides_nobody_behind_it(why):
+@seeds
+def test_who_is_down_by_will_and_speaks_hides_nobody_behind_it(why, timing, seed):
     """AdminDown is no failure of the way (RFC 5882 4.2): what dies behind it has a verdict."""
-    world, router, _ = world_of()
-    world.watch(peer("10.0.0.3", via=A))
+    world, router, _ = world_of(seed=seed)
+    world.watch(peer("10.0.0.3", via=A, timing=timing))
     world.run(5 * SECOND)
     if why == "paused":
         world.after(SECOND, lambda: world.fleet.pause(A, Pause(world.wall + HOUR, "", "root")))
@@ -668,7 +670,7 @@ def test_who_is_down_by_will_and_speaks_hides_nobody_behind_it(why):
     kill(world, "10.0.0.3")
     world.run(30 * SECOND)
     assert world.state(A) is (State.PAUSED if why == "paused" else State.LEFT)
-    assert world.state("10.0.0.3") is State.DOWN
+    assert world.states_of("10.0.0.3") == [State.UP, State.DOWN]
     kill(world, A)
     world.run(30 * SECOND)
     assert world.state("10.0.0.3") is State.DOWN

@@ -194,6 +194,31 @@ def test_storm_is_over_one_detection_time_after_its_last_change():
     assert world.of_kind(Storm)[-1].at - downs[-1].at == DETECTION
 
 
+def told_late(world, told):
+    """Put into words, all at once, what was to be told until now."""
+    del world.fleet.told
+    for tell in told:
+        world.events += world.fleet.told(tell)
+
+
+def test_what_is_told_late_is_judged_by_when_it_happened():
+    """With much to tell, failures far apart are no storm, and one that flaps is said to."""
+    world, names = fleet_of(7)
+    flapper = names.pop()
+    told, world.fleet.told = [], lambda tell: told.append(tell) or []
+    for name in names:
+        kill(world, name)
+        world.run(10 * SECOND)
+    for _ in range(8):
+        kill(world, flapper, span=8 * SECOND)
+        world.run(20 * SECOND)
+    told_late(world, told)
+    assert world.of_kind(Storm) == []
+    assert [event.flapping for event in world.of_kind(FlappingChanged)] == [True]
+    quiet = [e.quiet for e in world.of_kind(StateChanged) if e.peer in names]
+    assert not any(quiet)
+
+
 def test_six_changes_far_apart_are_no_storm():
     """Six peers that fail in six different detection times are no storm."""
     world, names = fleet_of(6)
@@ -264,10 +289,10 @@ def test_a_storm_is_of_peers():
         peers = [
             Peer(peer(f"{site}{n}", timing=TIMING, labels=labels), 0, 0) for n in range(ALOUD + 1)
         ]
-        assert not any(watch.change(peers[0], 0) for _ in range(ALOUD + 1))
-        assert [watch.change(one, 0) for one in peers[1:]] == [False] * (ALOUD - 1) + [True]
-        watch.change(peers[0], 1)
+        assert not any(watch.change(peers[0], 0, 0) for _ in range(ALOUD + 1))
+        assert [watch.change(one, 0, 0) for one in peers[1:]] == [False] * (ALOUD - 1) + [True]
+        watch.change(peers[0], 1, 1)
         assert (watch.count, watch.common) == (ALOUD + 1, f"label site={site}")
         watch.end()
-    watch.change(peers[0], 10 * DETECTION)
+    watch.change(peers[0], 10 * DETECTION, 10 * DETECTION)
     assert watch.common == "nothing that hbd knows of"
