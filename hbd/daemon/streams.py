@@ -50,6 +50,7 @@ NO_WITNESS: Final = {
     Cause.HOST_UNREACHABLE,
     Cause.NET_UNREACHABLE,
     Cause.REJECTED,
+    Cause.ROUTING_LOOP,
 }
 """Ends that our own side may have caused, unless the peer itself says so."""
 

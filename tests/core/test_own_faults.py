@@ -174,23 +174,6 @@ def test_who_leaves_by_another_way_meanwhile_is_judged():
     assert world.state(names[-1]) is State.UNKNOWN
 
 
-@pytest.mark.parametrize("dies", [False, True])
-def test_what_was_missed_by_another_way_is_asked_again(dies):
-    """All routes move while all are silent: that says nothing of the way they take from now on."""
-    world, names = many(20)
-    world.cuts[LAN] = [(world.now, 10**18)]
-    if dies:
-        world.links[names[0]] = Link(dead=[(world.now, 10**18)])
-    while not any(world.path(name).missed > 2 for name in names):
-        world.run(MILLISECOND)
-    for name in names:
-        world.links[name] = Link(egress=WAN, dead=world.links[name].dead)
-    world.run(20 * SECOND)
-    assert {world.state(name) for name in names[1:]} == {State.UP}
-    assert world.states_of(names[0]) == [State.UP, State.DOWN][: 1 + dies]
-    assert world.of_kind(Storm) == []
-
-
 def test_the_end_of_a_fault_is_seen_to_a_slice_a_turn():
     """Of a thousand peers that are judged anew a few begin in one turn."""
     world, names = many()
