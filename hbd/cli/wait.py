@@ -12,6 +12,7 @@ from hbd.report.answer import NoDaemonError
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterator
 
 ACCEPTED: Final = {"up": {"up", "degraded"}, "down": {"down", "unreachable"}}
 """Who waits for up is content with degraded, who waits for down with unreachable."""
@@ -69,15 +70,21 @@ def _timed_out(peer: str, wanted: str, accepted: set[str]) -> int:
 
 
 def _follow(peer: str, accepted: set[str], end: float | None) -> int:
-    """Watch, over restarts of the daemon too, which is away for a moment only."""
+    for state in _states(peer, end):
+        if state in accepted and _holds(peer, accepted, end):
+            break
+    return os.EX_OK
+
+
+def _states(peer: str, end: float | None) -> Iterator[str]:
+    """Watch it, over restarts of the daemon too, which is away for a moment only."""
     seen = False
     while True:
         timeout = None if end is None else max(end - time.monotonic(), 0.0)
         try:
             for change in client().stream("Watch", timeout=timeout, peers=[peer]):
                 seen = True
-                if change["state"] in accepted and _holds(peer, accepted, end):
-                    return os.EX_OK
+                yield change["state"]
         except NoDaemonError:
             if not seen:
                 raise
@@ -87,7 +94,10 @@ def _follow(peer: str, accepted: set[str], end: float | None) -> int:
 def _holds(peer: str, accepted: set[str], end: float | None) -> bool:
     """Whether it is in one of these states by a verdict, and not by what was stored before."""
     while True:
-        view = client().call("Status", peers=[peer])["peers"][0]
+        try:
+            view = client().call("Status", peers=[peer])["peers"][0]
+        except NoDaemonError:
+            return False  # who watches is told so, too
         if view["state"] not in accepted:
             return False
         if not view["restored"]:

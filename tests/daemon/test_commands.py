@@ -361,27 +361,26 @@ def test_watch_redraws_until_interrupted(fleet):
     assert watching.returncode == 130
 
 
+def bash(fleet, line):
+    """Run a line of the shell, in which `hbd` is ours; give what it printed and what it said."""
+    done = subprocess.run(
+        ["bash", "-c", f'hbd() {{ {sys.executable} -m hbd "$@"; }}; {line}'],
+        env=fleet.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout, done.stderr
+
+
 def test_a_closed_pipe_is_told_by_the_exit_status_alone(fleet):
     """`hbd status --json | head -1` ends quietly, and as any program does that is not read on."""
-    done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m hbd status --json | head -1; echo ${{PIPESTATUS[0]}}"],
-        env=fleet.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    first, status = done.stdout.splitlines()
+    out, errors = bash(fleet, "hbd status --json | head -1; echo ${PIPESTATUS[0]}")
+    first, status = out.splitlines()
     assert first.endswith(', "peers": [')
     assert status in ("141", "2")  # or head had not ended yet when all was written
-    assert done.stderr == ""
-    closed = subprocess.run(
-        ["bash", "-c", f"{{ sleep 0.1; {sys.executable} -m hbd status; echo $? >&2; }} | true"],
-        env=fleet.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert closed.stderr == "141\n"
+    assert errors == ""
+    assert bash(fleet, "{ sleep 0.1; hbd status; echo $? >&2; } | true") == ("", "141\n")
 
 
 # -- wait --------------------------------------------------------------------------------------
