@@ -144,6 +144,7 @@ method Explain(peer: string, known: ?bool) -> (
 )
 
 # With "more": the present state of each peer named, or of all, then every change.
+# NoSuchPeer ends it once one of those named is removed.
 method Watch(peers: ?[]string) -> (name: string, state: string, cause: ?string, since: ?string)
 
 # Reads the configuration again.
