@@ -14,7 +14,7 @@ import pytest
 from hbd.core.model import Cause
 from hbd.net import tcp
 from hbd.net.stream import WRITE_LIMIT, Stream
-from hbd.net.tcp import KeepAlive
+from hbd.net.tcp import End, KeepAlive
 
 RESET_AT_CLOSE = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
 
@@ -103,7 +103,7 @@ def test_a_closed_port_refuses(family, closed, stream_to):
     stream = stream_to(closed)
     _, _, end = go_on(stream)
     host = f"[{closed[0]}]" if family == socket.AF_INET6 else closed[0]
-    assert end == (Cause.REFUSED, f"connection refused by {host}:{closed[1]}")
+    assert end == End(Cause.REFUSED, f"connection refused by {host}:{closed[1]}")
     assert stream.on_ready() == (False, b"", end)
     assert not stream.wants_write
     assert stream.acknowledged() is None
@@ -210,7 +210,9 @@ def test_nobody_is_answered_by_himself():
         stream._socket = alone
         alone.connect_ex(("127.0.0.1", port))
         assert alone.getsockname() == alone.getpeername()
-        assert stream.on_ready().end == (Cause.REFUSED, f"connection refused by 127.0.0.1:{port}")
+        assert stream.on_ready().end == End(
+            Cause.REFUSED, f"connection refused by 127.0.0.1:{port}"
+        )
 
 
 def test_patience_is_the_kernels(server, stream_to):

@@ -16,6 +16,7 @@ import pytest
 
 from hbd.core.model import Cause
 from hbd.net.stream import READ_SLICE, Stream
+from hbd.net.tcp import End
 from hbd.net.tls import UNSENT, tls_context
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -221,7 +222,7 @@ def test_a_server_that_takes_no_answers_is_left(key_changer):
     while end is None:
         end = turn(stream).end
         assert len(stream._encrypted._unsent) <= UNSENT + READ_SLICE
-    assert end == (Cause.TLS, "it does not take what TLS answers")
+    assert end == End(Cause.TLS, "it does not take what TLS answers")
 
 
 def test_the_server_closes(pair, server_tls):
@@ -252,7 +253,7 @@ def test_a_certificate_for_another_name_is_refused(pair, server_tls, name, words
     stream, peer = pair(name)
     with encrypted(peer, server_tls) as server:
         opened, _, end = go_on(stream, server, never)
-    assert (opened, end) == (False, (Cause.TLS, f"certificate verify failed: {words}"))
+    assert (opened, end) == (False, End(Cause.TLS, f"certificate verify failed: {words}"))
 
 
 def test_the_address_is_the_name_where_none_is_given(pair, server_tls):
@@ -270,7 +271,7 @@ def test_a_certificate_of_another_authority_is_refused(pair, server_tls, tmp_pat
     with encrypted(peer, server_tls) as server:
         opened, _, end = go_on(stream, server, never)
     words = "certificate verify failed: unable to get local issuer certificate"
-    assert (opened, end) == (False, (Cause.TLS, words))
+    assert (opened, end) == (False, End(Cause.TLS, words))
 
 
 def test_a_server_without_tls_is_told(pair):
@@ -279,7 +280,7 @@ def test_a_server_without_tls_is_told(pair):
     peer.sendall(b"220 welcome to a server of old\r\n")
     with peer:
         _, _, end = go_on_alone(stream)
-    assert end == (Cause.TLS, "wrong version number")
+    assert end == End(Cause.TLS, "wrong version number")
 
 
 def test_a_handshake_that_the_server_breaks_off_is_told(pair):
@@ -289,7 +290,7 @@ def test_a_handshake_that_the_server_breaks_off_is_told(pair):
     peer.recv(10_000)
     peer.close()
     words = "closed in the middle of TLS, without a reason"
-    assert go_on_alone(stream)[2] == (Cause.TLS, words)
+    assert go_on_alone(stream)[2] == End(Cause.TLS, words)
     stream, peer = pair()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
     peer.close()
