@@ -321,8 +321,8 @@ def _behind(parent: Peer, peer: Peer, verdict: Verdict, now: int) -> Verdict:
 
 def is_behind_silence(parent: Peer, peer: Peer) -> bool:
     """Whether the parent, judged or on its way to it, is silent since the peer began to miss."""
-    is_down = parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT)
-    is_down = is_down and parent.cause is not Cause.BFD_ADMIN_DOWN  # no failure (RFC 5882 4.2)
+    is_failed = parent.cause is not Cause.BFD_ADMIN_DOWN  # RFC 5882 4.2
+    is_down = is_failed and parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT)
     if is_down and peer.state is State.UNREACHABLE:
         return True  # it is free when the parent is up, not when that begins to answer
     silent = is_down or all(path.is_failing for path in parent.paths)

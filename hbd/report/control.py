@@ -110,11 +110,11 @@ class ControlServer:
     def removed(self, peers: Collection[str]) -> None:
         """Tell all who follow one of these by its name that there will be nothing more to tell."""
         for connection in list(self._connections):
-            for name in connection.followed & frozenset(peers):
-                refusal = varlink.refusal(RefusedError("NoSuchPeer", name=name))
+            gone = connection.followed.intersection(peers)
+            if gone:
                 connection.follow(frozenset())
+                refusal = varlink.refusal(RefusedError("NoSuchPeer", name=min(gone)))
                 connection.answer(refusal, final=True)
-                break
 
     def close(self) -> None:
         """Drop every client, and remove the socket if it is still ours."""

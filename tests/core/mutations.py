@@ -435,7 +435,7 @@ MUTATIONS = [
     ("news.py", "storm.change(tell.peer, tell.now, self._clock.now)", "storm.change(tell.peer, self._clock.now, self._clock.now)"),
     ("news.py", "flapping.change(tell.verdict.state, tell.now)", "flapping.change(tell.verdict.state, self._clock.now)"),
     ("verdicts.py", "if before is not None and path.state is State.UP and not path.repeated:", "if False:"),
-    ("peer.py", "is_down and parent.cause is not Cause.BFD_ADMIN_DOWN", "is_down"),
+    ("peer.py", "is_failed = parent.cause is not Cause.BFD_ADMIN_DOWN", "is_failed = True"),
     ("fleet.py", "if is_over or (", "if ("),
     ("fleet.py", "if not is_new and path.forget_peer():", "if False:"),
     ("fleet.py", "elif path.peer.settings.way is not Way.TOLD:", "else:"),

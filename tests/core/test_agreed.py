@@ -683,9 +683,12 @@ def test_what_is_behind_one_that_is_down_by_will_and_gone_is_unreachable():
     world.run(5 * SECOND)
     world.after(SECOND, lambda: router.admin_down(on=True))
     world.run(10 * SECOND)
-    kill(world, A, "10.0.0.3")
+    kill(world, A, span=40 * SECOND)
+    kill(world, "10.0.0.3")
     world.run(30 * SECOND)
     assert world.state("10.0.0.3") is State.UNREACHABLE
+    world.run(30 * SECOND)  # it says so again
+    assert (world.state(A), world.state("10.0.0.3")) == (State.LEFT, State.DOWN)
 
 
 def test_resumed_and_silent_is_down():

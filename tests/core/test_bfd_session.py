@@ -819,6 +819,15 @@ def test_sequence_number_is_forgotten_after_a_silence(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_sequence_number_of_another_machine_is_forgotten(kind):
+    """Whoever is there instead begins with any number, and nothing is known of it."""
+    session = authenticated(kind)
+    assert session.restart() is True
+    assert say(session).your_discriminator == 0
+    assert isinstance(session.read(signed(kind, 5), 0, 255, 0), Heard)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_forged_packet_moves_no_sequence_number(kind):
     """What fails the hash does not shift what is expected next, not even after a silence."""
     session = authenticated(kind)

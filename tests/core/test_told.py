@@ -688,6 +688,24 @@ def test_one_that_never_came_from_anywhere_is_judged():
     assert "cannot be told apart" in down.evidence[1]
 
 
+def test_who_is_only_heard_is_judged_though_nothing_of_ours_leaves():
+    """That our own firewall keeps back what we send says nothing of what we hear."""
+    world = World(1)
+    watch_sender(world, told(A, send=b"hello"))
+    send = world._send
+
+    def send_and_fail(path):
+        send(path)
+        world.fleet.send_failed(path, Fact(Cause.SEND_BLOCKED, "EPERM"))
+
+    world._send = send_and_fail
+    world.run(20 * SECOND)
+    assert world.state(A) is State.UP
+    world.links[A].dead.append((world.now, 10**18))
+    world.run(20 * SECOND)
+    assert (world.state(A), world.fleet.peers[A].cause) == (State.DOWN, Cause.SILENT)
+
+
 # -- only sending ---------------------------------------------------------------------------------
 
 
