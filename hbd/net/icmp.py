@@ -46,6 +46,14 @@ class IcmpError(NamedTuple):
     """Of the narrow link, where that is the error."""
 
 
+def hear_icmp(opened: socket.socket, *, on: bool) -> None:
+    """Have the kernel keep the ICMP errors about what this socket sends, in its error queue."""
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_RECVERR, int(on))
+    else:
+        opened.setsockopt(socket.IPPROTO_IP, linux.IP_RECVERR, int(on))
+
+
 def icmp_error(
     payload: bytes, ancillary: list[tuple[int, int, bytes]], destination: Address
 ) -> IcmpError | None:

@@ -265,11 +265,10 @@ def _hear_errors(opened: socket.socket) -> None:
     What the kernel believes of a path's MTU is not heeded: by an ICMP error that quotes an echo
     reply of its own anybody can make it believe that, and no padded heartbeat would leave.
     """
+    icmp.hear_icmp(opened, on=True)
     if opened.family == socket.AF_INET6:
-        opened.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_RECVERR, 1)
         opened.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_MTU_DISCOVER, linux.PMTUDISC_PROBE)
     else:
-        opened.setsockopt(socket.IPPROTO_IP, linux.IP_RECVERR, 1)
         opened.setsockopt(socket.IPPROTO_IP, linux.IP_MTU_DISCOVER, linux.PMTUDISC_PROBE)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from hbd.core.model import Cause
 from hbd.net import linux, tcp
+from hbd.net.icmp import hear_icmp
 from hbd.net.outgoing import lead
 from hbd.net.tcp import End, KeepAlive, TcpInfo
 
@@ -116,7 +117,7 @@ class Stream:
     def _prepare(self, opened: socket.socket) -> None:
         # A heartbeat is not to wait until the one before it is acknowledged (Nagle).
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        tcp.hear_icmp(opened, on=True)
+        hear_icmp(opened, on=True)  # errno does not tell a firewall from a host that is off
         lead(opened, self._interface, self._source, self._dscp)
         self._patience(opened)
 
@@ -240,7 +241,7 @@ class Stream:
             # Nobody listens on a port of our own, and it is the one that the kernel gave to us.
             raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         self.is_connected = True
-        tcp.hear_icmp(opened, on=False)
+        hear_icmp(opened, on=False)  # it would end by one that anybody can send
 
     def _shake(self, connected: socket.socket, context: SSLContext) -> Encrypted:
         """Go on with the handshake; BlockingIOError until it is complete."""

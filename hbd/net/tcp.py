@@ -99,17 +99,6 @@ def open_socket(address: Address) -> socket.socket:
     return opened
 
 
-def hear_icmp(opened: socket.socket, *, on: bool) -> None:
-    """Have the kernel keep the ICMP errors themselves: its errno tells a firewall from a host off.
-
-    Only while it connects: a connection that is there would end by one that anybody can send.
-    """
-    if opened.family == socket.AF_INET6:
-        opened.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_RECVERR, int(on))
-    else:
-        opened.setsockopt(socket.IPPROTO_IP, linux.IP_RECVERR, int(on))
-
-
 def said_by_icmp(opened: socket.socket, address: Address, ours: str) -> End | None:
     """Say what somebody on the way, or there, has said about a SYN; None if nobody did.
 
