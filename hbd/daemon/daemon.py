@@ -118,7 +118,7 @@ class Daemon:
             notifier=self.notifier,
         )
         self.monitor.requests_dropped = self.mirror.drops
-        self.monitor.requested_at = self.reflector.requests_from.get
+        self.monitor.requested_at = self.reflector.visitors.requests_from.get
         self.teller.drops = lambda: self.monitor.drops + self.mirror.drops()
         self.reloading: Final = Reloading(self)
         self.desk: Final = Desk(self, self._runtime)
@@ -283,13 +283,13 @@ class Daemon:
         paths = self._paths()
         self._goodbyes.take(paths)
         targets = [target for path in paths for target in path.targets]
-        self.reflector.accepts = accepts(self.configuration.accept, targets)
+        self.reflector.admission.accepts = accepts(self.configuration.accept, targets)
         self.reflector.own = dict.fromkeys(target[:2] for target in targets)
         keys = by_host(paths, self._keys)
-        self.reflector.keys = lambda host: keys.get(host, ())
-        self.reflector.roaming = roaming(paths, self._keys)
+        self.reflector.admission.keys = lambda host: keys.get(host, ())
+        self.reflector.admission.roaming = roaming(paths, self._keys)
         self.reflector.is_own = self._goodbyes.is_own
-        self.reflector.is_heeded = lambda host: bool(self._told_from(host))
+        self.mirror.familiar.is_heeded = lambda host: bool(self._told_from(host))
 
     def _told_from(self, host: str) -> tuple[Path, ...]:
         """Give the paths that are told about by requests from an address."""
@@ -298,11 +298,12 @@ class Daemon:
     def _hear_request(self, request: Answered) -> None:
         """A heartbeat of another was answered: it may be of a peer that is told about."""
         told: list[Path] = []
-        if request.is_of_host:
+        sender, session = request.reflection.sender, request.reflection.session
+        if sender.is_of_host:
             told += self._told_from(host_of(request.source))
-        if request.key is not None:
-            for ssid in (request.ssid, None):
-                told += self.fleet.known_by((ANYWHERE, request.key, ssid))
+        if sender.known_by is not None:
+            for ssid in (session.ssid, None):
+                told += self.fleet.known_by((ANYWHERE, sender.known_by, ssid))
         for path in told:
             self.fleet.heard(path, b"", request.real, source=request.source)
         self._goodbyes.hear(request, told)
@@ -371,9 +372,9 @@ class Daemon:
             self._do_duties(ready, now)
 
     def _tell_refused(self, wall: int) -> None:
-        for address in self.reflector.refused():
+        for address in self.reflector.admission.refused():
             self.teller.say(messages.refused_source(new_id(), wall, address))
-        for address in self.reflector.mistaken():
+        for address in self.reflector.admission.mistaken():
             self.teller.say(messages.refused_key(new_id(), wall, address))
         for protocol, address in self.monitor.ears.refused():
             self.teller.say(messages.refused_source(new_id(), wall, address, protocol))

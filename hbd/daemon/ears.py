@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.config.model import Listen
 from hbd.core.address import host_of
+from hbd.core.admission import REFUSED
 from hbd.core.arrival import arrived
 from hbd.core.model import MILLISECOND, Cause, Way
-from hbd.core.reflector import REFUSED
 from hbd.core.session import Fact
 from hbd.daemon.binding import BindError, open_at
 from hbd.daemon.poller import Pool

@@ -46,20 +46,21 @@ class Goodbyes:
 
     def hear(self, request: Answered, told: list[Path]) -> None:
         """A request was answered; `told`: the paths that are judged by it."""
-        if request.goodbye is None and not self._gone:
+        sender, goodbye = request.reflection.sender, request.reflection.goodbye
+        if goodbye is None and not self._gone:
             return
         host = host_of(request.source)
-        if request.goodbye is None:
-            for path in self._gone.pop(host, ()) if request.is_of_host else ():
+        if goodbye is None:
+            for path in self._gone.pop(host, ()) if sender.is_of_host else ():
                 self._fleet.returned(path)
             return
-        asked = self._asked_at(request.source) if request.is_of_host else []
+        asked = self._asked_at(request.source) if sender.is_of_host else []
         for path in [*asked, *told]:
             settings = path.peer.settings
             # A key that somebody has says nothing for a peer without one, at whose address he is.
-            is_signed = request.is_signed and settings.key is not None
+            is_signed = sender.key is not None and settings.key is not None
             believed = is_signed or settings.stamp.trust_goodbye
-            if believed and self._fleet.goodbye(path, request.goodbye) and path in asked:
+            if believed and self._fleet.goodbye(path, goodbye) and path in asked:
                 self._gone.setdefault(host, set()).add(path)  # said again, it is there already
 
     def _asked_at(self, source: Address) -> list[Path]:

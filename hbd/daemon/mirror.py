@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from hbd.config.model import Accept, Listen
 from hbd.core.address import host_of
 from hbd.core.arrival import arrived
+from hbd.core.familiar import Familiar
 from hbd.core.form import OPEN
 from hbd.daemon.binding import BindError, open_at
 from hbd.daemon.pen import Pen
 from hbd.net.reflecting import ReflectorSocket
-from hbd.wire import ntp, stamp
+from hbd.wire import ntp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from hbd.core.address import Address
     from hbd.core.arrival import Requests
-    from hbd.core.reflector import Reflector
+    from hbd.core.reflector import Reflection, Reflector
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
     from hbd.net.reflecting import Request
-    from hbd.wire.hbd_tlv import HbdTlv
 
 BATCH: Final = 64
 """Requests answered at a time: more would make the last wait and its timestamp old."""
@@ -42,15 +42,9 @@ class Answered(NamedTuple):
     """A request that was answered, as far as it tells who is alive."""
 
     source: Address
-    is_of_host: bool
-    """Whether it is of the peer at that address, as far as a key can tell."""
     real: int
     """When it came, monotonic."""
-    key: str | None
-    """The name of the key by which its sender is known, wherever it is."""
-    ssid: int | None
-    is_signed: bool
-    goodbye: HbdTlv | None
+    reflection: Reflection
 
 
 class Mirror:
@@ -58,6 +52,7 @@ class Mirror:
 
     def __init__(self, reflector: Reflector, clock: Clock, poller: Poller) -> None:
         self.reflector: Final = reflector
+        self.familiar: Final = Familiar(reflector)
         self.sockets: dict[Listen, ReflectorSocket] = {}
         self.answered: Callable[[Answered], None] = lambda _: None
         """Called with each request that was answered, but for familiar ones, if it is believed."""
@@ -141,13 +136,13 @@ class Mirror:
         now, since = self._clock.now(), self._emptied[bound]
         told: list[Answered] = []
 
-        def answer_one(at: int) -> bytes | None:
+        def answer_one(at: int) -> Reflection | None:
             return self._answer_one(singly()[at], now, since, told)
 
-        found = self.reflector.answer_all(requests, answer_one, now=now, wall=self._clock.wall())
+        found = self.familiar.answer(requests, answer_one, now=now, wall=self._clock.wall())
         replies, places, ways = _answered(found, requests)
         self._dated = None
-        bound.send_many(replies, places, ways, self._date if self.reflector.knew_all else None)
+        bound.send_many(replies, places, ways, self._date if self.familiar.knew_all else None)
         if self._dated is not None and len(replies) >= MANY:
             self._pen.measure(0, self._clock.now() - self._dated, len(replies))
         for answered in told:
@@ -165,14 +160,13 @@ class Mirror:
 
     def _answer_one(
         self, request: Request, now: int, since: int, told: list[Answered]
-    ) -> bytes | None:
-        reflector = self.reflector
+    ) -> Reflection | None:
         datagram, source, destination, _, ttl, stamped, is_unicast = request
         if not is_unicast:
-            reflector.dropped["multicast"] += 1
+            self.reflector.dropped["multicast"] += 1
             return None
         wall = self._clock.wall()
-        reply = reflector.answer(
+        reflection = self.reflector.answer(
             datagram,
             source=source,
             destination=destination,
@@ -181,20 +175,9 @@ class Mirror:
             now=now,
             wall=wall,
         )
-        if reply is not None and reflector.is_believed:
-            name = reflector.known_by
-            told.append(
-                Answered(
-                    source,
-                    reflector.is_of_host,
-                    arrived(stamped, since, now, wall),
-                    name,
-                    None if name is None else stamp.ssid(datagram, authenticated=True),
-                    reflector.is_signed,
-                    reflector.goodbye,
-                )
-            )
-        return reply
+        if reflection is not None and reflection.is_believed:
+            told.append(Answered(source, arrived(stamped, since, now, wall), reflection))
+        return reflection
 
 
 def _answered(

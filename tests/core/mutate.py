@@ -29,6 +29,10 @@ ASKING = tuple(
         *("timers", "storm_of_many", "via_orders", "volleys_leave"),
     )
 )
+REFLECTING = (
+    *("tests/core/test_familiar.py", "tests/core/test_reflector.py"),
+    "tests/core/test_replay.py",
+)
 SPEAKING = ("tests/core/test_told.py", "tests/core/test_agreed.py")
 BFD = ("tests/core/test_bfd_session.py", "tests/core/test_bfd_conversation.py")
 VOLLEYS = ("tests/core/test_volleys.py", "tests/core/test_volleys_keyed.py")
@@ -41,10 +45,7 @@ LIKELY = {
     "connected.py": ("tests/core/test_connected.py",),
     "awaited.py": ("tests/core/test_awaited.py", *ASKING),
     "inquiry.py": ("tests/core/test_inquiry.py", "tests/core/test_connected.py"),
-    "reflector.py": (
-        *("tests/core/test_familiar.py", "tests/core/test_reflector.py"),
-        "tests/core/test_replay.py",
-    ),
+    **dict.fromkeys(("reflector.py", "familiar.py", "visitors.py", "admission.py"), REFLECTING),
     "replay.py": ("tests/core/test_replay.py",),
     "rate.py": ("tests/core/test_rate.py", "tests/core/test_familiar.py"),
     "advisor.py": ("tests/core/test_advisor.py",),

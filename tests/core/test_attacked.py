@@ -38,13 +38,13 @@ class Wire(World):
         host = path.target[0]
         if host not in self.reflectors:
             made = Reflector({862}, set(), lambda _: True, node=1, incarnation=len(host) + 7)
-            made.keys = lambda _: (FLEET,)
+            made.admission.keys = lambda _: (FLEET,)
             self.reflectors[host] = made
         if host == A:
             self.requests.append(datagram)
             if self.is_dead:
                 return
-        reply = self.reflectors[host].answer(
+        reflection = self.reflectors[host].answer(
             datagram,
             source=("10.0.0.9", 40_000),
             destination=host,
@@ -53,6 +53,7 @@ class Wire(World):
             now=self.now,
             wall=self.wall,
         )
+        reply = reflection.reply
         if host != A:
             self.deliver(path.target, reply)
             return

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from hbd.core import rate
 from hbd.core.address import host_of
 from hbd.core.arrival import Requests
+from hbd.core.familiar import Familiar
 from hbd.core.model import MILLISECOND, SECOND
 from hbd.core.rate import Buckets, Rate
-from hbd.core.reflector import IDLE, Reflector
+from hbd.core.reflector import Reflector
+from hbd.core.visitors import IDLE
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.auth import Key
 from hbd.wire.hbd_tlv import GOODBYE, HbdTlv
@@ -69,7 +71,8 @@ class Side:
     def __init__(self, buckets=None):
         self.reflector = Reflector({PORT}, set(), lambda _: True, node=0xA, incarnation=0xB)
         if buckets is not None:
-            self.reflector._buckets = buckets
+            self.reflector.visitors.buckets = buckets
+        self.familiar = Familiar(self.reflector)
         self.gone = set()
         self.heard = []
         self.asked = 0
@@ -77,7 +80,7 @@ class Side:
 
     def one(self, each, now, wall):
         self.asked += 1
-        reply = self.reflector.answer(
+        reflection = self.reflector.answer(
             each.octets,
             source=each.source,
             destination=each.destination,
@@ -86,44 +89,45 @@ class Side:
             now=now,
             wall=wall,
         )
-        if reply is not None:
-            self.hear(host_of(each.source))
-        return reply
+        if reflection is not None:
+            self.hear(host_of(each.source), reflection)
+        return reflection
 
-    def hear(self, host):
+    def hear(self, host, reflection):
         """Take note of what the daemon makes of a request; of most it makes nothing."""
-        reflector = self.reflector
-        if reflector.is_of_host and reflector.is_heeded(host):
+        sender, goodbye = reflection.sender, reflection.goodbye
+        if sender.is_of_host and self.familiar.is_heeded(host):
             self.heard.append((host, "told"))
-        if reflector.known_by is not None:
-            self.heard.append((host, reflector.known_by))
-        if reflector.goodbye is not None:
-            self.heard.append((host, reflector.is_signed, reflector.goodbye))
+        if sender.known_by is not None:
+            self.heard.append((host, sender.known_by))
+        if goodbye is not None:
+            self.heard.append((host, sender.key is not None, goodbye))
             self.gone.add(host)
         elif host in self.gone:
             self.heard.append((host, "returned"))
             self.gone.remove(host)
 
     def one_by_one(self, come, now=0, wall=WALL):
-        return [self.one(each, now, wall) for each in come]
+        reflections = [self.one(each, now, wall) for each in come]
+        return [reflection and reflection.reply for reflection in reflections]
 
     def together(self, come, now=0, wall=WALL):
         def answer_one(at):
             return self.one(come[at], now, wall)
 
-        return self.reflector.answer_all(columns(come), answer_one, now=now, wall=wall)
+        return self.familiar.answer(columns(come), answer_one, now=now, wall=wall)
 
     def state(self):
         reflector = self.reflector
-        buckets = reflector._buckets
+        buckets = reflector.visitors.buckets
         return (
             reflector.answered,
             reflector.dropped,
-            list(reflector.requests_from.items()),
-            [(key, one.accepted, one.heard) for key, one in reflector._sessions.items()],
+            list(reflector.visitors.requests_from.items()),
+            [(key, one.accepted, one.heard) for key, one in reflector.visitors.sessions.items()],
             [(key, one.full_at) for key, one in buckets._buckets.items()],
             buckets._overall_full_at,
-            reflector.refused(),
+            reflector.admission.refused(),
             self.heard,
         )
 
@@ -174,7 +178,7 @@ arrivals = st.builds(
 
 
 def accept(reflector, hosts):
-    reflector.accepts = set(hosts).__contains__
+    reflector.admission.accepts = set(hosts).__contains__
 
 
 def change_words(reflector, flags):
@@ -196,6 +200,13 @@ CHOICES = {
     "announcement": [replace(WORDS, flags=flags) for flags in (hbd_tlv.REFLECTOR, GOODBYE)],
 }
 """What may be replaced, and by what."""
+
+
+def replace_rule(side, name, rule):
+    """Do so, wherever it is kept."""
+    places = side.reflector.admission, side.reflector, side.familiar
+    setattr(next(place for place in places if hasattr(place, name)), name, rule)
+
 
 changes = st.one_of(
     st.none(),
@@ -227,7 +238,7 @@ rates = st.sampled_from(
 def test_together_is_one_by_one(table, turns, limits):
     """Whatever comes: the same octets go out, and the same is counted, kept and told."""
     single, many = Side(Buckets(*limits)), Side(Buckets(*limits))
-    many.reflector._is_crowded = lambda: True
+    many.reflector.visitors.are_crowded = lambda: True
     now = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rate, "TABLE", table)
@@ -235,7 +246,7 @@ def test_together_is_one_by_one(table, turns, limits):
             now += passed
             for side in (single, many):
                 if change is not None:
-                    setattr(side.reflector, *change)
+                    replace_rule(side, *change)
             wall = WALL + now
             assert many.together(come, now, wall) == single.one_by_one(come, now, wall)
             assert many.state() == single.state()
@@ -298,7 +309,7 @@ def test_what_is_not_as_usual_is_looked_at(how):
 def test_other_rules_make_all_strangers(name):
     """When it is decided otherwise who may ask, or who is heeded, it is decided of everybody."""
     side = knowing()
-    setattr(side.reflector, name, CHOICES[name][-1])
+    replace_rule(side, name, CHOICES[name][-1])
     assert not is_familiar(side)
 
 
@@ -306,14 +317,14 @@ def test_other_rules_make_all_strangers(name):
 def test_other_words_make_nobody_a_stranger(name):
     """Our words, our clock's error and the keys of others are nothing to who needs none."""
     side = knowing()
-    setattr(side.reflector, name, CHOICES[name][-1])
+    replace_rule(side, name, CHOICES[name][-1])
     assert is_familiar(side)
 
 
 def test_who_is_heeded_stays_a_stranger():
     """Each request of a host that is told about by them is told of."""
     side = Side()
-    side.reflector.is_heeded = {PEER}.__contains__
+    side.familiar.is_heeded = {PEER}.__contains__
     side.together([Asked(request())] * 3)
     assert side.heard == [(PEER, "told")] * 3
 
@@ -322,8 +333,8 @@ def test_who_is_heeded_stays_a_stranger():
 def test_who_needs_a_key_stays_a_stranger(roaming):
     """A key that was used once opens nothing to what is not signed, whatever its SSID."""
     side = Side()
-    side.reflector.keys = keyed
-    side.reflector.roaming = roaming
+    side.reflector.admission.keys = keyed
+    side.reflector.admission.roaming = roaming
     unsigned = [Asked(request(ssid=ssid)) for ssid in (0, 5)]
     assert side.together([Asked(signed()), *unsigned])[1:] == [None, None]
     assert side.asked == 3
@@ -360,7 +371,7 @@ def test_who_is_forgotten_is_familiar_no_more(monkeypatch):
     """No more is remembered of the familiar than of all others."""
     monkeypatch.setattr(rate, "TABLE", 2)
     side = knowing(*(Asked(request(ssid=ssid)) for ssid in range(9)))
-    assert len(side.reflector._familiar) == 2
+    assert len(side.reflector.visitors.familiar) == 2
     assert [is_familiar(side, request(ssid=ssid)) for ssid in (8, 7, 6)] == [True, True, False]
 
 
@@ -378,7 +389,7 @@ def test_one_session_is_familiar_once():
     side = Side()
     for flow in range(9):
         side.together([Asked(request(), source=("fe80::1", 50_000, flow, 2))])
-    assert len(side.reflector._familiar) == 1
+    assert len(side.reflector.visitors.familiar) == 1
 
 
 def test_where_there_is_no_room_the_unused_make_it(monkeypatch):
@@ -387,21 +398,21 @@ def test_where_there_is_no_room_the_unused_make_it(monkeypatch):
     side = knowing(*(Asked(request(ssid=ssid), source=(PEER, 9)) for ssid in range(5)))
     assert is_familiar(side, request(ssid=0), source=(PEER, 9))
     side.together([Asked(request(ssid=ssid), source=(PEER, 9)) for ssid in range(5, 9)])
-    assert [key[2] for key in side.reflector._sessions] == [2, 3, 4, 0, 5, 6, 7, 8]
+    assert [key[2] for key in side.reflector.visitors.sessions] == [2, 3, 4, 0, 5, 6, 7, 8]
 
 
 def test_moment_of_a_familiar_request_is_kept():
     """Where there is room too it is known when each source was answered last."""
     side = knowing()
     side.together([Asked(request())], 7)
-    assert side.reflector.requests_from == {PEER: 7}
+    assert side.reflector.visitors.requests_from == {PEER: 7}
     assert not side.asked
 
 
 def test_numbers_and_counts_wrap():
     """After 2^32 requests of a familiar session numbers and counts go on from 0."""
     side = knowing()
-    [session] = side.reflector._sessions.values()
+    [session] = side.reflector.visitors.sessions.values()
     session.accepted = 2**32 - 1
     replies = side.together([Asked(request())] * 2)
     assert [stamp.parse_reply(reply).sequence for reply in replies] == [2**32 - 1, 0]

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbd.core import rate
-from hbd.core import reflector as reflector_module
+from hbd.core import admission, rate
 from hbd.core.address import host_of, is_unicast
+from hbd.core.admission import Sender
 from hbd.core.model import SECOND
-from hbd.core.reflector import IDLE, Reflector
+from hbd.core.reflector import Reflector
+from hbd.core.visitors import IDLE
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.auth import Key
 from hbd.wire.hbd_tlv import HbdTlv
@@ -36,7 +37,13 @@ def reflecting(*, accepts=lambda _address: True, own=()):
 
 
 def ask(reflector, datagram=None, **changes):
-    """Give a reflector one datagram, a request of the peer's where nothing else is said."""
+    """Give the reply to one datagram, a request of the peer's where nothing else is said."""
+    reflection = reflect(reflector, datagram, **changes)
+    return reflection and reflection.reply
+
+
+def reflect(reflector, datagram=None, **changes):
+    """Give a reflector one datagram, and what it makes of it."""
     given_ = {
         "source": SENDER,
         "destination": HERE,
@@ -52,8 +59,8 @@ def assert_dropped(reason, datagram=None, reflector=None, **changes):
     reflector = reflector or reflecting()
     assert ask(reflector, datagram, **changes) is None
     assert (reflector.dropped, reflector.answered) == ({reason: 1}, 0)
-    assert not reflector.requests_from
-    assert not reflector._sessions
+    assert not reflector.visitors.requests_from
+    assert not reflector.visitors.sessions
 
 
 # The reply
@@ -230,7 +237,7 @@ def test_what_a_reflector_has_answered_is_no_request(key):
     """Whoever is behind a port that nobody knows: a T2 of these days ends the loop."""
     here, there = reflecting(), reflecting()
     for each in (here, there):
-        each.keys = lambda _: () if key is None else (key,)
+        each.admission.keys = lambda _: () if key is None else (key,)
     asked = request() if key is None else stamp.pack_request_auth(0, 1, 1, 5, key=key)
     reply = ask(here, asked, source=("192.0.2.2", 9_001))
     assert ask(there, reply, source=("192.0.2.1", 9_000), wall=WALL + 3_600 * SECOND) is None
@@ -245,24 +252,24 @@ def test_stranger_is_refused_in_silence_and_told_about_once():
     """A source that is not listed gets nothing, is counted each time and named once."""
     reflector = reflecting(accepts={PEER}.__contains__)
     assert_dropped("unknown-source", reflector=reflector, source=(STRANGER, 50_000))
-    assert reflector.refused() == [STRANGER]
+    assert reflector.admission.refused() == [STRANGER]
     assert ask(reflector, source=(STRANGER, 50_001)) is None
     assert ask(reflector, source=("192.0.2.4", 50_001)) is None
     assert reflector.dropped == {"unknown-source": 3}
-    assert reflector.refused() == ["192.0.2.4"]
-    assert reflector.refused() == []
+    assert reflector.admission.refused() == ["192.0.2.4"]
+    assert reflector.admission.refused() == []
     assert ask(reflector)
 
 
 def test_number_of_strangers_that_are_named_is_bounded(monkeypatch):
     """Invented sources fill neither memory nor journal."""
-    monkeypatch.setattr(reflector_module, "REFUSED", 3)
+    monkeypatch.setattr(admission, "REFUSED", 3)
     reflector = reflecting(accepts=lambda _address: False)
     for n in range(9):
         ask(reflector, source=(f"198.51.100.{n}", 50_000))
-    assert len(reflector.refused()) == 3
+    assert len(reflector.admission.refused()) == 3
     ask(reflector, source=("198.51.100.99", 50_000))
-    assert reflector.refused() == []
+    assert reflector.admission.refused() == []
     assert reflector.dropped == {"unknown-source": 10}
 
 
@@ -270,10 +277,10 @@ def test_reload_changes_who_is_answered_and_ends_no_session():
     """A list of sources that is replaced counts from the next datagram on; sequences go on."""
     reflector = reflecting(accepts={PEER}.__contains__)
     ask(reflector)
-    reflector.accepts = {STRANGER}.__contains__
+    reflector.admission.accepts = {STRANGER}.__contains__
     assert ask(reflector) is None
     assert ask(reflector, source=(STRANGER, 50_000))
-    reflector.accepts = {PEER}.__contains__
+    reflector.admission.accepts = {PEER}.__contains__
     assert stamp.parse_reply(ask(reflector)).sequence == 1
 
 
@@ -285,8 +292,8 @@ def test_scope_is_part_of_a_link_local_address():
     reflector = reflecting(accepts={"fe80::1%3"}.__contains__)
     assert ask(reflector, source=("fe80::1", 50_000, 0, 3), destination="fe80::2")
     assert ask(reflector, source=("fe80::1", 50_000, 0, 4), destination="fe80::2") is None
-    assert list(reflector.requests_from) == ["fe80::1%3"]
-    assert reflector.refused() == ["fe80::1%4"]
+    assert list(reflector.visitors.requests_from) == ["fe80::1%3"]
+    assert reflector.admission.refused() == ["fe80::1%4"]
 
 
 # Rule 4
@@ -306,7 +313,7 @@ def test_source_is_answered_a_thousand_times_a_second():
 def test_all_sources_together_have_a_limit():
     """However many sources there are, there is a rate that all of them share."""
     reflector = reflecting()
-    reflector._buckets = rate.Buckets(overall=rate.Rate(per_second=10, burst=2))
+    reflector.visitors.buckets = rate.Buckets(overall=rate.Rate(per_second=10, burst=2))
     replies = [ask(reflector, source=(f"198.51.100.{n}", 50_000)) for n in range(5)]
     assert replies.count(None) == 3 == reflector.dropped["overload"]
 
@@ -316,7 +323,7 @@ def test_strangers_take_no_tokens():
     reflector = reflecting(accepts={PEER}.__contains__)
     for n in range(2_000):
         ask(reflector, source=(f"198.51.{n // 250}.{n % 250}", 50_000))
-    assert len(reflector._buckets) == 0
+    assert len(reflector.visitors.buckets) == 0
 
 
 # Rule 6
@@ -350,7 +357,7 @@ def test_rules_come_in_their_order():
     ask(reflector, bad, source=("224.0.0.1", 862))
     ask(reflector, bad, source=("224.0.0.1", 50_000))
     ask(reflector, bad)
-    reflector.accepts = lambda _address: True
+    reflector.admission.accepts = lambda _address: True
     for _ in range(1_001):
         ask(reflector, bad)
     ask(reflector, request(tlvs=bytes(2_000)), source=(STRANGER, 1))
@@ -413,7 +420,7 @@ def test_sequence_and_count_wrap():
     """After 2^32 replies numbers and counts go on from 0."""
     reflector = reflecting()
     ask(reflector)
-    (session,) = reflector._sessions.values()
+    (session,) = reflector.visitors.sessions.values()
     session.accepted = 2**32 - 1
     replies = [stamp.parse_reply(ask(reflector, request(tlvs=OWN_TLV))) for _ in range(2)]
     assert [reply.sequence for reply in replies] == [2**32 - 1, 0]
@@ -426,8 +433,8 @@ def test_tables_are_bounded(monkeypatch):
     reflector = reflecting()
     for n in range(9):
         ask(reflector, source=(f"198.51.100.{n}", 50_000), now=n)
-    assert reflector.requests_from == {f"198.51.100.{n}": n for n in (6, 7, 8)}
-    assert len(reflector._sessions) == len(reflector._buckets) == 3
+    assert reflector.visitors.requests_from == {f"198.51.100.{n}": n for n in (6, 7, 8)}
+    assert len(reflector.visitors.sessions) == len(reflector.visitors.buckets) == 3
 
 
 def test_moment_of_the_last_request_is_kept():
@@ -436,7 +443,7 @@ def test_moment_of_the_last_request_is_kept():
     for now in (5, 7):
         ask(reflector, now=now)
     ask(reflector, request(estimate=0), now=9)
-    assert reflector.requests_from == {PEER: 7}
+    assert reflector.visitors.requests_from == {PEER: 7}
 
 
 # Any datagram
@@ -494,18 +501,17 @@ def test_who_is_known_by_a_key_is_so_behind_another_peers_address(
 ):
     """A NAT may show many under the address of one: the key tells whose a request is."""
     reflector = reflecting()
-    reflector.keys = lambda _: own
-    reflector.roaming = roaming
-    assert ask(reflector, signed(used)) is not None
-    assert (reflector.known_by, reflector.is_of_host) == (known_by, is_of_host)
+    reflector.admission.keys = lambda _: own
+    reflector.admission.roaming = roaming
+    assert reflect(reflector, signed(used)).sender == Sender(used, known_by, is_of_host)
 
 
 @pytest.mark.parametrize("accepted", [True, False])
 def test_a_key_that_nobody_has_opens_nothing(accepted):
     """With another key than the peer's, or any where none is accepted, there is no answer."""
     reflector = reflecting(accepts=lambda _: accepted)
-    reflector.keys = lambda _: (FLEET,)
-    reflector.roaming = {"fleet": (FLEET,)}
+    reflector.admission.keys = lambda _: (FLEET,)
+    reflector.admission.roaming = {"fleet": (FLEET,)}
     assert ask(reflector, signed(OTHER)) is None
     assert reflector.dropped == {"hmac" if accepted else "unknown-source": 1}
 
@@ -513,30 +519,30 @@ def test_a_key_that_nobody_has_opens_nothing(accepted):
 def test_a_peer_whose_key_is_another_is_told_of_once_for_each_key():
     """Keys that differ are told of, not at each heartbeat, and again once ours has changed."""
     reflector = reflecting()
-    reflector.keys = lambda _: (FLEET,)
+    reflector.admission.keys = lambda _: (FLEET,)
     for _ in range(3):
         assert ask(reflector, signed(OTHER)) is None
     assert ask(reflector, request()) is None
-    assert reflector.mistaken() == [PEER]
+    assert reflector.admission.mistaken() == [PEER]
     assert ask(reflector, signed(OTHER)) is None
-    assert reflector.mistaken() == []
-    reflector.keys = lambda _: (OTHER,)
+    assert reflector.admission.mistaken() == []
+    reflector.admission.keys = lambda _: (OTHER,)
     assert ask(reflector, signed(OTHER)) is not None
-    assert reflector.mistaken() == []
+    assert reflector.admission.mistaken() == []
     assert ask(reflector, signed(FLEET)) is None
-    assert reflector.mistaken() == [PEER]
-    assert reflector.refused() == []
+    assert reflector.admission.mistaken() == [PEER]
+    assert reflector.admission.refused() == []
 
 
 def test_peers_whose_key_is_another_are_remembered_within_bounds(monkeypatch):
     """Invented sources of signed heartbeats fill neither memory nor journal."""
-    monkeypatch.setattr(reflector_module, "REFUSED", 4)
+    monkeypatch.setattr(admission, "REFUSED", 4)
     reflector = reflecting(accepts=lambda _: True)
     for n in range(9):
         ask(reflector, signed(OTHER), source=(f"198.51.100.{n}", 50_000))
-    assert len(reflector.mistaken()) == 4
+    assert len(reflector.admission.mistaken()) == 4
     ask(reflector, signed(OTHER), source=("198.51.100.99", 50_000))
-    assert reflector.mistaken() == []
+    assert reflector.admission.mistaken() == []
 
 
 def test_a_signed_heartbeat_where_no_key_is_listed_is_told_of():
@@ -545,16 +551,15 @@ def test_a_signed_heartbeat_where_no_key_is_listed_is_told_of():
     for _ in range(2):
         assert ask(reflector, signed(OTHER)) is None
     assert reflector.dropped == {"hmac": 2}
-    assert reflector.mistaken() == [PEER]
+    assert reflector.admission.mistaken() == [PEER]
     assert ask(reflector) is not None
-    assert reflector.mistaken() == []
+    assert reflector.admission.mistaken() == []
 
 
 def test_strangers_are_let_in_by_a_key_alone():
     """Whoever is not accepted is answered if a key that may come from anywhere signed."""
     reflector = reflecting(accepts=lambda _: False)
-    reflector.roaming = {"fleet": (FLEET,)}
-    assert ask(reflector, signed(FLEET)) is not None
-    assert (reflector.known_by, reflector.is_of_host) == ("fleet", False)
+    reflector.admission.roaming = {"fleet": (FLEET,)}
+    assert reflect(reflector, signed(FLEET)).sender == Sender(FLEET, "fleet", is_of_host=False)
     assert ask(reflector, request()) is None
-    assert reflector.refused() == [PEER]
+    assert reflector.admission.refused() == [PEER]

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hbd.core import rate, replay
-from hbd.core import reflector as reflector_module
+from hbd.core import admission, rate, replay
+from hbd.core.admission import TRIED_AT_ONCE
 from hbd.core.model import MILLISECOND, SECOND, StampOptions, State
 from hbd.core.rate import Rate
-from hbd.core.reflector import TRIED_AT_ONCE, Reflector
+from hbd.core.reflector import Reflector
 from hbd.core.replay import FRESH, WIDTH, Guard, Signed, Standing, Window
 from hbd.core.stamp import Keys, StampSession, Station
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
@@ -201,8 +201,8 @@ def test_who_goes_on_is_not_forgotten_for_those_that_come(monkeypatch):
 
 def reflecting(**roaming):
     reflector = Reflector({8620}, set(), lambda _: True, node=0xA, incarnation=OURS)
-    reflector.keys = lambda _: (FLEET,)
-    reflector.roaming = roaming
+    reflector.admission.keys = lambda _: (FLEET,)
+    reflector.admission.roaming = roaming
     return reflector
 
 
@@ -221,7 +221,7 @@ def test_a_request_is_answered_once():
     """The second time it is a replay: silence, and nothing has changed but a count."""
     reflector = reflecting()
     assert ask(reflector, signed()) is not None
-    session = next(iter(reflector._sessions.values()))
+    session = next(iter(reflector.visitors.sessions.values()))
     assert ask(reflector, signed()) is None
     assert ask(reflector, signed(), port=50_001) is None  # which anybody may invent
     assert (reflector.dropped, reflector.answered, session.accepted) == ({"replay": 2}, 1, 1)
@@ -242,7 +242,7 @@ def test_who_has_no_key_takes_no_turn_of_who_has_it():
     for number in range(2 * rate.PER_SOURCE.depth // rate.PER_SOURCE.cost):
         assert ask(reflector, signed(number, key=Key(bytes(32)))) is None
     assert reflector.dropped == {"hmac": 2_000}
-    assert not reflector._buckets
+    assert not reflector.visitors.buckets
     assert ask(reflector, signed()) is not None
 
 
@@ -270,8 +270,7 @@ def test_what_is_in_doubt_is_answered_once():
     reflector = reflecting()
     assert ask(reflector, signed(5)) is not None
     old = signed(900, wall=WALL - 2 * FRESH)
-    assert ask(reflector, old) is not None
-    assert not reflector.is_believed
+    assert not ask(reflector, old).is_believed
     assert ask(reflector, old) is None
 
 
@@ -282,7 +281,7 @@ def test_strangers_do_not_have_all_keys_tried(monkeypatch):
     monkeypatch.setattr(stamp, "is_signed", lambda *these: tried.append(1) or is_signed(*these))
     keys = {f"van{n}": (Key(n.to_bytes(32, "big")),) for n in range(1_000)}
     reflector = reflecting(**keys)
-    reflector.accepts, reflector.keys = (lambda _: False), (lambda _: ())
+    reflector.admission.accepts, reflector.admission.keys = (lambda _: False), (lambda _: ())
     [van] = keys["van700"]
     assert ask(reflector, signed(key=van)) is not None
     for number in range(200):
@@ -290,19 +289,18 @@ def test_strangers_do_not_have_all_keys_tried(monkeypatch):
     assert len(tried) <= 2 * TRIED_AT_ONCE
     assert reflector.dropped["overload"] > 100
     tried.clear()
-    assert ask(reflector, signed(1, key=van, wall=WALL + MILLISECOND)) is not None
-    assert (reflector.known_by, len(tried)) == ("van700", 1)
+    reflection = ask(reflector, signed(1, key=van, wall=WALL + MILLISECOND))
+    assert (reflection.sender.known_by, len(tried)) == ("van700", 1)
 
 
 def test_all_that_roam_are_known_at_once_after_a_start():
     """Whoever has a key takes nothing from what may be tried for those that have none."""
     keys = {f"van{n}": (Key(n.to_bytes(32, "big")),) for n in range(300)}
     reflector = reflecting(**keys)
-    reflector.accepts, reflector.keys = (lambda _: False), (lambda _: ())
+    reflector.admission.accepts, reflector.admission.keys = (lambda _: False), (lambda _: ())
     for number, (name, [key]) in enumerate(keys.items()):
         host = f"198.51.{number // 250}.{number % 250 + 1}"
-        assert ask(reflector, signed(key=key), host=host) is not None
-        assert reflector.known_by == name
+        assert ask(reflector, signed(key=key), host=host).sender.known_by == name
 
 
 def test_who_signs_with_its_own_key_has_no_other_tried(monkeypatch):
@@ -311,17 +309,16 @@ def test_who_signs_with_its_own_key_has_no_other_tried(monkeypatch):
     tried = []
     is_signed = stamp.is_signed
     monkeypatch.setattr(stamp, "is_signed", lambda *these: tried.append(1) or is_signed(*these))
-    assert ask(reflector, signed()) is not None
-    assert (reflector.known_by, len(tried)) == ("fleet", 1)
-    reflector.roaming = {"vans": (OTHER,)}
-    assert ask(reflector, signed(1, wall=WALL + MILLISECOND)) is not None
-    assert reflector.known_by is None
+    reflection = ask(reflector, signed())
+    assert (reflection.sender.known_by, len(tried)) == ("fleet", 1)
+    reflector.admission.roaming = {"vans": (OTHER,)}
+    assert ask(reflector, signed(1, wall=WALL + MILLISECOND)).sender.known_by is None
 
 
 def test_what_is_too_short_has_no_key_tried():
     """It cannot be signed, and takes nothing from those that are."""
     reflector = reflecting(**{f"van{n}": (Key(n.to_bytes(32, "big")),) for n in range(1_000)})
-    reflector.accepts, reflector.keys = (lambda _: False), (lambda _: ())
+    reflector.admission.accepts, reflector.admission.keys = (lambda _: False), (lambda _: ())
     for _ in range(100):
         assert ask(reflector, bytes(stamp.AUTH_SIZE - 1), host="192.0.2.99") is None
     assert ask(reflector, signed(key=Key((7).to_bytes(32, "big")))) is not None
@@ -329,45 +326,40 @@ def test_what_is_too_short_has_no_key_tried():
 
 def test_with_any_number_of_keys_one_is_looked_for(monkeypatch):
     """After a rest all are tried once, however many there are."""
-    monkeypatch.setattr(reflector_module, "TRIED_AT_ONCE", 2)
-    monkeypatch.setattr(reflector_module, "TRIED", Rate(per_second=2, burst=2))
+    monkeypatch.setattr(admission, "TRIED_AT_ONCE", 2)
+    monkeypatch.setattr(admission, "TRIED", Rate(per_second=2, burst=2))
     keys = {f"van{n}": (Key(n.to_bytes(32, "big")),) for n in range(9)}
     reflector = reflecting(**keys)
-    reflector.accepts, reflector.keys = (lambda _: False), (lambda _: ())
+    reflector.admission.accepts, reflector.admission.keys = (lambda _: False), (lambda _: ())
     [van] = keys["van7"]
-    assert ask(reflector, signed(key=van)) is not None
-    assert reflector.known_by == "van7"
+    assert ask(reflector, signed(key=van)).sender.known_by == "van7"
 
 
 def test_doubt_is_answered_and_not_believed():
     """A session of before may be recorded: the reply does no harm, and nobody is alive by it."""
     reflector = reflecting()
     ask(reflector, signed())
-    reflector.requests_from.clear()
-    assert ask(reflector, signed(wall=WALL - SECOND, ssid=6)) is not None
-    assert not reflector.is_believed
-    assert not reflector.requests_from
+    reflector.visitors.requests_from.clear()
+    assert not ask(reflector, signed(wall=WALL - SECOND, ssid=6)).is_believed
+    assert not reflector.visitors.requests_from
 
 
 def test_our_own_session_proves_nobody():
     """A request of ours that is sent back comes from whom we ask, in a session of ours."""
     reflector = reflecting()
     reflector.is_own = lambda source, ssid: (source[0], ssid) == (PEER, 5)
-    assert ask(reflector, signed()) is not None
-    assert not reflector.is_believed
-    assert ask(reflector, signed(ssid=6)) is not None
-    assert reflector.is_believed
+    assert not ask(reflector, signed()).is_believed
+    assert ask(reflector, signed(ssid=6)).is_believed
 
 
 def test_doubt_of_one_is_no_doubt_of_another():
     """Whoever has no key is believed as much as anybody without one."""
     reflector = reflecting()
-    reflector.keys = lambda host: (FLEET,) if host == PEER else ()
+    reflector.admission.keys = lambda host: (FLEET,) if host == PEER else ()
     reflector.is_own = lambda _, ssid: ssid == 5
     ask(reflector, signed())
     plain = stamp.pack_request(0, ntp.ntp_from_unix(WALL), 0x8A03, 5)
-    assert ask(reflector, plain, host="192.0.2.3") is not None
-    assert reflector.is_believed
+    assert ask(reflector, plain, host="192.0.2.3").is_believed
 
 
 def test_words_without_a_seal_are_nobodys():
@@ -376,8 +368,7 @@ def test_words_without_a_seal_are_nobodys():
     ask(reflector, signed())
     words = hbd_tlv.HbdTlv(0, 3, 0, 99, 0, 1_000_000, 0, 0).pack()
     old = signed(ssid=6, wall=WALL - SECOND)
-    assert ask(reflector, old + tlv.pack(hbd_tlv.TYPE, words)) is not None
-    assert not reflector.is_believed
+    assert not ask(reflector, old + tlv.pack(hbd_tlv.TYPE, words)).is_believed
 
 
 def test_one_clock_that_is_right_is_not_two():
@@ -385,8 +376,7 @@ def test_one_clock_that_is_right_is_not_two():
     for estimate, believed in ((0x3FFF, True), (0x8A03, False)):
         reflector = reflecting()
         reflector.estimate = estimate
-        assert ask(reflector, signed(wall=WALL - 2 * FRESH)) is not None
-        assert reflector.is_believed is believed
+        assert ask(reflector, signed(wall=WALL - 2 * FRESH)).is_believed is believed
 
 
 # -- an attacker -------------------------------------------------------------------------------
@@ -427,7 +417,7 @@ class Attacked(RuleBasedStateMachine):
         self.hosts = [Host(dice, starts, name, ssid) for name in HOSTS]
         self.us = Host(dice, starts, HERE)
         self.reflector = reflecting()
-        self.reflector.keys = lambda host: (HOSTS[host],)
+        self.reflector.admission.keys = lambda host: (HOSTS[host],)
         self.reflector.is_own = lambda _, ssid: ssid == self.us.session.ssid
         self.reflector._guard = Guard(self.us.session.station.incarnation)
         self.sent, self.seen = [], []
@@ -436,12 +426,12 @@ class Attacked(RuleBasedStateMachine):
 
     def deliver(self, datagram, host, port):
         reflector, before = self.reflector, self.reflector.dropped.total()
-        reply = ask(reflector, datagram, host=host, port=port, wall=self.wall)
-        assert (reply is None) == (reflector.dropped.total() == before + 1)
-        assert reply is None or len(reply) == len(datagram)
-        if reply is not None and reflector.is_believed:
+        reflection = ask(reflector, datagram, host=host, port=port, wall=self.wall)
+        assert (reflection is None) == (reflector.dropped.total() == before + 1)
+        assert reflection is None or len(reflection.reply) == len(datagram)
+        if reflection is not None and reflection.is_believed:
             self.seen.append(datagram[: stamp.AUTH_SIZE])
-        return reply
+        return reflection
 
     @rule(span=st.integers(MILLISECOND, 300 * SECOND))
     def time_goes_by(self, span):
@@ -454,8 +444,8 @@ class Attacked(RuleBasedStateMachine):
         datagram = host.request(self.wall)
         self.wall += MILLISECOND
         self.note(datagram, host)
-        assert self.deliver(datagram, host.name, host.port) is not None
-        assert self.reflector.is_believed or host.wrong < 0
+        reflection = self.deliver(datagram, host.name, host.port)
+        assert reflection.is_believed or host.wrong < 0
 
     @rule(which=st.sampled_from([0, 1]))
     def is_kept_from_us(self, which):

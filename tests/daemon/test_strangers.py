@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from running import MARGIN, PORT, peer, until
 
+from hbd.core.admission import REFUSED
 from hbd.core.model import PeerSettings, State
-from hbd.core.reflector import REFUSED
 from hbd.core.stamp import Keys, StampSession, Station
 from hbd.report import varlink
 from hbd.report.control import CLIENTS, RESERVED

@@ -44,14 +44,14 @@ def run(octets):
     session = StampSession(settings, Station("monitor", 7, dice), keys)
     reflector = Reflector({8620}, (), lambda _: True, node=1, incarnation=2)
     if keys:
-        reflector.keys = lambda _: (KEY,)
+        reflector.admission.keys = lambda _: (KEY,)
     sequence = 0
     while draws:
         sequence += 1
         now = sequence * SECOND  # at one moment there would soon be too many
         wall = WALL + now
         heartbeat, token = session.compose(sequence, wall, State.UP)
-        genuine = reflector.answer(
+        reflection = reflector.answer(
             heartbeat,
             source=("192.0.2.1", 50_000),
             destination="192.0.2.2",
@@ -60,6 +60,7 @@ def run(octets):
             now=now,
             wall=wall + 1_000,
         )
+        genuine = reflection.reply
         reply = _returned(heartbeat, genuine, draws, keyed=session.is_keyed)
         answer = _read(session, reply, is_genuine=reply == genuine)
         is_it = answer and (answer.sequence, answer.token or token) == (sequence, token)

@@ -58,12 +58,12 @@ def _known(side):
 def _side(rules):
     side = Side(Buckets(Rate(per_second=2, burst=6), Rate(per_second=4, burst=12)))
     reflector = side.reflector
-    reflector.own, reflector.keys = OWN, keys_of
-    reflector.roaming = {"laptop": (ROAMING,)} if rules & 1 else {}
+    reflector.own, reflector.admission.keys = OWN, keys_of
+    reflector.admission.roaming = {"laptop": (ROAMING,)} if rules & 1 else {}
     if not rules & 2:
-        reflector.accepts = ALLOWED.__contains__
+        reflector.admission.accepts = ALLOWED.__contains__
     if rules & 4:
-        reflector.is_heeded = SOURCES[0][0].__eq__
+        side.familiar.is_heeded = SOURCES[0][0].__eq__
     return side
 
 

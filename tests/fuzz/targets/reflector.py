@@ -32,21 +32,21 @@ seeds = _asking.seeds
 def run(octets):
     draws = Draws(octets)
     reflector = Reflector({PORT}, OWN, ALLOWED.__contains__, node=1, incarnation=2)
-    reflector._buckets = Buckets(Rate(per_second=2, burst=6), Rate(per_second=4, burst=12))
-    reflector.keys = keys_of
+    reflector.visitors.buckets = Buckets(Rate(per_second=2, burst=6), Rate(per_second=4, burst=12))
+    reflector.admission.keys = keys_of
     rules = draws.octet()
     if rules & 1:
-        reflector.roaming = {"laptop": (ROAMING,)}
+        reflector.admission.roaming = {"laptop": (ROAMING,)}
     if rules & 2:
-        reflector.accepts = lambda _: True
+        reflector.admission.accepts = lambda _: True
     now, proven, last = 0, set(), None
     while draws:
         way = draws.pick(SOURCES), draws.pick(DESTINATIONS)
         asked, key = last = datagram(draws, last)
         now += draws.pick(STEPS)
-        is_answered = _ask(reflector, asked, key, way, (now, draws.octet()))
-        if is_answered and reflector.is_signed:
-            once = reflector.known_by or host_of(way[0]), asked
+        reflection = _ask(reflector, asked, key, way, (now, draws.octet()))
+        if reflection and reflection.sender.key:
+            once = reflection.sender.known_by or host_of(way[0]), asked
             assert once not in proven
             proven.add(once)
 
@@ -55,7 +55,7 @@ def _ask(reflector, asked, key, way, moment):
     (source, destination), (now, ttl) = way, moment
     before, answered = _state(reflector), reflector.answered
     dropped = reflector.dropped.copy()
-    reply = reflector.answer(
+    reflection = reflector.answer(
         asked,
         source=source,
         destination=destination,
@@ -64,28 +64,29 @@ def _ask(reflector, asked, key, way, moment):
         now=now,
         wall=WALL + now,
     )
-    if reply is None:
+    if reflection is None:
         (reason,) = (reflector.dropped - dropped).elements()
         assert reason in REASONS
         assert (_state(reflector), reflector.answered) == (before, answered)
-        return False
+        return None
     assert (reflector.dropped, reflector.answered) == (dropped, answered + 1)
     host = host_of(source)
     assert source[1] not in {0, PORT, stamp.PORT}
     assert source[:2] not in OWN
     assert is_unicast(source[0])
     assert is_unicast(destination)
-    assert reflector.accepts(host) or (key is ROAMING and reflector.known_by == "laptop")
+    assert reflector.admission.accepts(host) or (
+        key is ROAMING and reflection.sender.known_by == "laptop"
+    )
     assert key is KEY or key is ROAMING or not keys_of(host)
     assert len(asked) <= (LONGEST_IPV6 if ":" in source[0] else LONGEST_IPV4)
-    _look_at(reflector, reply, asked, ttl)
-    return True
+    _look_at(reflection, asked, ttl)
+    return reflection
 
 
-def _look_at(reflector, reply, asked, ttl):
-    key = None
-    if reflector.is_signed:
-        key = next(each for each in (KEY, ROAMING) if stamp.is_signed(asked, each))
+def _look_at(reflection, asked, ttl):
+    reply, key = reflection.reply, reflection.sender.key
+    assert key is None or stamp.is_signed(asked, key)
     assert len(reply) == len(asked)
     read = stamp.parse_reply(reply) if key is None else stamp.parse_reply_auth(reply, key)
     said = stamp.parse_request(asked) if key is None else stamp.parse_request_auth(asked, key)
@@ -93,7 +94,7 @@ def _look_at(reflector, reply, asked, ttl):
     assert (read.sender_estimate, read.ssid or 0) == (said.estimate, said.ssid)
     assert read.sender_ttl == (ttl or 255)
     assert not ntp.is_ptp(read.estimate)
-    assert read.sequence == reflector._session.accepted - 1
+    assert read.sequence == reflection.session.accepted - 1
     told, rest = tlv.split(read.tlvs)
     wanted, left = tlv.split(said.tlvs)
     assert [(one.kind, len(one.value)) for one in told] == [
@@ -104,6 +105,6 @@ def _look_at(reflector, reply, asked, ttl):
 
 def _state(reflector):
     return (
-        {key: (one.accepted, one.heard) for key, one in reflector._sessions.items()},
-        dict(reflector.requests_from),
+        {key: (one.accepted, one.heard) for key, one in reflector.visitors.sessions.items()},
+        dict(reflector.visitors.requests_from),
     )
