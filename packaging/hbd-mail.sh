@@ -1,8 +1,8 @@
 #!/bin/bash
 # Mails to $1 of the warnings and errors of the heartbeat monitor, and of what systemd says
-# of its service when that fails. Any mailer has this sendmail. Of a storm one mail tells: the
-# entries of its peers are below "warning". Of what comes too fast otherwise, as from peers that
-# flap or a service that cannot start, one mail a minute tells, then one in five.
+# of its service when that fails. Any mailer has this sendmail. Of a storm one mail tells: but
+# for the first five the entries of its peers are below "warning". Of what comes too fast otherwise,
+# as from peers that flap or a service that cannot start, one mail a minute tells, then one in five.
 set -u
 PATH=$PATH:/usr/sbin
 

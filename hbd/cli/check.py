@@ -18,13 +18,13 @@ from hbd.config.model import ConfigError, Configuration, KeySource, Problem
 from hbd.config.passwords import check_passwords
 from hbd.net.crowding import crowded
 from hbd.report.answer import OtherVersionError
+from hbd.report.places import CONFIGURATION
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from hbd.config.model import Loaded
 
-DEFAULT_FILE: Final = "/etc/hbd.yaml"
 USER: Final = "hbd"
 SERVICE_CREDENTIALS: Final = "/run/credentials/hbd.service"
 
@@ -41,7 +41,7 @@ def add(subparsers: Any) -> None:
     """Declare the command."""
     parser = declare(subparsers, "check", "Validate a configuration without running it.", EPILOG)
     parser.add_argument(
-        "file", nargs="?", default=DEFAULT_FILE, metavar="FILE", help="default: %(default)s"
+        "file", nargs="?", default=CONFIGURATION, metavar="FILE", help="default: %(default)s"
     )
 
 

@@ -1,4 +1,4 @@
-"""`hbd demo`: shows on loopback what hbd says about each fault."""
+"""`hbd demo`: shows on loopback what hbd says about faults."""
 
 from __future__ import annotations
 

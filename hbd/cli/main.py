@@ -48,8 +48,8 @@ FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 EPILOG: Final = """\
 Exit status of every command besides its own: 3 no daemon to ask, 64 usage,
-69 no such peer, 77 not permitted, 78 bad configuration. See hbd COMMAND --help
-for examples, hbd(8) and hbd.yaml(5).
+69 no such peer, 77 not permitted, 78 bad configuration; all are in hbd(8). See
+hbd COMMAND --help for examples, and hbd.yaml(5).
 """
 
 

@@ -24,6 +24,7 @@ from hbd.core.stamp import StampSession, Station
 from hbd.net.clock import Clock
 from hbd.net.resolver import resolve
 from hbd.net.sender import SenderSocket
+from hbd.wire import ports
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -77,7 +78,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "-i", dest="interval", type=span, default=SECOND, metavar="DURATION", help="default: 1s"
     )
-    parser.add_argument("--port", type=int, default=862, metavar="N", help="default: 862")
+    parser.add_argument("--port", type=int, default=ports.STAMP, metavar="N", help="default: 862")
     parser.add_argument("--json", action="store_true", help="a summary for programs")
 
 

@@ -19,12 +19,12 @@ from hbd.report import messages
 from hbd.report.choose import choose
 from hbd.report.control import SocketTakenError
 from hbd.report.notify import Notifier
+from hbd.report.places import CONFIGURATION
 from hbd.report.store import StoreTakenError
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-DEFAULT_FILE: Final = "/etc/hbd.yaml"
 
 EPILOG: Final = """\
 Under systemd entries go to the journal, else to standard error. An ordinary
@@ -41,7 +41,7 @@ def add(subparsers: Any) -> None:
     """Declare the command."""
     parser = declare(subparsers, "run", "Run the daemon in the foreground.", EPILOG)
     parser.add_argument(
-        "--config", default=DEFAULT_FILE, metavar="FILE", help="default: %(default)s"
+        "--config", default=CONFIGURATION, metavar="FILE", help="default: %(default)s"
     )
     parser.add_argument(
         "--log", choices=("text", "json"), help="to standard error, as text or as JSON lines"

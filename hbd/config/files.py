@@ -30,6 +30,7 @@ from hbd.config.sources import read_keys
 from hbd.config.timing import TIMING_KEYS, read_defaults
 from hbd.config.values import HOUR, Mistake, duration, name, shown, word
 from hbd.core.model import SECOND, Timing
+from hbd.wire import ports
 
 MAX_SIZE: Final = 32 * 1024 * 1024
 """Octets of one file; 65,535 peers with every key stay below."""
@@ -64,8 +65,8 @@ def load(file: str) -> Loaded:
         entries += _read_included(included, part.defaults, report)
     keys = read_keys(section)
     check_fleet(entries, keys, report)
-    listen = _read_listen(section, "listen", 862, DEFAULT_LISTEN)
-    listen_tcp = _read_listen(section, "listen_tcp", 12345, ())
+    listen = _read_listen(section, "listen", ports.STAMP, DEFAULT_LISTEN)
+    listen_tcp = _read_listen(section, "listen_tcp", ports.OTHER, ())
     check_ports(entries, section, listen, report)
     configuration = Configuration(
         file=file,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from hbd.core.model import SECOND, PeerSettings
+from hbd.wire import ports
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
@@ -30,7 +31,7 @@ class Listen:
     place: Place | None = field(default=None, compare=False)
 
 
-DEFAULT_LISTEN = (Listen("0.0.0.0", 862), Listen("::", 862))  # noqa: S104 - to answer is its job
+DEFAULT_LISTEN = tuple(Listen(every, ports.STAMP) for every in ("0.0.0.0", "::"))  # noqa: S104 - its job
 
 
 class Accept(StrEnum):

@@ -20,6 +20,7 @@ from hbd.config.values import (
     switch,
     whole,
 )
+from hbd.core import plain
 from hbd.core.model import (
     MILLISECOND,
     BfdAuth,
@@ -32,7 +33,7 @@ from hbd.core.model import (
     Tlv,
     Will,
 )
-from hbd.core.plain import PAYLOAD
+from hbd.wire import hbd_tlv, ports, stamp, tlv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,12 +41,11 @@ if TYPE_CHECKING:
     from hbd.config.nodes import Scalar
     from hbd.config.section import Section
 
-PORTS: Final[Mapping[str, int]] = {"stamp": 862, "plain": 12345, "mqtt": 1883}
-MQTT_OVER_TLS, BFD_ONE_HOP, BFD_MULTIHOP = 8883, 3784, 4784
-"""IANA; RFC 5881 4; RFC 5883 5."""
-
-OPEN, SIGNED, HBD_TLV, HMAC_TLV, TLV_HEADER = 44, 112, 44, 20, 4
-"""Octets: RFC 8762 4.2.1 and 4.2.2; RFC 8972 4, 4.8, with its header each."""
+PORTS: Final[Mapping[str, int]] = {
+    "stamp": ports.STAMP,
+    "plain": ports.OTHER,
+    "mqtt": ports.MQTT,
+}
 
 
 def read_port(section: Section, protocol: str, tls: TlsOptions | None) -> int:
@@ -54,13 +54,13 @@ def read_port(section: Section, protocol: str, tls: TlsOptions | None) -> int:
         return 0
     if protocol == "tcp":
         section.require("port", "write port: and where the peer listens")
-    default = MQTT_OVER_TLS if protocol == "mqtt" and tls else PORTS.get(protocol, 0)
+    default = ports.MQTT_OVER_TLS if protocol == "mqtt" and tls else PORTS.get(protocol, 0)
     return section.one("port", whole(1, 65535), default)
 
 
 def bfd_port(options: BfdOptions) -> int:
     """Give the port of BFD, which is not ours to choose."""
-    return BFD_MULTIHOP if options.multihop else BFD_ONE_HOP
+    return ports.BFD_MULTIHOP if options.multihop else ports.BFD
 
 
 def read_expectation(section: Section) -> Expectation | None:
@@ -76,7 +76,7 @@ def read_expectation(section: Section) -> Expectation | None:
 
 def read_send(section: Section, protocol: str) -> bytes | None:
     """Give the text of a heartbeat, where the protocol leaves that to us."""
-    default = PAYLOAD if protocol == "plain" and not is_sent_nothing(section) else None
+    default = plain.PAYLOAD if protocol == "plain" and not is_sent_nothing(section) else None
     return section.one("send", text, default)
 
 
@@ -85,7 +85,7 @@ def read_stamp(section: Section) -> StampOptions:
     options = StampOptions(
         tlv=section.one("tlv", _tlv, Tlv.AUTO),
         ssid=section.one("ssid", _ssid, None),
-        size=section.one("size", whole(72, 1472), None),
+        size=section.one("size", whole(72, stamp.LONGEST_IPV4), None),
         reflector=ReflectorKind(section.one("reflector", choice(ReflectorKind), "auto")),
         echo_timestamp=section.one("echo_timestamp", switch, True),  # noqa: FBT003 - a default
         trust_goodbye=section.one("trust_goodbye", switch, False),  # noqa: FBT003 - a default
@@ -116,12 +116,14 @@ def _check_size(section: Section, options: StampOptions) -> None:
     """Refuse a size that leaves no room for padding: an Extra Padding TLV has a header, too."""
     if options.size is None or section.wrong & {"key", "tlv"}:
         return
-    tlv = 0 if options.tlv is Tlv.OFF else HBD_TLV
+    told = 0 if options.tlv is Tlv.OFF else hbd_tlv.SIZE
     signed = section.node("key") is not None
-    needed = (SIGNED + (HMAC_TLV if tlv else 0) if signed else OPEN) + tlv
-    if options.size != needed and options.size < needed + TLV_HEADER:
+    needed = told + (stamp.AUTH_SIZE if signed else stamp.OPEN_SIZE)
+    needed += stamp.SEAL_SIZE if signed and told else 0
+    padded = needed + tlv.HEADER_SIZE
+    if options.size != needed and options.size < padded:
         words = f"{options.size} is too small, a heartbeat of this peer has {needed} octets"
-        section.mistake("size", f"{words}; write {needed}, or {needed + TLV_HEADER} to 1472")
+        section.mistake("size", f"{words}; write {needed}, or {padded} to {stamp.LONGEST_IPV4}")
 
 
 def read_tls(section: Section) -> TlsOptions | None:

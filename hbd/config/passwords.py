@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from hbd.config.keys import KeyFileError, KeyUnreadableError, content_of
 from hbd.config.model import ConfigError, Configuration, Place, Problem
+from hbd.wire.bfd import LONGEST_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from hbd.core.model import PeerSettings, SecretSource
 
 MAX_OCTETS: Final = 512
-MAX_BFD_OCTETS: Final = 20
-"""RFC 5880 4.4: the secret stands where the SHA1 goes."""
 
 
 def read_password(
@@ -77,8 +76,8 @@ def read_passwords(
 
 
 def _check_length(peer: PeerSettings, secret: bytes) -> None:
-    if peer.protocol == "bfd" and len(secret) > MAX_BFD_OCTETS:
-        words = f"has more than {MAX_BFD_OCTETS} octets, too many for BFD (RFC 5880 4.4)"
+    if peer.protocol == "bfd" and len(secret) > LONGEST_SECRET:
+        words = f"has more than {LONGEST_SECRET} octets, too many for BFD (RFC 5880 4.4)"
         raise KeyFileError(f"the password {words}; use a shorter one on both sides")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final
 
 from hbd.config import addresses
@@ -36,6 +37,7 @@ from hbd.config.values import (
     whole,
 )
 from hbd.core.model import BfdOptions, Limits, MqttOptions, PeerSettings, StampOptions, Timing
+from hbd.wire import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,6 +213,11 @@ def _check_families(section: Section, peer: PeerSettings) -> None:
         if source and number and source.version != number.version:
             words = f"{source} is IPv{source.version}, but {address} is IPv{number.version}"
             section.mistake("source", f"{words}; write one of the same family")
+        size = peer.stamp.size
+        if size and size > stamp.LONGEST_IPV6 and isinstance(number, IPv6Address):
+            words = f"size: {size} fits no Ethernet frame to {address}, and no hbd answers it"
+            text = f"{section.title}{words}; write {stamp.LONGEST_IPV6} or less"
+            section.report.warn(section.at("size"), text)
         if addresses.is_link_local_without_scope(address):
             section.mistake("address", _needs_scope(address))
     if peer.source and addresses.is_link_local_without_scope(peer.source):

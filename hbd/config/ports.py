@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hbd.config.options import BFD_MULTIHOP, BFD_ONE_HOP
+from hbd.wire import ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ def _check_shared_ports(
             "listen", f"port {port} is that of the peers with protocol: bfd; leave it out"
         )
     taken = dict.fromkeys((each.port for each in listen), "listen:")
-    taken |= dict.fromkeys(spoken & {BFD_ONE_HOP, BFD_MULTIHOP}, "protocol: bfd")
+    taken |= dict.fromkeys(spoken & {ports.BFD, ports.BFD_MULTIHOP}, "protocol: bfd")
     for entry in entries:
         peer = entry.settings
         if peer.protocol == "plain" and peer.expect and peer.port in taken:

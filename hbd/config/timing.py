@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from hbd.config.protocols import is_sent_nothing
 from hbd.config.values import HOUR, duration, show_duration, whole
-from hbd.core.model import MILLISECOND, SECOND, Timing
+from hbd.core.model import MILLISECOND, MOST_RETRIES, SECOND, Timing
 
 if TYPE_CHECKING:
     from hbd.config.section import Section
@@ -17,7 +17,7 @@ TIMING_KEYS: Final = ("interval", "timeout", "retries", "rise")
 
 INTERVAL: Final = duration(50 * MILLISECOND, HOUR)
 TIMEOUT: Final = duration(10 * MILLISECOND, HOUR)
-RETRIES: Final = whole(0, 20)
+RETRIES: Final = whole(0, MOST_RETRIES)
 RISE: Final = whole(1, 20)
 
 

@@ -141,4 +141,5 @@ def _signing(datagram: bytes, keys: Collection[Key]) -> Key | None:
 
 def _looks_signed(datagram: bytes) -> bool:
     """Whether it is a request of authenticated mode: in open mode it had no time and no error."""
-    return len(datagram) >= stamp.AUTH_SIZE and datagram[4:16] == bytes(12)
+    size, zero = stamp.AUTH.timestamp - stamp.OPEN.timestamp, stamp.OPEN.timestamp
+    return len(datagram) >= stamp.AUTH_SIZE and datagram[zero : zero + size] == bytes(size)

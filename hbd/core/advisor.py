@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.model import JITTER, SECOND
+from hbd.core.model import JITTER, MOST_RETRIES, SECOND
 from hbd.core.spans import roomy
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 DAY: Final = 86_400 * SECOND
 ONE_A_YEAR: Final = 1 / 365
 """So many false DOWN a day nobody minds."""
-
-MOST_RETRIES: Final = 20
 
 ENOUGH_MISSED: Final = 10
 ENOUGH_ROUNDS: Final = 10_000

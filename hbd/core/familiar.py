@@ -9,7 +9,6 @@ before. Whatever is not as expected is left to that.
 from __future__ import annotations
 
 from functools import lru_cache
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.reflector import UNKNOWN_TTL
@@ -18,6 +17,7 @@ from hbd.wire import hbd_tlv, ntp, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from struct import Struct
 
     from hbd.core.arrival import Requests
     from hbd.core.reflector import Reflection, Reflector
@@ -25,13 +25,26 @@ if TYPE_CHECKING:
 NO_TIME: Final = bytes(8)
 """In the place of T2, of a request that no reflector has written to."""
 PLAIN: Final = stamp.OPEN_SIZE
-TOLD: Final = PLAIN + len(hbd_tlv.ANSWERED) + hbd_tlv.LENGTH
+TOLD: Final = PLAIN + hbd_tlv.SIZE
 """Octets of a request without TLVs, and of one that has hbd's alone."""
 
-_PLAIN: Final = Struct(">IQH2sQ12s2s2xB3x")
-_TOLD: Final = Struct(f"{_PLAIN.format}36sI4x")
-"""Replies to them: number, T3, estimate and SSID, T2; number, T1, estimate and TTL of the request;
-hbd's TLV up to the count of those accepted, and that."""
+_AT: Final = stamp.OPEN
+_COUNT_AT: Final = PLAIN + len(hbd_tlv.ANSWERED) + hbd_tlv.ACCEPTED
+_FIELDS: Final = (
+    (0, "I"),
+    (_AT.timestamp, "Q"),
+    (_AT.estimate, "H"),
+    (_AT.ssid, "2s"),
+    (_AT.receive_timestamp, "Q"),
+    (_AT.sender_sequence, "12s"),
+    (_AT.sender_estimate, "2s"),
+    (_AT.sender_ttl, "B"),
+)
+"""Of a reply: number, T3, estimate and SSID, T2; of the request number with T1, estimate, TTL;"""
+_WORDS: Final = ((PLAIN, f"{_COUNT_AT - PLAIN}s"), (_COUNT_AT, "I"))
+"""hbd's TLV up to the count of those accepted, and that."""
+_PLAIN: Final = stamp.reader(_FIELDS, PLAIN)
+_TOLD: Final = stamp.reader((*_FIELDS, *_WORDS), TOLD)
 
 
 class Familiar:
@@ -141,4 +154,13 @@ def _layout(stride: int) -> Struct:
     Number and T1 as they are, estimate and SSID; what is T2 in a reply; of hbd's TLV the mark and
     the flags.
     """
-    return Struct(f">12s2s2s8s21x8sB{stride - 54}x")
+    mark = PLAIN + 1
+    fields = (
+        (0, "12s"),
+        (_AT.estimate, "2s"),
+        (_AT.ssid, "2s"),
+        (_AT.receive_timestamp, "8s"),
+        (mark, f"{len(hbd_tlv.ASKED)}s"),
+        (mark + len(hbd_tlv.ASKED), "B"),
+    )
+    return stamp.reader(fields, stride)

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from struct import Struct, calcsize
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hbd.wire import ntp
+from hbd.wire import hbd_tlv, ntp, stamp
+from hbd.wire.stamp import Places, reader
 
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable
+    from struct import Struct
 
 
 class Form(NamedTuple):
-    """Where heartbeats and replies of a mode have what volleys write and read, in octets.
+    """Where heartbeats and replies of a mode have what volleys write and read."""
 
-    Both begin with a sequence number of their own.
-    """
+    places: Places
+    told: int
+    """So many octets of the TLV of an hbd are the same in all its replies."""
 
-    t1: int
-    """In a heartbeat;"""
-    ssid: int
-    """in a reply, too."""
-    t3: int
-    t2: int
-    """In a reply alone,"""
-    echoed: int
-    token: int
-    """with the number and T1 of the heartbeat."""
-    same: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-    """What is the same in all replies as a rule, from where to where: Error Estimate and SSID; the
-    TTL that we arrive with, and what has to be zero; of an hbd its TLV up to the number of our
-    heartbeats."""
+    @property
+    def same(self) -> tuple[tuple[int, int], ...]:
+        """What is the same in all replies as a rule, from where to where.
+
+        Error Estimate and SSID; the TTL that we arrive with, and what has to be zero; of an hbd
+        its TLV up to the number of our heartbeats.
+        """
+        places = self.places
+        return (
+            (places.estimate, places.ssid + 2),
+            (places.sender_ttl, places.end),
+            (places.size, places.size + self.told),
+        )
 
     def write(
         self,
@@ -51,19 +52,19 @@ class Form(NamedTuple):
         pairs, words = memoryview(octets).cast("H"), memoryview(octets).cast("I")
         words[0 :: size // 4] = memoryview(_in_network_order(sequences))
         halves = memoryview(_in_network_order(tokens)).cast("B").cast("I")
-        at = self.t1 // 4
+        at = self.places.timestamp // 4
         words[at :: size // 4], words[at + 1 :: size // 4] = halves[0::2], halves[1::2]
-        pairs[self.ssid // 2 :: size // 2] = memoryview(ssids)
+        pairs[self.places.ssid // 2 :: size // 2] = memoryview(ssids)
         return octets
 
     def date(self, replies: memoryview, size: int, moments: array[int]) -> None:
         """Write the T3 of replies of so many octets, one after the other, that have no HMAC."""
         words = replies.cast("I")
         halves = memoryview(_in_network_order(moments)).cast("B").cast("I")
-        at = self.t3 // 4
+        at = self.places.timestamp // 4
         words[at :: size // 4], words[at + 1 :: size // 4] = halves[0::2], halves[1::2]
 
-    def told(self, reply: bytes) -> int:
+    def hash(self, reply: bytes) -> int:
         """Give the hash of all that is the same in each: whoever has it need not keep the octets.
 
         Of 2**64 replies that say something new one would be taken for the same; and who could make
@@ -73,7 +74,7 @@ class Form(NamedTuple):
 
     def is_ptp(self, reply: bytes) -> bool:
         """Whether timestamps of the reflector are in the format of PTP."""
-        begin, _ = self.same[0]
+        begin = self.places.estimate
         return ntp.is_ptp(int.from_bytes(reply[begin : begin + 2], "big"))
 
     def dwell(self, reply: bytes) -> int:
@@ -100,15 +101,21 @@ def _in_network_order(numbers: array[int]) -> array[int]:
 
 @lru_cache
 def _layout(form: Form) -> Struct:
-    fields = [(0, "I"), (form.t3, "Q"), (form.t2, "Q"), (form.echoed, "I"), (form.token, "Q")]
-    fields += [(begin, f"{end - begin}s") for begin, end in form.same]
-    layout = ">"
-    for begin, code in sorted(fields):
-        layout += f"{begin - calcsize(layout)}x{code}"
-    return Struct(layout)
+    places = form.places
+    fields = [
+        (0, "I"),
+        (places.timestamp, "Q"),
+        (places.receive_timestamp, "Q"),
+        (places.sender_sequence, "I"),
+        (places.sender_timestamp, "Q"),
+        *((begin, f"{end - begin}s") for begin, end in form.same),
+    ]
+    return reader(fields, form.same[-1][1])
 
 
-OPEN: Final = Form(4, 14, 4, 16, 24, 28, ((12, 16), (40, 44), (44, 80)))
-BARE: Final = Form(4, 14, 4, 16, 24, 28, ((12, 16), (40, 44), (44, 44)))
+_TOLD: Final = len(hbd_tlv.ANSWERED) + hbd_tlv.ACCEPTED
+
+OPEN: Final = Form(stamp.OPEN, _TOLD)
+BARE: Final = Form(stamp.OPEN, 0)
 """Open mode where nobody is told anything, as every STAMP reflector answers."""
-KEYED: Final = Form(16, 26, 16, 32, 48, 64, ((24, 28), (80, 96), (112, 148)))
+KEYED: Final = Form(stamp.AUTH, _TOLD)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
+from hbd.wire import ports
+
 MICROSECOND: Final = 1_000
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
@@ -97,6 +99,9 @@ class Cause(StrEnum):
 
 
 RANK: Final = {cause: rank for rank, cause in enumerate(Cause)}
+
+
+MOST_RETRIES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +273,7 @@ class PeerSettings:
     name: str
     addresses: tuple[str, ...]
     """IPv4, IPv6 (with %interface where link-local) or names: each is one path."""
-    port: int = 862
+    port: int = ports.STAMP
     protocol: str = "stamp"
     key: str | None = None
     via: str | None = None

@@ -17,7 +17,7 @@ from hbd.core.admission import Admission
 from hbd.core.rate import remember
 from hbd.core.replay import Guard, Signed, Standing
 from hbd.core.visitors import Visitors
-from hbd.wire import hbd_tlv, ntp, stamp, tlv
+from hbd.wire import hbd_tlv, ntp, ports, stamp, tlv
 from hbd.wire.errors import WireError
 from hbd.wire.hbd_tlv import HbdTlv
 
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from hbd.core.admission import Sender
     from hbd.core.visitors import Session
     from hbd.wire.auth import Key
-
-LONGEST_IPV4: Final = 1472
-LONGEST_IPV6: Final = 1452
-"""The payloads of an Ethernet frame: a longer reply would leave in fragments."""
 
 UNKNOWN_TTL: Final = 255
 """Where the TTL of the request could not be read (RFC 5357 4.2.1)."""
@@ -186,7 +182,7 @@ class Reflector:
     def _wrong_way(self, source: Address, destination: str) -> str | None:
         """Nothing tells a reply from a request but where it comes from (RFC 8762 4.2, 4.3)."""
         port = source[1]
-        if port in ANSWERING or port == stamp.PORT or port in self.ports or source[:2] in self.own:
+        if port in ANSWERING or port == ports.STAMP or port in self.ports or source[:2] in self.own:
             return "loop"
         if port == 0:  # nobody can be answered there
             return "no-port"
@@ -241,7 +237,7 @@ class Reflector:
 def _malformed(datagram: bytes, source: Address, *, authenticated: bool) -> str | None:
     if not ntp.multiplier(stamp.estimate(datagram, authenticated=authenticated)):
         return "multiplier"
-    longest = LONGEST_IPV6 if ":" in source[0] else LONGEST_IPV4
+    longest = stamp.LONGEST_IPV6 if ":" in source[0] else stamp.LONGEST_IPV4
     return "too-long" if len(datagram) > longest else None
 
 

@@ -31,8 +31,6 @@ GIVE_UP_AFTER: Final = 3
 TRY_AGAIN_EVERY: Final = 10
 """then every tenth heartbeat still asks."""
 
-HMAC_TLV_SIZE: Final = len(tlv.pack(tlv.HMAC, bytes(16)))
-
 _EMPTY_TLV: Final = tlv.pack(tlv.EXTRA_PADDING, b"")
 
 SEEN: Final = {
@@ -230,7 +228,7 @@ class StampSession:
             tlvs += _pad(size, stamp.OPEN_SIZE + len(tlvs))
             return stamp.pack_request(sequence, timestamp, estimate, ssid, tlvs)
         # Whatever tells something is covered by the HMAC TLV; padding comes before it.
-        length = stamp.AUTH_SIZE + len(tlvs) + (HMAC_TLV_SIZE if tlvs else 0)
+        length = stamp.AUTH_SIZE + len(tlvs) + (stamp.SEAL_SIZE if tlvs else 0)
         told, tlvs = bool(tlvs), tlvs + _pad(size, length)
         if told:
             tlvs += tlv.sign(keys.sign, sequence, tlvs)
@@ -273,14 +271,18 @@ class StampSession:
         """Whether its SSID is ours, or it has none."""
         return self._ssid_of(datagram) in (b"", b"\0\0", self.ssid.to_bytes(2, "big"))
 
+    @property
+    def _places(self) -> stamp.Places:
+        return stamp.OPEN if self._keys is None else stamp.AUTH
+
     def _ssid_of(self, datagram: bytes) -> bytes:
-        at = (OPEN if self._keys is None else KEYED).ssid
+        at = self._places.ssid
         return datagram[at : at + 2]
 
     def recognises(self, payload: bytes, sequence: int, token: int) -> bool:
         """Whether octets returned by an ICMP error hold sequence number and T1 of a heartbeat."""
         begins = payload[:4] == (sequence & 0xFFFFFFFF).to_bytes(4, "big")
-        at = 4 if self._keys is None else 16
+        at = self._places.timestamp
         return begins and payload[at : at + 8] == token.to_bytes(8, "big")
 
     def read(self, datagram: bytes) -> Answer | Fact:
@@ -358,7 +360,7 @@ class StampSession:
         if answer.uncounted and not self._counts:
             return  # where the next one shows no more of that, it is not known to count
         if not form.is_ptp(said):
-            self.seen = Seen(form.told(said), len(said), answer.uncounted is not None)
+            self.seen = Seen(form.hash(said), len(said), answer.uncounted is not None)
 
     def _form_of(self, said: bytes, answer: Answer) -> Form | None:
         """Give that of the next reply where it is known: of an hbd, or who is told nothing."""

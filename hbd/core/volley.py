@@ -162,7 +162,7 @@ class Volley(Timer):
         self.ssids = array("H")
         """its SSID as it is sent;"""
         self.same = array("q")
-        """what is the same in all its replies (see Form.told);"""
+        """what is the same in all its replies (see Form.hash);"""
         self.counts = bytearray()
         """whether its reflector is known to count;"""
         self.counted: list[int] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.model import JITTER, State
 from hbd.core.replies import take
-from hbd.core.stamp import TRY_AGAIN_EVERY, StampSession
+from hbd.core.stamp import NOISE_BITS, TRY_AGAIN_EVERY, WITH_TLV, StampSession
 from hbd.core.standing import step_out
 from hbd.core.volley import Heading, Volley, earliest
 from hbd.wire import ntp
@@ -41,7 +41,7 @@ STEPS: Final = 20
 TRY_AGAIN: Final = 10 * TRY_AGAIN_EVERY
 """A path that is not told our words leaves its volley at multiples of this, to be told for once."""
 
-_NOISE: Final = 0xFFE
+_NOISE: Final = (1 << NOISE_BITS) - 1 & ~WITH_TLV
 """What is added to T1 at random at the most, below a microsecond; its last bit has a meaning of its
 own."""
 _ALL_NOISE: Final = int.from_bytes(_NOISE.to_bytes(2, "little") * TOGETHER, "little")

@@ -37,7 +37,7 @@ from hbd.report.files import StateFiles
 from hbd.report.notify import Notifier, watchdog_interval
 from hbd.report.places import changed_queue, runtime_directory, state_directory
 from hbd.report.store import Store, StoreTakenError
-from hbd.wire import ntp, stamp
+from hbd.wire import ntp, ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -271,7 +271,7 @@ class Daemon:
 
     def take_paths(self) -> None:
         """The paths are others now: resolve them, and answer whom the configuration says."""
-        self.monitor.senders.forbidden_ports = {stamp.PORT, *self.reflector.ports}
+        self.monitor.senders.forbidden_ports = {ports.STAMP, *self.reflector.ports}
         self.names.take(self._paths(), self.clock.now())
         self._know_others()
 

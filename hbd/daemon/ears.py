@@ -19,7 +19,7 @@ from hbd.net.reflecting import ReflectorSocket
 from hbd.net.resolver import numeric
 from hbd.net.tcp import End
 from hbd.report.words import moment
-from hbd.wire import bfd
+from hbd.wire import bfd, ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -331,7 +331,7 @@ def _key(ear: Ear, host: str, datagram: bytes) -> Hashable:
 
 def _first_key(ear: Ear, host: str) -> Hashable:
     """By what a BFD session is known before its peer knows our discriminator."""
-    return "bfd", ear.listen.port == bfd.MULTIHOP_PORT, host
+    return "bfd", ear.listen.port == ports.BFD_MULTIHOP, host
 
 
 def _from_there(paths: list[Path], local: str) -> list[Path]:

@@ -1,7 +1,7 @@
 """A bad line between two addresses of loopback: `python3 -m hbd.demo.line NEAR FAR OWN PORT`.
 
 It passes heartbeats on and replies back, and is told on standard input how badly: `good`,
-`slow`, `late`, `lossy`, `altering` or `foreign`. It ends when that ends.
+`slow`, `lossy`, `altering` or `foreign`. It ends when that ends.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import time
 from collections import deque
 from typing import Final
 
-DELAY_S: Final = {"slow": 0.04, "late": 0.12}
-"""What it adds to a reply."""
+SLOW: Final = 0.04
+"""Seconds that it adds to a reply."""
 LOSSY: Final = 4
 """One reply in so many does not come through."""
 ROOM: Final = 1000
@@ -59,7 +59,7 @@ class Line:
             self._replies += 1
             is_lost = self.manner == "lossy" and self._replies % LOSSY == 0
             if source == self._far and not is_lost and len(self._under_way) < ROOM:
-                due = time.monotonic() + DELAY_S.get(self.manner, 0.0)
+                due = time.monotonic() + (SLOW if self.manner == "slow" else 0.0)
                 self._under_way.append((due, datagram))
         while self._under_way and self._under_way[0][0] <= time.monotonic():
             _, datagram = self._under_way.popleft()

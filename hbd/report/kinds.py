@@ -61,7 +61,7 @@ KINDS: Final = {
         "0631d3052e144759806385105c1d5353",
         "@HBD_COUNT@ heartbeat peers changed together: @HBD_COMMON@",
         "Many peers changed at once; the message names what they have in common, so\n"
-        "look there first. Their own entries follow at priority info.",
+        "look there first. Their own entries, but for the first five, are at priority info.",
     ),
     Kind.RELOAD: KindText(
         "64b35afaf3cd4cacba7a858eafac081c",

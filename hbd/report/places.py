@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+CONFIGURATION: Final = "/etc/hbd.yaml"
 RUNTIME: Final = Path("/run/hbd")
 STATE: Final = Path("/var/lib/hbd")
 SOCKET_NAME: Final = "io.hbd"

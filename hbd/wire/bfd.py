@@ -12,14 +12,12 @@ from typing import Final, NamedTuple
 
 from hbd.wire.errors import WireError
 
-SINGLE_HOP_PORT: Final = 3784
-MULTIHOP_PORT: Final = 4784
-
 VERSION: Final = 1
 SIZE: Final = 24
 SHA1_SECTION: Final = 28
 SHA1_SIZE: Final = SIZE + SHA1_SECTION
 LONGEST_SECRET: Final = 20
+"""It stands where the SHA1 goes (RFC 5880 4.4)."""
 MOST: Final = 0xFFFFFFFF
 """The longest interval, the highest discriminator and sequence number."""
 

@@ -62,6 +62,7 @@ ASKED: Final = bytes([TYPE, 0, LENGTH]) + _MARK
 """What stands between the flags of a TLV of ours and our own;"""
 ANSWERED: Final = bytes([0, TYPE, 0, LENGTH])
 """and the header of one that a reflector has understood."""
+SIZE: Final = len(ANSWERED) + LENGTH
 
 
 @dataclass(frozen=True, slots=True)

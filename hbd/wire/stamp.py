@@ -8,7 +8,7 @@ integers and Error Estimates raw 16-bit ones; hbd.wire.ntp reads both.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from struct import Struct
+from struct import Struct, calcsize
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.wire import ntp, tlv
@@ -16,16 +16,47 @@ from hbd.wire.auth import MAC_SIZE
 from hbd.wire.errors import WireError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hbd.wire.auth import Key
 
-PORT: Final = 862
-OPEN_SIZE: Final = 44
-AUTH_SIZE: Final = 112
 
-_SEAL: Final = 4 + MAC_SIZE
+class Places(NamedTuple):
+    """Where fields of a mode begin, in octets, after the sequence number that comes first.
+
+    A request has the first three; what it has where the others are in a reply must be zero.
+    """
+
+    timestamp: int
+    estimate: int
+    ssid: int
+    receive_timestamp: int
+    sender_sequence: int
+    sender_timestamp: int
+    sender_estimate: int
+    sender_ttl: int
+    end: int
+    """Of all that, and of what the HMAC covers where there is one;"""
+    size: int
+    """of the base packet: TLVs follow it."""
+
+
+OPEN: Final = Places(4, 12, 14, 16, 24, 28, 36, 40, end=44, size=44)
+"""RFC 8762 4.2.1, 4.3.1."""
+AUTH: Final = Places(16, 24, 26, 32, 48, 64, 72, 80, end=96, size=96 + MAC_SIZE)
+"""RFC 8762 4.2.2, 4.3.2."""
+
+OPEN_SIZE: Final = OPEN.size
+AUTH_SIZE: Final = AUTH.size
+
+SEAL_SIZE: Final = tlv.HEADER_SIZE + MAC_SIZE
 """Octets of an HMAC TLV;"""
-_SEAL_HEAD: Final = tlv.pack(tlv.HMAC, bytes(MAC_SIZE), flags=0)[:4]
+_SEAL_HEAD: Final = tlv.pack(tlv.HMAC, bytes(MAC_SIZE), flags=0)[:-MAC_SIZE]
 """and what it begins with where a reflector has written it."""
+
+LONGEST_IPV4: Final = 1472
+LONGEST_IPV6: Final = 1452
+"""The payloads of an Ethernet frame: what is longer would leave in fragments."""
 
 SHORTEST_REPLY: Final = 38
 """TWAMP-Light reflectors may leave out what follows the Session-Sender Error Estimate or TTL."""
@@ -37,16 +68,31 @@ THESE_DAYS: Final = 86_400 * ntp.SECOND
 """So far apart clocks may be that nobody has set right."""
 
 
+def reader(fields: Iterable[tuple[int, str]], size: int) -> Struct:
+    """Give what reads and writes fields, by where each begins and how `struct` has it.
+
+    All octets between them, up to so many, are padding.
+    """
+    layout = ">"
+    for begin, code in sorted(fields):
+        layout += f"{begin - calcsize(layout)}x{code}"
+    return Struct(f"{layout}{size - calcsize(layout)}x")
+
+
 class _Layout(NamedTuple):
     size: int
     request: Struct
     reply: Struct
 
 
-_OPEN: Final = _Layout(OPEN_SIZE, Struct(">IQHH28x"), Struct(">IQHHQIQH2xB3x"))
-_AUTH: Final = _Layout(
-    AUTH_SIZE, Struct(">I12xQHH68x"), Struct(">I12xQHH4xQ8xI12xQH6xB15x")
-)  # and 16 octets of HMAC
+def _layout(places: Places) -> _Layout:
+    """Give that of a mode, but for the HMAC."""
+    fields = list(zip((0, *places[:8]), "IQHHQIQHB", strict=True))
+    return _Layout(places.size, reader(fields[:4], places.end), reader(fields, places.end))
+
+
+_OPEN: Final = _layout(OPEN)
+_AUTH: Final = _layout(AUTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +157,13 @@ def parse_verified(datagram: bytes) -> Request:
 
 def ssid(request: bytes, *, authenticated: bool = False) -> int:
     """Read the SSID alone, of a whole request."""
-    at = 26 if authenticated else 14
+    at = (AUTH if authenticated else OPEN).ssid
     return request[at] << 8 | request[at + 1]
 
 
 def estimate(request: bytes, *, authenticated: bool = False) -> int:
     """Read the Error Estimate alone, of a whole request."""
-    at = 24 if authenticated else 12
+    at = (AUTH if authenticated else OPEN).estimate
     return request[at] << 8 | request[at + 1]
 
 
@@ -127,7 +173,7 @@ def is_reply(datagram: bytes, wall: int, *, authenticated: bool = False) -> bool
     `wall`: nanoseconds since 1970. Nothing else tells them apart, and a T2 must be zero in a
     request; but TWAMP has random octets there (RFC 5357 4.1.2), of which one in 40,000 is refused.
     """
-    at = 32 if authenticated else 16
+    at = (AUTH if authenticated else OPEN).receive_timestamp
     moment = int.from_bytes(datagram[at : at + 8], "big")
     return moment != 0 and any(
         abs(unix_from(moment, wall) - wall) < THESE_DAYS
@@ -140,29 +186,26 @@ def is_signed(datagram: bytes, key: Key) -> bool:
     if len(datagram) < AUTH_SIZE:
         return False
     # Octets that must be zero are covered as they were received (RFC 8762 4.4).
-    signed = AUTH_SIZE - MAC_SIZE
-    return key.verifies(datagram[:signed], datagram[signed:AUTH_SIZE])
+    return key.verifies(datagram[: AUTH.end], datagram[AUTH.end : AUTH_SIZE])
 
 
 def seal(packet: memoryview, key: Key) -> None:
     """Write the HMACs of 112 octets, and of TLVs if there are any: an HMAC TLV is the last one."""
-    signed = AUTH_SIZE - MAC_SIZE
-    packet[signed:AUTH_SIZE] = key.sign(packet[:signed])
+    packet[AUTH.end : AUTH_SIZE] = key.sign(packet[: AUTH.end])
     if len(packet) > AUTH_SIZE:
         packet[-MAC_SIZE:] = key.sign(_told(packet.tobytes()))
 
 
 def is_sealed(reply: bytes, key: Key) -> bool:
     """Check both HMACs of a reply with TLVs, the last of which is an HMAC TLV."""
-    signed = AUTH_SIZE - MAC_SIZE
-    is_last = reply[-_SEAL:-MAC_SIZE] == _SEAL_HEAD
-    macs = reply[signed:AUTH_SIZE] + reply[-MAC_SIZE:]
-    return is_last and key.verifies_both(reply[:signed], _told(reply), macs)
+    is_last = reply[-SEAL_SIZE:-MAC_SIZE] == _SEAL_HEAD
+    macs = reply[AUTH.end : AUTH_SIZE] + reply[-MAC_SIZE:]
+    return is_last and key.verifies_both(reply[: AUTH.end], _told(reply), macs)
 
 
 def _told(packet: bytes) -> bytes:
     """What the HMAC TLV at the end covers (RFC 8972 4.8)."""
-    return packet[:4] + packet[AUTH_SIZE:-_SEAL]
+    return packet[:4] + packet[AUTH_SIZE:-SEAL_SIZE]
 
 
 def pack_reply(

@@ -27,6 +27,7 @@ Answer = Callable[[bytes], bytes | None]
 """A value for a value as long; None: not understood, WireError: of a wrong length."""
 
 _HEADER: Final = Struct(">BBH")
+HEADER_SIZE: Final = _HEADER.size
 _SEQUENCE: Final = Struct(">I")
 
 

@@ -91,7 +91,7 @@ def test_every_key_of_a_peer_is_read():
         interface="eth1",
         dscp=46,
         stamp=StampOptions(
-            Tlv.ON, 0, 1472, ReflectorKind.STATELESS, echo_timestamp=False, trust_goodbye=True
+            Tlv.ON, 0, 1452, ReflectorKind.STATELESS, echo_timestamp=False, trust_goodbye=True
         ),
     )
 
@@ -122,6 +122,19 @@ def test_on_and_off_are_understood_where_they_are_meant():
     assert [stamp.tlv for stamp in stamps] == [Tlv.ON, Tlv.OFF, Tlv.AUTO]
     assert [stamp.echo_timestamp for stamp in stamps] == [False, True, True]
     assert [stamp.trust_goodbye for stamp in stamps] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("address", "size", "is_told"),
+    [("fd00::11", 1453, True), ("fd00::11", 1452, False), ("10.0.0.11", 1472, False)],
+)
+def test_a_size_that_fits_no_frame_is_a_warning(tmp_path, address, size, is_told):
+    """What would leave in fragments over IPv6 is not answered by an hbd there."""
+    file = tmp_path / "hbd.yaml"
+    file.write_text(f'peers: [{{name: db1, address: "{address}", size: {size}}}]\n')
+    warnings = [str(warning) for warning in load(str(file)).warnings]
+    assert any("size: 1453 fits no Ethernet frame" in each for each in warnings) is is_told
+    assert bool(warnings) is is_told
 
 
 def test_one_path_in_two_peers_is_a_warning(tmp_path):

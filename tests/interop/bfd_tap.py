@@ -7,7 +7,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from hbd.wire import bfd
+from hbd.wire import bfd, ports
 
 if TYPE_CHECKING:
     from namespaces import Namespace
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ALL_PROTOCOLS: Final = 3
 SO_TIMESTAMPNS: Final = 35
 SO_RCVBUFFORCE: Final = 33
-PORTS: Final = (bfd.SINGLE_HOP_PORT, bfd.MULTIHOP_PORT)
+PORTS: Final = (ports.BFD, ports.BFD_MULTIHOP)
 UDP: Final = 17
 IPV4, IPV6 = 0x0800, 0x86DD
 

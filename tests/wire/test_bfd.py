@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbd.wire import bfd
+from hbd.wire import bfd, ports
 from hbd.wire.bfd import Auth, AuthKind, Diag, Packet, State
 from hbd.wire.errors import WireError
 from tests.wire.test_dissectors import pcap
@@ -283,7 +283,7 @@ WRITTEN = [
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
-@pytest.mark.parametrize("port", [bfd.SINGLE_HOP_PORT, bfd.MULTIHOP_PORT])
+@pytest.mark.parametrize("port", [ports.BFD, ports.BFD_MULTIHOP])
 def test_tshark_reads_our_packets(tmp_path, port):
     """tshark finds every field of every kind of packet, and has nothing to complain of."""
     capture = tmp_path / "bfd.pcap"

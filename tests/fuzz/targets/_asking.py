@@ -1,7 +1,7 @@
 """Requests to a reflector: strangers' octets, with what a stranger, a peer or a thief would add."""
 
 from hbd.core.model import SECOND
-from hbd.wire import ntp, stamp, tlv
+from hbd.wire import ntp, ports, stamp, tlv
 from hbd.wire.auth import Key
 from tests.fuzz.draws import piece
 from tests.fuzz.seeds import DATAGRAMS
@@ -15,7 +15,7 @@ SOURCES = (
     (KEYED, 50_001),
     (STRANGER, 50_002),
     (PEER, PORT),
-    (PEER, stamp.PORT),
+    (PEER, ports.STAMP),
     (PEER, OWN_PORT),
     (PEER, 0),
     ("fd00::2", 50_000, 0, 0),

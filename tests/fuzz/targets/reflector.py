@@ -3,8 +3,8 @@ reason that changes nothing."""
 
 from hbd.core.address import host_of, is_unicast
 from hbd.core.rate import Buckets, Rate
-from hbd.core.reflector import LONGEST_IPV4, LONGEST_IPV6, Reflector
-from hbd.wire import ntp, stamp, tlv
+from hbd.core.reflector import Reflector
+from hbd.wire import ntp, ports, stamp, tlv
 from tests.fuzz.draws import Draws
 from tests.fuzz.targets import _asking
 from tests.fuzz.targets._asking import (
@@ -71,7 +71,7 @@ def _ask(reflector, asked, key, way, moment):
         return None
     assert (reflector.dropped, reflector.answered) == (dropped, answered + 1)
     host = host_of(source)
-    assert source[1] not in {0, PORT, stamp.PORT}
+    assert source[1] not in {0, PORT, ports.STAMP}
     assert source[:2] not in OWN
     assert is_unicast(source[0])
     assert is_unicast(destination)
@@ -79,7 +79,7 @@ def _ask(reflector, asked, key, way, moment):
         key is ROAMING and reflection.sender.known_by == "laptop"
     )
     assert key is KEY or key is ROAMING or not keys_of(host)
-    assert len(asked) <= (LONGEST_IPV6 if ":" in source[0] else LONGEST_IPV4)
+    assert len(asked) <= (stamp.LONGEST_IPV6 if ":" in source[0] else stamp.LONGEST_IPV4)
     _look_at(reflection, asked, ttl)
     return reflection
 
