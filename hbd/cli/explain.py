@@ -8,8 +8,9 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import AskError, ask, complain, declare, verdict
-from hbd.cli.table import ago, can_be_forged, directions, local, milliseconds, percent, why
+from hbd.cli.table import ago, directions, local, milliseconds, percent
 from hbd.core.model import SECOND
+from hbd.report.answer import can_be_forged, why
 from hbd.report.entry import FACT_LIMIT
 from hbd.report.words import duration, one_line
 

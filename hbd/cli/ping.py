@@ -207,7 +207,12 @@ class Ping:
         for target in self._targets:
             if target.address == error.destination and error.offender is not None:
                 report = icmp.Report(
-                    error.origin, error.type, error.code, error.offender, is_own=False
+                    error.origin,
+                    error.type,
+                    error.code,
+                    error.offender,
+                    is_own=False,
+                    mtu=error.mtu,
                 )
                 fact = icmp.read(report, target.address[0], None)
                 if fact is not None:

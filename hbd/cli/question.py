@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.cli.asking import AskError
 from hbd.cli.terminal import clean
-from hbd.report.words import LONGEST_PATTERN, PATTERNS, WORST_FIRST, is_pattern
+from hbd.core.names import LONGEST
+from hbd.report.words import PATTERNS, WORST_FIRST, is_pattern
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -87,8 +88,8 @@ def question_of(arguments: Namespace) -> Question:
         words = f"{len(patterns)} patterns are too many; write at most {PATTERNS}"
         raise AskError(words, os.EX_USAGE)
     for text in patterns:
-        if len(text) > LONGEST_PATTERN:
+        if len(text) > LONGEST:
             words = f"a pattern of {len(text)} letters is longer than any name"
-            raise AskError(f"{words}; write at most {LONGEST_PATTERN}", os.EX_USAGE)
+            raise AskError(f"{words}; write at most {LONGEST}", os.EX_USAGE)
     asked = [state for given in arguments.states for state in given]
     return Question(arguments.peers, labels_of(arguments.labels), list(dict.fromkeys(asked)))

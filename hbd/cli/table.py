@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.cli.sparkline import NARROWEST, WIDEST, sparkline
 from hbd.cli.terminal import BLUE, CYAN, GREEN, MAGENTA, RED, YELLOW, clean, pad, width_of
+from hbd.report.answer import can_be_forged, why
 from hbd.report.words import WORST_FIRST, duration, in_words
 
 if TYPE_CHECKING:
@@ -40,11 +41,6 @@ def local(since: str) -> str:
     return datetime.fromisoformat(since).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def why(peer: dict[str, Any]) -> str:
-    """Give the cause where it says more than the state."""
-    return peer["cause"] if peer["cause"] not in (None, peer["state"]) else ""
-
-
 def milliseconds(value: float | None) -> str:
     """`0.21 ms`, or a dash for what is not known."""
     return "-" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"  # noqa: PLR2004
@@ -61,11 +57,6 @@ def directions(figures: dict[str, Any]) -> str:
         return ""
     out, back = percent(figures["loss_out_percent"]), percent(figures["loss_in_percent"])
     return f" ({out} on the way there, {back} on the way back)"
-
-
-def can_be_forged(peer: dict[str, Any]) -> bool:
-    """Whether the peer proves nothing at all, not even that it gets what we send."""
-    return peer["protocol"] == "plain" and not peer["authenticated"]
 
 
 # -- columns --------------------------------------------------------------------------------------

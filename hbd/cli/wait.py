@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import FAILURES, AskError, ask, client, complain, declare, in_words, span
 from hbd.report.answer import NoDaemonError
+from hbd.report.tally import ORDER
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 ACCEPTED: Final = {"up": {"up", "degraded"}, "down": {"down", "unreachable"}}
 """Who waits for up is content with degraded, who waits for down with unreachable."""
 
-STATES: Final = ("up", "degraded", "down", "unreachable", "unknown", "paused", "left")
+STATES: Final = tuple(state.value for state in ORDER)
 
 EPILOG: Final = """\
 up includes degraded, down includes unreachable.

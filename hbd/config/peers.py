@@ -26,7 +26,6 @@ from hbd.config.texts import text
 from hbd.config.timing import agreed_timing, read_timing
 from hbd.config.values import (
     HOUR,
-    NAME,
     Mistake,
     choice,
     duration,
@@ -37,6 +36,7 @@ from hbd.config.values import (
     whole,
 )
 from hbd.core.model import BfdOptions, Limits, MqttOptions, PeerSettings, StampOptions, Timing
+from hbd.core.names import NAME
 from hbd.wire import stamp
 
 if TYPE_CHECKING:

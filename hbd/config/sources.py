@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 from hbd.config.model import KeySource
 from hbd.config.nodes import Mapping, Node, Scalar, place
 from hbd.config.section import Section, refuse_key
-from hbd.config.values import NAME, Mistake, absolute_path, looks_like_key, shown, suggestion, word
+from hbd.config.values import Mistake, absolute_path, looks_like_key, shown, suggestion, word
 from hbd.core.model import SecretSource
+from hbd.core.names import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import MILLISECOND, SECOND
+from hbd.core.names import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from hbd.config.nodes import Scalar
 
-T = TypeVar("T")
 
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
@@ -31,8 +31,6 @@ UNITS: Final = {
 
 TRUE: Final = {"yes", "on", "true"}
 FALSE: Final = {"no", "off", "false"}
-
-NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.-]{0,99}")
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,19})")

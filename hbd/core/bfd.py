@@ -57,7 +57,6 @@ class BfdSession:
         "_silence",
         "diag",
         "discriminator",
-        "remote_diag",
         "remote_state",
         "state",
     )
@@ -83,7 +82,6 @@ class BfdSession:
         self.diag: int = Diag.NONE
         self.remote_state = State.DOWN
         """What the peer said last."""
-        self.remote_diag: int = Diag.NONE
         self._remote_discriminator = 0
         self._remote_demand = False
         self._remote_min_rx = 1
@@ -254,7 +252,7 @@ class BfdSession:
 
     def restart(self) -> bool:
         """Begin anew, with another machine, of which nothing is known yet."""
-        self.remote_state, self.remote_diag = State.DOWN, Diag.NONE
+        self.remote_state = State.DOWN
         self._remote_discriminator = self._remote_min_tx = self._remote_multiplier = 0
         self._remote_min_rx, self._remote_demand = 1, False
         self._owes_final = False
@@ -266,7 +264,6 @@ class BfdSession:
     def _learn(self, packet: Packet) -> None:
         self._remote_discriminator = packet.my_discriminator
         self.remote_state = packet.state
-        self.remote_diag = packet.diag
         self._remote_demand = packet.demand
         self._remote_min_rx = packet.required_min_rx_usec
         self._remote_min_tx = packet.desired_min_tx_usec

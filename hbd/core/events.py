@@ -27,8 +27,8 @@ class StateChanged(NamedTuple):
     address: str | None
     """The address in question, where there is one."""
     evidence: tuple[str, ...]
-    duration: int | None
-    """How long the previous state lasted; None where it was never known."""
+    duration: int
+    """How long the previous state lasted."""
     detection: int | None
     """From the last good reply to this verdict; None without one, or when it is not a failure."""
     rtt: int | None

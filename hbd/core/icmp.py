@@ -44,6 +44,8 @@ class Report(NamedTuple):
     """The offender is an address of ours: our kernel got no answer to ARP or ND."""
     is_on_link: bool = False
     """The offender is a neighbour of ours."""
+    mtu: int | None = None
+    """Octets that the next link takes, where that is the error; some routers say 0."""
 
 
 def read(report: Report, destination: str, gateway: str | None) -> Fact | None:
@@ -58,7 +60,8 @@ def read(report: Report, destination: str, gateway: str | None) -> Fact | None:
     cause, words = _MEANINGS[kind]
     if report.is_own and cause is Cause.HOST_UNREACHABLE:
         return no_neighbour(destination, gateway)
-    return Fact(cause, f"{words} from {report.offender}")
+    narrow = f": its next link takes {report.mtu} octets" if report.mtu else ""
+    return Fact(cause, f"{words} from {report.offender}{narrow}")
 
 
 def no_neighbour(destination: str, gateway: str | None) -> Fact:

@@ -220,6 +220,7 @@ class Inquiries(Timer):
                 return
             self.deadline = now + SPACING
             probe.inquiry.ask(probe, now)
+            self._timers.schedule(probe.inquiry)
             self._send(probe)
 
     def _begin(self, now: int) -> Probe | None:
@@ -229,10 +230,7 @@ class Inquiries(Timer):
                 continue
             inquiry = self._open[path] = Inquiry(path, now)
             self._probes = _probes(inquiry)
-            probe = next(self._probes)
-            inquiry.ask(probe, now)
-            self._timers.schedule(inquiry)
-            return probe
+            return next(self._probes)
         return None
 
     def found(self, probe: Probe, words: str, *, alive: bool) -> None:

@@ -17,7 +17,7 @@ LOOK: Final = 60 * SECOND
 
 
 class Pauses:
-    """Begins and ends them; a peer's deadline is the end of its pause."""
+    """Begins and ends them; a peer's deadline is when its pause is looked at again."""
 
     def __init__(self, clock: Clock, timers: Timers, verdicts: Verdicts) -> None:
         self._clock: Final = clock

@@ -54,7 +54,7 @@ class Pause(NamedTuple):
 
 
 class Peer(Timer):
-    """A peer; its deadline is the end of its pause."""
+    """A peer; its deadline is when its pause, or a withheld verdict, is looked at again."""
 
     __slots__ = (
         "cause",

@@ -62,21 +62,13 @@ NOTED: Final = 20
 elsewhere in memory, and to get there costs more than what is done there."""
 _WORD: Final = 0xFFFFFFFF
 
-_ROWS: Final = (
-    "paths",
-    "places",
-    "sessions",
-    "ssids",
-    "same",
-    "counts",
-    "moments",
-    "ttls",
-    "windows",
-)
-"""What volleys that join have side by side."""
 _LISTS: Final = ("paths", "places", "sessions", "counted", "ttls", "windows")
 _FLAGS: Final = ("owing", "answered", "counts")
 _NUMBERS: Final = ("firsts", "ssids", "same", "moments")
+"""What stands side by side of paths, by what holds it."""
+_BY_ROUND: Final = ("firsts", "counted", "owing", "answered")
+"""Of these, what tells of the volley's own rounds."""
+_ROWS: Final = [name for name in (*_LISTS, *_FLAGS, *_NUMBERS) if name not in _BY_ROUND]
 
 
 class Volley(Timer):

@@ -193,6 +193,7 @@ class Monitor:
             error.offender,
             is_own=is_own and error.offender != host,
             is_on_link=is_on_link,
+            mtu=error.mtu,
         )
         gateway = self._gateway(error.destination)
         fact = icmp.read(report, host, gateway)

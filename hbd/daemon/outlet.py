@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hbd.net.sockaddr import family_of
+
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable
 
     from hbd.core.address import Address
@@ -30,8 +32,10 @@ def ways_used(settings: Iterable[PeerSettings]) -> set[tuple[Any, ...]]:
 
 def outlet_of(settings: PeerSettings, target: Address) -> Outlet:
     """Give that of a peer's heartbeats to an address."""
-    is_ipv4 = len(target) == 2  # noqa: PLR2004 - Python's form
-    family = socket.AF_INET if is_ipv4 else socket.AF_INET6
     return Outlet(
-        family, settings.interface, settings.source, settings.dscp, settings.protocol == "bfd"
+        family_of(target),
+        settings.interface,
+        settings.source,
+        settings.dscp,
+        settings.protocol == "bfd",
     )

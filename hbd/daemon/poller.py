@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import select
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+CLOSED: Final = {errno.EBADF, errno.ENOENT}
+"""Epoll forgets what is closed; its number may be another's by now."""
 
 
 class Poller:
@@ -45,8 +49,11 @@ class Poller:
         if self._callbacks.pop(fd, None) is not None:
             try:
                 self._epoll.unregister(fd)
-            except (FileNotFoundError, OSError, ValueError):
+            except ValueError:  # it has no number any more, or epoll itself is closed
                 return
+            except OSError as error:
+                if error.errno not in CLOSED:
+                    raise
 
     def wait(self, nanoseconds: int | None) -> list[int]:
         """Wait at most so long; give the descriptors that are ready."""

@@ -8,9 +8,10 @@ from fnmatch import translate
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
+from hbd.core.names import LONGEST
 from hbd.report.tally import ORDER
 from hbd.report.varlink import SERVICE, RefusedError
-from hbd.report.words import LONGEST_PATTERN, PATTERNS, WORST_FIRST, is_pattern
+from hbd.report.words import PATTERNS, WORST_FIRST, is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,7 +85,7 @@ class Selection:
 
 
 def _compiled(texts: list[str]) -> dict[str, re.Pattern[str]]:
-    if len(texts) > PATTERNS or any(len(text) > LONGEST_PATTERN for text in texts):
+    if len(texts) > PATTERNS or any(len(text) > LONGEST for text in texts):
         raise _invalid("peers")
     return {text: re.compile(translate(text)) for text in texts}
 

@@ -66,9 +66,7 @@ def record(peer: Peer) -> PeerRecord:
 
 def began(event: StateChanged) -> int:
     """Give when the state began, on the wall clock; a better known cause does not begin it anew."""
-    if event.is_refinement and event.duration is not None:
-        return event.since - event.duration
-    return event.since
+    return event.since - event.duration if event.is_refinement else event.since
 
 
 class Teller:

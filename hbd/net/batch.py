@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hbd.core.model import SECOND
 from hbd.net import linux
-from hbd.net.datagrams import LARGEST, TRIES
+from hbd.net.datagrams import CONTROL, LARGEST, TRIES
 from hbd.net.sockaddr import SIZES
 
 if TYPE_CHECKING:
@@ -44,9 +44,6 @@ REST: Final = LARGEST - STRIDE
 
 ROOM: Final = 1 << 18
 """Octets sent in one call; a datagram of any length fits."""
-
-CONTROL: Final = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
-"""Octets kept for control messages: a timespec, a packet info and a TTL."""
 
 # Of 64-bit systems: struct mmsghdr is a struct msghdr (name, iovecs, control messages, flags) and
 # the length of the datagram; struct cmsghdr is a length, a level and a type.

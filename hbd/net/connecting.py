@@ -5,16 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.net import icmp, linux, tcp
+from hbd.net import icmp, tcp
 from hbd.net.outgoing import lead
 
 if TYPE_CHECKING:
     from hbd.core.address import Address
-
-_LINGER: Final = Struct("=ii")
 
 
 class Outcome(NamedTuple):
@@ -36,13 +33,9 @@ class Attempt:
         try:
             lead(self._socket, interface, source, dscp)
             # An ICMP error in a reset's place is told from it by the error queue.
-            if self._socket.family == socket.AF_INET6:
-                self._socket.setsockopt(socket.IPPROTO_IPV6, linux.IPV6_RECVERR, 1)
-            else:
-                self._socket.setsockopt(socket.IPPROTO_IP, linux.IP_RECVERR, 1)
+            icmp.hear_icmp(self._socket, on=True)
             # Whoever takes it finds it broken off at once, and we keep no trace of it.
-            linger = _LINGER.pack(1, 0)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            tcp.end_by_reset(self._socket)
             self._socket.connect(address)
         except BlockingIOError:
             return

@@ -31,8 +31,8 @@ TRIES: Final = 4
 Two would do, but for an error that comes in between, from the core beside ours.
 """
 
-_ANCILLARY: Final = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
-"""Room for a timespec, a packet info and a TTL."""
+CONTROL: Final = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
+"""Octets of control messages: a timespec, a packet info and a TTL."""
 
 _TIMESPEC: Final = struct.Struct("=qq")
 _INT: Final = struct.Struct("=i")
@@ -84,7 +84,7 @@ def taken(
         if count == limit:
             break
         try:
-            datagram, ancillary, _, source = opened.recvmsg(LARGEST, _ANCILLARY)
+            datagram, ancillary, _, source = opened.recvmsg(LARGEST, CONTROL)
         except BlockingIOError:
             break
         except OSError as error:

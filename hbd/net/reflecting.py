@@ -22,7 +22,7 @@ from hbd.net.datagrams import (
     taken,
 )
 from hbd.net.resolver import numeric
-from hbd.net.sockaddr import address_of, octets_of
+from hbd.net.sockaddr import address_of, family_of, octets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -190,7 +190,7 @@ class ReflectorSocket:
 
 
 def _bound(local: Address, *, shared: bool) -> socket.socket:
-    opened = open_socket(_family(local))
+    opened = open_socket(family_of(local))
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(shared))
         opened.bind(local)
@@ -216,10 +216,6 @@ def _one_family(adopted: socket.socket) -> bool:
     return adopted.family != socket.AF_INET6 or bool(
         adopted.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
     )
-
-
-def _family(address: Address) -> socket.AddressFamily:
-    return socket.AF_INET if len(address) == 2 else socket.AF_INET6  # noqa: PLR2004 - Python's form
 
 
 _address_of: Final = lru_cache(REMEMBERED)(address_of)

@@ -19,6 +19,11 @@ _IPV6: Final = Struct("=H2s4s16sI")
 SIZES: Final = {socket.AF_INET: _IPV4.size, socket.AF_INET6: _IPV6.size}
 
 
+def family_of(address: Address) -> socket.AddressFamily:
+    """Tell the family of an address by Python's form of it."""
+    return socket.AF_INET if len(address) == 2 else socket.AF_INET6  # noqa: PLR2004 - host, port
+
+
 def octets_of(address: Address) -> bytes:
     """Write an address; OSError if its host is not numeric."""
     host, port = address[:2]

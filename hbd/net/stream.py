@@ -6,7 +6,6 @@ import errno
 import os
 import socket
 from contextlib import suppress
-from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from hbd.core.model import Cause
@@ -34,8 +33,6 @@ REFUSALS: Final = linux.WEATHER | {
     errno.EAFNOSUPPORT,  # no IPv6 here
 }
 """Why this machine may not even try."""
-
-_LINGER: Final = Struct("=ii")
 
 
 class Carrier(Protocol):
@@ -205,7 +202,7 @@ class Stream:
     def abort(self) -> None:
         """End it by a reset: of one that hangs the kernel would keep what is unsent for minutes."""
         if self._socket is not None and self._socket.fileno() >= 0:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(1, 0))
+            tcp.end_by_reset(self._socket)
             self._socket.close()
         self._fd = -1
 

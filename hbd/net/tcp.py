@@ -12,6 +12,7 @@ from hbd.core import icmp
 from hbd.core.model import MILLISECOND, Cause
 from hbd.net import linux
 from hbd.net.icmp import ANCILLARY, icmp_error
+from hbd.net.sockaddr import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ _LAST_ACK_AT: Final = 56  # __u32 tcpi_last_ack_recv, in milliseconds
 _RTT_AT: Final = 68  # __u32 tcpi_rtt, in microseconds
 _INFO_SIZE: Final = 72
 _FIELD: Final = Struct("=I")
+_LINGER: Final = Struct("=ii")
 
 _BY_ICMP: Final = "no {} to {}: so says ICMP, or nobody answers ARP or ND"
 _CONNECTING: Final = {
@@ -91,8 +93,7 @@ class KeepAlive(NamedTuple):
 
 def open_socket(address: Address) -> socket.socket:
     """Return a new TCP socket for such an address, of one family only, that never blocks."""
-    is_ipv4 = len(address) == 2  # noqa: PLR2004 - Python's form
-    opened = socket.socket(socket.AF_INET if is_ipv4 else socket.AF_INET6, socket.SOCK_STREAM)
+    opened = socket.socket(family_of(address), socket.SOCK_STREAM)
     opened.settimeout(0)
     if opened.family == socket.AF_INET6:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -120,6 +121,11 @@ def said_by_icmp(opened: socket.socket, address: Address, ours: str) -> End | No
     if fact is None:
         return None
     return End(fact.cause, f"{fact.text}, about {spelled(address)}", error.offender)
+
+
+def end_by_reset(opened: socket.socket) -> None:
+    """Have the kernel keep nothing of a connection once it is closed."""
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(1, 0))
 
 
 def keep_alive(opened: socket.socket, times: KeepAlive) -> None:

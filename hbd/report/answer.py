@@ -28,3 +28,13 @@ class Told(dict[str, Any]):
 
     def __missing__(self, key: str) -> NoReturn:
         raise OtherVersionError(repr(key))
+
+
+def why(peer: dict[str, Any]) -> str:
+    """Give the cause of a peer where it says more than the state."""
+    return peer["cause"] if peer["cause"] not in (None, peer["state"]) else ""
+
+
+def can_be_forged(peer: dict[str, Any]) -> bool:
+    """Whether a peer proves nothing at all, not even that it gets what we send."""
+    return peer["protocol"] == "plain" and not peer["authenticated"]

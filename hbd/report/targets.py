@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from hbd.core.names import NAME
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 QUEUE: Final = Path("/run/hbd-changed")
 PEERS: Final = Path("/run/hbd/peers")
-
-NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.-]{0,99}")
-"""As hbd.config has it, which is too much to import for a start at every change."""
 
 SIDE_OF: Final = {"up": "up", "degraded": "up", "down": "down", "unreachable": "down"}
 """Which target goes with a state; what is not listed changes neither."""

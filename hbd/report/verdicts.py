@@ -173,7 +173,7 @@ def _source(event: StateChanged, settings: PeerSettings) -> str | None:
 
 def _past(event: StateChanged) -> str:
     is_first = event.first and event.previous is State.UNKNOWN
-    if event.duration is None or event.is_refinement or is_first:
+    if event.is_refinement or is_first:
         return ""
     is_bare = event.previous_cause is None or event.previous is State.PAUSED
     why = "" if is_bare else f" ({event.previous_cause})"

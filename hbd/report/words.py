@@ -32,8 +32,7 @@ WORST_FIRST: Final = ("down", "unreachable", "degraded", "unknown", "left", "pau
 
 
 PATTERNS: Final = 32
-LONGEST_PATTERN: Final = 100
-"""No name is longer. Both so that nobody can keep the daemon busy by asking."""
+"""So many at most, and none longer than any name: nobody is to keep the daemon busy by asking."""
 
 
 def is_pattern(text: str) -> bool:

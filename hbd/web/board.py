@@ -8,8 +8,9 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from hbd.report.words import WORST_FIRST
 from hbd.web.history import Track, length_for
-from hbd.web.view import STATES, View, parsed
+from hbd.web.view import View, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,7 +125,7 @@ class Board:
     def summary(self) -> dict[str, int]:
         """How many peers are in each state."""
         counts = Counter(view.state for view in self.peers.values())
-        return {state: counts[state] for state in STATES}
+        return {state: counts[state] for state in WORST_FIRST}
 
     def minutes(self, name: str) -> list[Minute]:
         """What is known of the last hours of a peer."""

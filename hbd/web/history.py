@@ -10,7 +10,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hbd.web.view import STATES
+from hbd.report.words import WORST_FIRST
 
 if TYPE_CHECKING:
     from hbd.web.view import View
@@ -19,7 +19,6 @@ LONGEST: Final = 6 * 60
 """Minutes that are kept."""
 CELLS: Final = 8_000_000
 """Minutes of all peers together, 20 octets each: of very many peers fewer hours are kept."""
-WINDOW: Final = 100
 """So many heartbeats the daemon's figures are of."""
 
 
@@ -58,8 +57,8 @@ class Track:
         cell = minute % len(self._minutes)
         if self._minutes[cell] != minute:
             self._clear(cell, minute)
-        # The worst state of a minute: the first in STATES.
-        self._state[cell] = max(self._state[cell], len(STATES) - STATES.index(view.state))
+        # The worst state of a minute: the first in WORST_FIRST.
+        self._state[cell] = max(self._state[cell], len(WORST_FIRST) - WORST_FIRST.index(view.state))
         if view.loss is not None:
             self._loss[cell] = _most(self._loss[cell], view.loss)
         before, self._received = self._received, view.received
@@ -92,7 +91,7 @@ class Track:
     def _minute(self, cell: int) -> Minute:
         return Minute(
             self._minutes[cell],
-            STATES[len(STATES) - self._state[cell]],
+            WORST_FIRST[len(WORST_FIRST) - self._state[cell]],
             _known(self._least[cell]),
             _known(self._mean[cell]),
             _known(self._most[cell]),

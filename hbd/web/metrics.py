@@ -15,13 +15,15 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from hbd import __version__
+from hbd.report.words import WORST_FIRST
 from hbd.web.board import BUCKETS, Board
-from hbd.web.view import STATES, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from prometheus_client import Metric
+
+    from hbd.web.view import View
 
 JUDGED: Final = {"up": 1, "degraded": 1, "down": 0, "unreachable": 0, "left": 0}
 """hbd_peer_up; of a peer that is paused or unknown nothing is said."""
@@ -134,7 +136,7 @@ def _states(views: list[View]) -> Iterator[Metric]:
         name = {"peer": view.name}
         if view.state in JUDGED:
             up.add_sample("hbd_peer_up", name, JUDGED[view.state])
-        for one in STATES:
+        for one in WORST_FIRST:
             state.add_sample("hbd_peer_state", name | {"state": one}, one == view.state)
         if view.cause is not None:
             cause.add_sample("hbd_peer_cause", name | {"cause": view.cause}, 1)

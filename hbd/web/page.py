@@ -7,9 +7,9 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from hbd.report.words import duration
+from hbd.report.answer import why
+from hbd.report.words import WORST_FIRST, duration
 from hbd.web.picture import HOUR, Picture, span_for
-from hbd.web.view import STATES
 
 if TYPE_CHECKING:
     from hbd.web.board import Board
@@ -91,7 +91,7 @@ def status() -> str:
     buttons = "\n".join(
         f'<button type="button" data-state="{state}" aria-pressed="false" class="s-{state}">'
         f'<span class="dot" aria-hidden="true"></span>{state} <span class="count">0</span></button>'
-        for state in STATES
+        for state in WORST_FIRST
     )
     head = HEAD.format(title="hbd", script="status.js")
     return head + STATUS.format(buttons=buttons)
@@ -135,7 +135,7 @@ def _section(ident: str, title: str, body: str) -> str:
 
 def _verdict(answer: dict[str, Any], trouble: str) -> str:
     told = answer["peer"]
-    state, cause = told["state"], told["cause"]
+    state, cause = told["state"], why(told)
     since = datetime.fromisoformat(told["since"])
     flags = [
         *(["flapping"] if told["flapping"] else ()),
@@ -144,7 +144,7 @@ def _verdict(answer: dict[str, Any], trouble: str) -> str:
     verdict = f'<span class="state s-{escape(state)}">{escape(state)}</span>'
     words = answer.get("words", "")
     line = f"{verdict}: {escape(words)}" if words and state != "up" else verdict
-    lead = f"Cause: <code>{escape(cause)}</code>, since" if cause not in (None, state) else "Since"
+    lead = f"Cause: <code>{escape(cause)}</code>, since" if cause else "Since"
     notice = f'<p class="notice">{escape(trouble)}</p>' if trouble else ""
     return (
         f'{notice}<p class="big">{line}</p>'

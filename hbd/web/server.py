@@ -17,9 +17,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from hbd.core.names import NAME
 from hbd.report.client import RemoteError
 from hbd.report.notify import Notifier
-from hbd.report.targets import NAME
 from hbd.report.words import one_line
 from hbd.web import guard, page
 from hbd.web.board import Board

@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from hbd import __version__
+from hbd.report.answer import can_be_forged
 
 FACT_LIMIT: Final = 160
 """Characters of the first fact, in the table; the page of the peer has all."""
-
-STATES: Final = ("down", "unreachable", "degraded", "unknown", "left", "paused", "up")
-"""The worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,6 @@ class View:
     flapping: bool
     restored: bool
     protocol: str
-    way: str
     via: str | None
     labels: tuple[tuple[str, str], ...]
     addresses: tuple[str, ...]
@@ -86,7 +83,6 @@ def _view(text: bytes) -> View:
         flapping=told["flapping"],
         restored=told["restored"],
         protocol=told["protocol"],
-        way=told["way"],
         via=told["via"],
         labels=tuple(told["labels"].items()),
         addresses=tuple(path["address"] for path in told["paths"]),
@@ -97,7 +93,7 @@ def _view(text: bytes) -> View:
         loss=told["loss_percent"],
         rtt=_rtt(told["rtt_ms"]),
         fact=facts[0][:FACT_LIMIT] if facts else "",
-        forgeable=told["protocol"] == "plain" and not told["authenticated"],
+        forgeable=can_be_forged(told),
         text=text,
     )
 

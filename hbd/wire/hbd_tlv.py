@@ -27,6 +27,7 @@ GOODBYE: Final = 0x04
 MAINTENANCE: Final = 0x08
 STARTING: Final = 0x10
 DEGRADED: Final = 0x20
+"""These three are reserved: nobody says them yet."""
 
 
 class Seen(IntEnum):

@@ -854,7 +854,7 @@ MUTATIONS = [
     ("volleys.py", "if other.earliest <= due and len(other.paths) <= room:", "if len(other.paths) <= room:"),
     ("volleys.py", "if other.earliest <= due and len(other.paths) <= room:", "if other.earliest <= due:"),
     ("volleys.py", "                room -= len(other.paths)\n", ""),
-    ("volley.py", '    "sessions",\n    "ssids",\n', '    "sessions",\n'),
+    ("volley.py", '("firsts", "counted", "owing", "answered")', '("firsts", "counted", "owing", "answered", "ssids")'),
     ("volley.py", '    "ttls",\n    "windows",\n)', '    "ttls",\n)'),
     ("replies.py", "            or (sessions and not sessions[rank].vouches(arrivals.datagram(index)))\n", ""),
     ("volley.py", "            unanswered.pop(path.asked, None)\n", "            pass\n"),

@@ -2,7 +2,9 @@
 
 import pytest
 
-from hbd.core.icmp import Report, is_first_hop, is_witness
+from hbd.core.icmp import Report, is_first_hop, is_witness, read
+from hbd.core.model import Cause
+from hbd.core.session import Fact
 
 PEER, GATEWAY = "198.51.100.7", "10.0.0.254"
 
@@ -27,3 +29,13 @@ def test_only_from_beyond_the_first_hop_is_a_witness(
     report = Report("icmp", 3, 0, offender, is_own=is_own, is_on_link=is_on_link)
     assert is_first_hop(report, PEER, GATEWAY) is first_hop
     assert is_witness(report, PEER, GATEWAY) is witness
+
+
+@pytest.mark.parametrize(
+    ("mtu", "more"), [(1300, ": its next link takes 1300 octets"), (0, ""), (None, "")]
+)
+def test_a_router_at_a_narrow_link_says_how_narrow_it_is(mtu, more):
+    """Old routers say nothing of it, or 0 (RFC 1191 3)."""
+    report = Report("icmp", 3, 4, GATEWAY, is_own=False, mtu=mtu)
+    words = f"ICMP fragmentation needed from {GATEWAY}{more}"
+    assert read(report, PEER, GATEWAY) == Fact(Cause.MTU, words)

@@ -8,6 +8,7 @@ import pytest
 
 from hbd.config.files import load
 from hbd.core.model import Cause
+from hbd.report.kinds import Kind
 from hbd.report.manual import MARKED, filled
 from hbd.report.ways import TRANSPORTS
 
@@ -101,6 +102,18 @@ def test_readme_names_every_cause():
     """Each cause is in the README's table."""
     (table,) = MARKED.finditer(README.read_text())
     assert set(Cause) <= set(re.findall(r"`([a-z-]+)`", table["text"]))
+
+
+def test_manual_names_every_field_of_the_journal_and_every_kind_of_entry():
+    """What the program writes is in JOURNAL FIELDS."""
+    text = section('"JOURNAL FIELDS"').replace("\\-", "-")
+    sources = (ROOT / "hbd" / "report").glob("*.py")
+    program = "\n".join(file.read_text() for file in sources)
+    written = set(re.findall(r'"(HBD_[A-Z_]+)"', program))
+    assert written
+    assert [name for name in sorted(written) if name not in text] == []
+    [events] = re.findall(r"^\.B HBD_EVENT\n(.*?)^\.TP", text, re.MULTILINE | re.DOTALL)
+    assert [kind for kind in Kind if not re.search(rf"[ \n]{kind}[ ,;\n]", events)] == []
 
 
 def test_manual_has_no_warnings():

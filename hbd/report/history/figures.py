@@ -2,7 +2,7 @@
 
 available = (up + degraded) / (up + degraded + down). Time in which nothing is known of the peer
 itself (unreachable, unknown, unwatched), or in which it was not to be there (paused, left), is in
-neither; `reachable` counts unreachable time like down.
+neither; reachability counts unreachable time like down.
 """
 
 from __future__ import annotations

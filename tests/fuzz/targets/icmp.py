@@ -63,7 +63,8 @@ def run(octets):
         return
     assert (found.payload, found.mtu) == (payload, 1_400)
     if found.offender is not None:
-        report = meanings.Report(found.origin, kind, code, found.offender, bool(kind & 1))
+        said = found.origin, kind, code, found.offender
+        report = meanings.Report(*said, is_own=bool(kind & 1), mtu=found.mtu)
         meaning = meanings.read(report, DESTINATION[0], None)
         assert meaning is None or meaning.text.isprintable()
     for session, (heartbeat, token) in zip(SESSIONS, HEARTBEATS, strict=False):
