@@ -20,7 +20,8 @@ from hbd.core import icmp
 from hbd.core.directions import LOST, split
 from hbd.core.model import MILLISECOND, SECOND, PeerSettings, State
 from hbd.core.session import Fact
-from hbd.core.stamp import StampSession, Station
+from hbd.core.stamp import StampSession
+from hbd.core.station import Station
 from hbd.net.clock import Clock
 from hbd.net.resolver import resolve
 from hbd.net.sender import SenderSocket

@@ -77,8 +77,8 @@ class Familiar:
         known, requests_from, buckets = visitors.familiar, visitors.requests_from, visitors.buckets
         are_crowded, awake, granted = visitors.are_crowded(), now - IDLE, 0
         is_calm, grants = buckets.have(len(requests.lengths), now), buckets.grants
-        estimate, t3 = reflector.estimate, ntp.ntp_from_unix(wall)
-        words = hbd_tlv.ANSWERED + reflector.words[: hbd_tlv.ACCEPTED]
+        estimate, t3 = reflector.station.estimate, ntp.ntp_from_unix(wall)
+        words = hbd_tlv.ANSWERED + reflector.station.answer[: hbd_tlv.ACCEPTED]
         replies: list[bytes | None] = []
         fields = _layout(requests.stride).iter_unpack(requests.octets)
         columns = zip(fields, *requests[2:], strict=True)

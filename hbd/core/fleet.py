@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from hbd.core.peer import Pause
     from hbd.core.roster import Change
     from hbd.core.session import Fact
-    from hbd.core.stamp import Station
+    from hbd.core.station import Station
     from hbd.core.volleys import Sent
 
 DONE: Final = 200

@@ -19,15 +19,16 @@ from hbd.core.replay import Guard, Signed, Standing
 from hbd.core.visitors import Visitors
 from hbd.wire import hbd_tlv, ntp, ports, stamp, tlv
 from hbd.wire.errors import WireError
-from hbd.wire.hbd_tlv import HbdTlv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from hbd.core.address import Address
     from hbd.core.admission import Sender
+    from hbd.core.station import Station
     from hbd.core.visitors import Session
     from hbd.wire.auth import Key
+    from hbd.wire.hbd_tlv import HbdTlv
 
 UNKNOWN_TTL: Final = 255
 """Where the TTL of the request could not be read (RFC 5357 4.2.1)."""
@@ -54,8 +55,8 @@ class Reflector:
 
     `ports` are those we answer on: nothing from such a port is a request. `own` are the socket
     addresses of reflectors: ours, and those of peers where they are known. `accepts` says of an
-    address whether it is answered (see Admission). These, `is_own`, `estimate` (16 bits, Z=0: the
-    error of our wall clock) and `announcement` may be replaced at any time and end no session.
+    address whether it is answered (see Admission). These and `is_own` may be replaced at any time
+    and end no session; `station` says what is said of us.
     """
 
     def __init__(
@@ -63,9 +64,7 @@ class Reflector:
         ports: Collection[int],
         own: Collection[tuple[str, int]],
         accepts: Callable[[str], bool],
-        *,
-        node: int,
-        incarnation: int,
+        station: Station,
     ) -> None:
         self.ports = ports
         self.own = own
@@ -73,29 +72,10 @@ class Reflector:
         self.visitors: Final = Visitors()
         self.is_own: Callable[[Address, int], bool] = lambda _source, _ssid: False
         """Whether a session is ours, with whoever has an address: such a request has come back."""
-        self.estimate = ntp.UNKNOWN_ERROR
-        self.announcement = HbdTlv(
-            flags=hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL,
-            state=hbd_tlv.Seen.UNKNOWN,
-            reason=hbd_tlv.Reason.NONE,
-            incarnation=incarnation,
-            node=node,
-            interval_usec=0,
-            hold_s=0,
-            accepted=0,
-        )
+        self.station: Final = station
         self.answered = 0
         self.dropped: Counter[str] = Counter()
-        self._guard: Final = Guard(incarnation)
-
-    @property
-    def announcement(self) -> HbdTlv:
-        """What hbds are told; `accepted` is filled in for each session."""
-        return hbd_tlv.parse(self.words)
-
-    @announcement.setter
-    def announcement(self, announcement: HbdTlv) -> None:
-        self.words = announcement.pack()
+        self._guard: Final = Guard(station.incarnation)
 
     def answer(
         self,
@@ -130,7 +110,7 @@ class Reflector:
             datagram,
             sequence=sequence,
             timestamp=ntp.ntp_from_unix(wall),
-            estimate=self.estimate,
+            estimate=self.station.estimate,
             receive_timestamp=ntp.ntp_from_unix(received),
             ttl=UNKNOWN_TTL if ttl is None else ttl,
             tlvs=tlvs,
@@ -199,7 +179,7 @@ class Reflector:
         said = Signed(
             request.sequence,
             unix_from(request.timestamp, wall),
-            ntp.is_synchronised(request.estimate & self.estimate),
+            ntp.is_synchronised(request.estimate & self.station.estimate),
             partial(_incarnation, request, key),
         )
         standing = self._guard.look(known_by or host_of(source), request.ssid, said, wall)
@@ -231,7 +211,7 @@ class Reflector:
             return None
         if hbd_tlv.says_goodbye(value):
             goodbyes.append(hbd_tlv.parse(value))
-        return hbd_tlv.with_accepted(self.words, session.accepted)
+        return hbd_tlv.with_accepted(self.station.answer, session.accepted)
 
 
 def _malformed(datagram: bytes, source: Address, *, authenticated: bool) -> str | None:

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.form import BARE, KEYED, OPEN
-from hbd.core.goodbye import HOLD
-from hbd.core.model import SECOND, Cause, ReflectorKind, State, Tlv
+from hbd.core.model import Cause, ReflectorKind, State, Tlv
 from hbd.core.session import Answer, Fact
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.errors import WireError
-from hbd.wire.hbd_tlv import HbdTlv, Reason
+from hbd.wire.hbd_tlv import HbdTlv
 from hbd.wire.hbd_tlv import Seen as Said
 
 if TYPE_CHECKING:
     from hbd.core.form import Form
-    from hbd.core.model import Dice, PeerSettings, StampOptions
+    from hbd.core.model import PeerSettings, StampOptions
+    from hbd.core.station import Station
     from hbd.wire.auth import Key
     from hbd.wire.stamp import Reply
 
@@ -39,76 +39,6 @@ SEEN: Final = {
     State.DOWN: Said.DOWN,
 }
 """What we say of a path."""
-
-
-class Station:
-    """What all our sessions say of us."""
-
-    __slots__ = (
-        "_estimate",
-        "_reason",
-        "_words",
-        "dice",
-        "hold_s",
-        "incarnation",
-        "node",
-        "version",
-    )
-
-    def __init__(self, node: str, incarnation: int, dice: Dice) -> None:
-        self.node = hbd_tlv.node_id(node)
-        self.incarnation: Final = incarnation
-        self.dice: Final = dice
-        self._estimate = ntp.UNKNOWN_ERROR
-        self.version = 0
-        """Another one whenever what is said is another."""
-        self._reason = Reason.NONE
-        self.hold_s = 0
-        """How long our goodbye is to hold, once we have said it."""
-        self._words: dict[tuple[Said, int], bytes] = {}
-
-    @property
-    def estimate(self) -> int:
-        """The Error Estimate of our clock, as it goes on the wire."""
-        return self._estimate
-
-    @estimate.setter
-    def estimate(self, estimate: int) -> None:
-        self._estimate = estimate
-        self.version += 1
-
-    def call(self, node: str) -> None:
-        """Take another name from now on."""
-        self.node = hbd_tlv.node_id(node)
-        self._words.clear()
-        self.version += 1
-
-    @property
-    def is_leaving(self) -> bool:
-        return self._reason is not Reason.NONE
-
-    def leave(self, reason: Reason) -> None:
-        """From now on each heartbeat says goodbye."""
-        self._reason, self.hold_s = reason, HOLD // SECOND
-        self._words.clear()
-        self.version += 1
-
-    def tlv(self, seen: Said, interval: int) -> bytes:
-        """Give our TLV for a peer that we see so and ask every `interval` nanoseconds."""
-        words = self._words.get((seen, interval))
-        if words is None:
-            said = HbdTlv(
-                flags=hbd_tlv.GOODBYE if self.is_leaving else 0,
-                state=seen,
-                reason=self._reason,
-                incarnation=self.incarnation,
-                node=self.node,
-                interval_usec=interval // 1_000,
-                hold_s=self.hold_s,
-                accepted=0,
-            )
-            words = self._words[seen, interval] = tlv.pack(hbd_tlv.TYPE, said.pack())
-        return words
 
 
 @dataclass(slots=True)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from hbd.core.clock import Clock
     from hbd.core.egress import Egress
     from hbd.core.model import Dice
-    from hbd.core.stamp import Seen, Station, Template
+    from hbd.core.stamp import Seen, Template
+    from hbd.core.station import Station
     from hbd.core.timers import Timers
 
 TOGETHER: Final = 512

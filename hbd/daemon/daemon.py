@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +13,7 @@ from hbd.core.address import host_of
 from hbd.core.fleet import Fleet, Restored
 from hbd.core.model import MILLISECOND, SECOND
 from hbd.core.reflector import Reflector
-from hbd.core.stamp import Station
+from hbd.core.station import Station
 from hbd.core.told import ANYWHERE
 from hbd.daemon import memory
 from hbd.daemon.binding import BindError
@@ -75,14 +74,12 @@ class Daemon:
         self._environ: Final = environ
         self._keys: Final = read_keys(configuration, environ)
         dice = Random(os.urandom(32))  # noqa: S311 - jitter, SSIDs and noise in T1: no key
-        node = configuration.node or socket.gethostname()
-        self.node = node
-        self.station: Final = Station(node, int.from_bytes(os.urandom(8), "big"), dice)
+        name = configuration.node or socket.gethostname()
+        self.station: Final = Station(name, int.from_bytes(os.urandom(8), "big"), dice)
         self.started: Final = self.clock.wall()
         self._started_real: Final = self.clock.now()
         passwords = read_passwords(configuration, environ)
         self._sessions: Final = Sessions(self.station, self._keys, passwords)
-        self._sessions.node = node
         self.fleet: Final = Fleet(
             now=self.clock.now(),
             wall=self.clock.wall(),
@@ -93,14 +90,9 @@ class Daemon:
             station=self.station,
             place_of=octets_of,
         )
-        self.reflector: Final = Reflector(
-            (),
-            (),
-            lambda _: False,
-            node=self.station.node,
-            incarnation=self.station.incarnation,
-        )
-        self._goodbyes: Final = Goodbyes(self.fleet, self.reflector, self.station)
+        self.reflector: Final = Reflector((), (), lambda _: False, self.station)
+        self._goodbyes: Final = Goodbyes(self.fleet, self.station)
+        self.reflector.is_own = self._goodbyes.is_own
         self.mirror: Final = Mirror(self.reflector, self.clock, self.poller)
         self.mirror.answered = self._hear_request
         self.monitor: Final = Monitor(self.fleet, self.clock, self.poller, Routes())
@@ -198,7 +190,7 @@ class Daemon:
                 new_id(),
                 wall,
                 version=__version__,
-                node=self.node,
+                node=self.station.name,
                 peers=len(self.fleet.peers),
                 listening=[
                     f"{listen.address} port {listen.port}" for listen in self.mirror.sockets
@@ -216,7 +208,7 @@ class Daemon:
         passwords = read_passwords(configuration, self._environ)
         self._listen(configuration)
         self.configuration = configuration
-        self._take_name(configuration.node)
+        self.station.call(configuration.node or socket.gethostname())
         self.fleet.start_grace = configuration.start_grace
         replaced = self._sessions.renew(passwords)
         going = self.fleet.going(configuration.peers, replaced)
@@ -257,13 +249,6 @@ class Daemon:
         for listen, bound in opened.items():
             self.notifier.store(bound.fileno(), stored_name(listen))
 
-    def _take_name(self, node: str) -> None:
-        self.node = node or socket.gethostname()
-        self.station.call(self.node)
-        self._sessions.node = self.node
-        told = self.reflector.announcement
-        self.reflector.announcement = replace(told, node=self.station.node)
-
     def refuse(self, errors: list[str]) -> None:
         """Say that a new configuration has mistakes, where people look for it."""
         self.teller.say(messages.reload_refused(new_id(), self.clock.wall(), errors))
@@ -288,7 +273,6 @@ class Daemon:
         keys = by_host(paths, self._keys)
         self.reflector.admission.keys = lambda host: keys.get(host, ())
         self.reflector.admission.roaming = roaming(paths, self._keys)
-        self.reflector.is_own = self._goodbyes.is_own
         self.mirror.familiar.is_heeded = lambda host: bool(self._told_from(host))
 
     def _told_from(self, host: str) -> tuple[Path, ...]:
@@ -336,7 +320,7 @@ class Daemon:
         self.teller.snapshot("stop")
         self.teller.tell_all()
         ran = self.clock.now() - self._started_real
-        self.teller.say(messages.stopped(new_id(), wall, node=self.node, ran=ran))
+        self.teller.say(messages.stopped(new_id(), wall, node=self.station.name, ran=ran))
         self.teller.finish(self.clock.now() + LAST_WORDS)
         self.desk.close()
 
@@ -452,7 +436,6 @@ class Daemon:
         self.teller.refresh_status()  # load passes without an event
         synchronised, error = self.clock.synchronised()
         self.station.estimate = ntp.error_estimate(error, synchronised=synchronised)
-        self.reflector.estimate = self.station.estimate
 
     def _feed_watchdog(self, began: int) -> None:
         """Feed it last, and only from a turn that was on time: it stands for the whole turn."""

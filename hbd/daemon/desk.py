@@ -160,7 +160,7 @@ class Desk:
         reflector, mirror, monitor = daemon.reflector, daemon.mirror, daemon.monitor
         return {
             "version": status.VERSION,
-            "node": daemon.node,
+            "node": daemon.station.name,
             "pid": os.getpid(),
             "started": moment(daemon.started),
             "config": daemon.configuration.file,

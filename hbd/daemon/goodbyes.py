@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.address import host_of
 from hbd.core.asked import Asked
 from hbd.core.model import MILLISECOND, State
 from hbd.core.stamp import StampSession
-from hbd.wire import hbd_tlv
+from hbd.wire.hbd_tlv import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from hbd.core.address import Address
     from hbd.core.fleet import Fleet
     from hbd.core.path import Path
-    from hbd.core.reflector import Reflector
-    from hbd.core.stamp import Station
+    from hbd.core.station import Station
     from hbd.daemon.mirror import Answered
 
 TIMES: Final = 3
@@ -30,9 +28,8 @@ SPACING: Final = 50 * MILLISECOND
 class Goodbyes:
     """Hears them in the requests of peers, and says ours."""
 
-    def __init__(self, fleet: Fleet, reflector: Reflector, station: Station) -> None:
+    def __init__(self, fleet: Fleet, station: Station) -> None:
         self._fleet: Final = fleet
-        self._reflector: Final = reflector
         self._station: Final = station
         self._ports: set[int] = set()
         self._gone: dict[str, set[Path]] = {}
@@ -81,14 +78,7 @@ class Goodbyes:
 
     def say(self, send: Callable[[Path], None], listen: Callable[[int], None]) -> None:
         """Tell all that are up that we stop; `listen` for so many nanoseconds in between."""
-        self._station.leave(hbd_tlv.Reason.STOP)
-        told = self._reflector.announcement
-        self._reflector.announcement = replace(
-            told,
-            flags=told.flags | hbd_tlv.GOODBYE,
-            reason=hbd_tlv.Reason.STOP,
-            hold_s=self._station.hold_s,
-        )
+        self._station.leave(Reason.STOP)
         waiting = [path for path in self._paths() if path.state is State.UP]
         for _ in range(TIMES):
             said = {path: path.sequence for path in waiting}

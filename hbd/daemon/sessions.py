@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from hbd.core.model import PeerSettings
     from hbd.core.session import Beats, Session
-    from hbd.core.stamp import Keys, Station
+    from hbd.core.stamp import Keys
+    from hbd.core.station import Station
     from hbd.core.stream import StreamSession
 
 
@@ -32,7 +33,6 @@ class Sessions:
     ) -> None:
         self.passwords = passwords
         """By peer."""
-        self.node = ""
         self._station: Final = station
         self._keys: Final = keys
         self._discriminators: OrderedDict[int, None] = OrderedDict()
@@ -50,7 +50,7 @@ class Sessions:
             return told(settings, self._station.dice)
         match settings.protocol:
             case "mqtt":
-                return MqttSession(settings, self.node, password, address)
+                return MqttSession(settings, self._station.name, password, address)
             case "tcp":
                 return TcpSession(settings) if settings.send else KeepAliveSession()
         keys = None if settings.key is None else self._keys[settings.key]

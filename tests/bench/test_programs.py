@@ -14,7 +14,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/network")]
 import namespaces  # noqa: E402 - found next door
 
 from hbd.core.model import PeerSettings, State  # noqa: E402
-from hbd.core.stamp import Keys, StampSession, Station  # noqa: E402
+from hbd.core.stamp import Keys, StampSession  # noqa: E402
+from hbd.core.station import Station  # noqa: E402
 from hbd.wire import hbd_tlv, stamp, tlv  # noqa: E402
 from hbd.wire.auth import Key  # noqa: E402
 from tests.bench.lab import Lab  # noqa: E402

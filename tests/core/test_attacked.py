@@ -1,6 +1,7 @@
 """The detector on a network that belongs to somebody without the key."""
 
 from functools import partial
+from random import Random
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hbd.core.model import MILLISECOND, SECOND, State, Timing
 from hbd.core.reflector import Reflector
 from hbd.core.stamp import Keys, StampSession
+from hbd.core.station import Station
 from hbd.wire import stamp
 from hbd.wire.auth import Key
 from tests.simulation.world import World, peer
@@ -37,7 +39,8 @@ class Wire(World):
     def _carry(self, path, datagram, *, begins_round):  # noqa: ARG002 - none is skipped
         host = path.target[0]
         if host not in self.reflectors:
-            made = Reflector({862}, set(), lambda _: True, node=1, incarnation=len(host) + 7)
+            station = Station(host, len(host) + 7, Random(1))  # noqa: S311 - to be replayed
+            made = Reflector({862}, set(), lambda _: True, station)
             made.admission.keys = lambda _: (FLEET,)
             self.reflectors[host] = made
         if host == A:

@@ -11,7 +11,8 @@ from hbd.core.directions import ANNULLED, LOST, Directions, split
 from hbd.core.figures import Figures
 from hbd.core.model import SECOND, State
 from hbd.core.peer import Peer
-from hbd.core.stamp import StampSession, Station
+from hbd.core.stamp import StampSession
+from hbd.core.station import Station
 from tests.simulation.world import WALL, World, peer, reflect
 
 A, B = "10.0.0.1", "10.0.0.2"

@@ -1,6 +1,7 @@
 """What a reflector answers together it answers as it would one by one."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hbd.core.familiar import Familiar
 from hbd.core.model import MILLISECOND, SECOND
 from hbd.core.rate import Buckets, Rate
 from hbd.core.reflector import Reflector
+from hbd.core.station import Station
 from hbd.core.visitors import IDLE
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.auth import Key
@@ -69,7 +71,8 @@ class Side:
     """A reflector, and what is heard of those whom it answers."""
 
     def __init__(self, buckets=None):
-        self.reflector = Reflector({PORT}, set(), lambda _: True, node=0xA, incarnation=0xB)
+        station = Station("here", 0xB, Random(1))  # noqa: S311 - to be replayed
+        self.reflector = Reflector({PORT}, set(), lambda _: True, station)
         if buckets is not None:
             self.reflector.visitors.buckets = buckets
         self.familiar = Familiar(self.reflector)
@@ -181,10 +184,6 @@ def accept(reflector, hosts):
     reflector.admission.accepts = set(hosts).__contains__
 
 
-def change_words(reflector, flags):
-    reflector.announcement = replace(reflector.announcement, flags=flags)
-
-
 def keyed(host):
     return (FLEET,) if host == PEER else ()
 
@@ -197,14 +196,17 @@ CHOICES = {
     "roaming": [{}, {"fleet": (FLEET,)}],
     "is_heeded": [{PEER}.__contains__, {NAT}.__contains__],
     "estimate": [0x3FFF, 0x8A03],
-    "announcement": [replace(WORDS, flags=flags) for flags in (hbd_tlv.REFLECTOR, GOODBYE)],
+    "name": ["here", "there"],
 }
 """What may be replaced, and by what."""
 
 
 def replace_rule(side, name, rule):
     """Do so, wherever it is kept."""
-    places = side.reflector.admission, side.reflector, side.familiar
+    places = side.reflector.admission, side.reflector, side.reflector.station, side.familiar
+    if name == "name":
+        side.reflector.station.call(rule)
+        return
     setattr(next(place for place in places if hasattr(place, name)), name, rule)
 
 
@@ -313,7 +315,7 @@ def test_other_rules_make_all_strangers(name):
     assert not is_familiar(side)
 
 
-@pytest.mark.parametrize("name", ["estimate", "announcement", "roaming"])
+@pytest.mark.parametrize("name", ["estimate", "name", "roaming"])
 def test_other_words_make_nobody_a_stranger(name):
     """Our words, our clock's error and the keys of others are nothing to who needs none."""
     side = knowing()

@@ -24,7 +24,8 @@ from hbd.core.model import (
 from hbd.core.path import Path
 from hbd.core.peer import Pause
 from hbd.core.session import Answer, Fact
-from hbd.core.stamp import Keys, StampSession, Station
+from hbd.core.stamp import Keys, StampSession
+from hbd.core.station import Station
 from hbd.wire import hbd_tlv, stamp, tlv
 from hbd.wire.auth import Key
 from tests.simulation.world import START, WALL, EgressKey, Link, World, peer, reflect

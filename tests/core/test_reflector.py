@@ -1,7 +1,7 @@
 """The reflector answers requests, and nothing else."""
 
-from dataclasses import replace
 from itertools import count
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -12,10 +12,11 @@ from hbd.core.address import host_of, is_unicast
 from hbd.core.admission import Sender
 from hbd.core.model import SECOND
 from hbd.core.reflector import Reflector
+from hbd.core.station import Station
 from hbd.core.visitors import IDLE
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.auth import Key
-from hbd.wire.hbd_tlv import HbdTlv
+from hbd.wire.hbd_tlv import HbdTlv, Reason
 
 HERE, PEER, STRANGER = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 SENDER = (PEER, 50_000)
@@ -32,8 +33,12 @@ def request(sequence=0, *, ssid=5, estimate=0x8A03, tlvs=b""):
     return stamp.pack_request(sequence, ntp.ntp_from_unix(WALL), estimate, ssid, tlvs)
 
 
+def station(incarnation):
+    return Station("here", incarnation, Random(1))  # noqa: S311 - to be replayed
+
+
 def reflecting(*, accepts=lambda _address: True, own=()):
-    return Reflector({PORT}, set(own), accepts, node=0xA, incarnation=0xB)
+    return Reflector({PORT}, set(own), accepts, station(0xB))
 
 
 def ask(reflector, datagram=None, **changes):
@@ -69,7 +74,7 @@ def assert_dropped(reason, datagram=None, reflector=None, **changes):
 def test_reply_says_what_a_reflector_says():
     """A reply has our times and error, the sender's words, the TTL of the request and its SSID."""
     reflector = reflecting()
-    reflector.estimate = 0x8F83
+    reflector.station.estimate = 0x8F83
     assert stamp.parse_reply(ask(reflector, request(9))) == stamp.Reply(
         sequence=0,
         timestamp=ntp.ntp_from_unix(WALL),
@@ -131,20 +136,28 @@ def test_padding_and_our_tlv_are_understood():
         state=0,
         reason=0,
         incarnation=0xB,
-        node=0xA,
+        node=hbd_tlv.node_id("here"),
         interval_usec=0,
         hold_s=0,
         accepted=2,
     )
 
 
-def test_announcement_can_be_replaced():
+def test_who_stops_says_so():
     """A goodbye stands in the next reply, with the count of its session."""
     reflector = reflecting()
-    bye = reflector.announcement.flags | hbd_tlv.GOODBYE
-    reflector.announcement = replace(reflector.announcement, flags=bye, reason=1, hold_s=60)
+    reflector.station.leave(Reason.STOP)
     words = hbd_tlv.from_reply(stamp.parse_reply(ask(reflector, request(tlvs=OWN_TLV))).tlvs)
-    assert (words.flags, words.reason, words.hold_s, words.accepted) == (bye, 1, 60, 1)
+    bye = hbd_tlv.REFLECTOR | hbd_tlv.STATEFUL | hbd_tlv.GOODBYE
+    assert (words.flags, words.reason, words.hold_s, words.accepted) == (bye, 1, 3_600, 1)
+
+
+def test_another_name_stands_in_the_next_reply():
+    """What is said of us follows a reload of `node:`."""
+    reflector = reflecting()
+    reflector.station.call("other")
+    words = hbd_tlv.from_reply(stamp.parse_reply(ask(reflector, request(tlvs=OWN_TLV))).tlvs)
+    assert words.node == hbd_tlv.node_id("other")
 
 
 # Rule 1
@@ -213,7 +226,7 @@ def test_spoofed_datagram_starts_no_loop(ports):
     """Two reflectors do not answer each other, whatever one datagram claims to come from."""
     addresses = {HERE: (HERE, ports[0]), PEER: (PEER, ports[1])}
     reflectors = {
-        host: Reflector({addresses[host][1]}, set(), lambda _: True, node=1, incarnation=n)
+        host: Reflector({addresses[host][1]}, set(), lambda _: True, station(n))
         for n, host in enumerate(addresses)
     }
     flight = request(tlvs=OWN_TLV)

@@ -14,7 +14,8 @@ from hbd.core.model import MILLISECOND, SECOND, StampOptions, State
 from hbd.core.rate import Rate
 from hbd.core.reflector import Reflector
 from hbd.core.replay import FRESH, WIDTH, Guard, Signed, Standing, Window
-from hbd.core.stamp import Keys, StampSession, Station
+from hbd.core.stamp import Keys, StampSession
+from hbd.core.station import Station
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from hbd.wire.auth import Key
 from tests.simulation.world import peer
@@ -200,7 +201,7 @@ def test_who_goes_on_is_not_forgotten_for_those_that_come(monkeypatch):
 
 
 def reflecting(**roaming):
-    reflector = Reflector({8620}, set(), lambda _: True, node=0xA, incarnation=OURS)
+    reflector = Reflector({8620}, set(), lambda _: True, Station("here", OURS, Random(1)))  # noqa: S311
     reflector.admission.keys = lambda _: (FLEET,)
     reflector.admission.roaming = roaming
     return reflector
@@ -375,7 +376,7 @@ def test_one_clock_that_is_right_is_not_two():
     """Where ours is not synchronised, an old T1 may be right."""
     for estimate, believed in ((0x3FFF, True), (0x8A03, False)):
         reflector = reflecting()
-        reflector.estimate = estimate
+        reflector.station.estimate = estimate
         assert ask(reflector, signed(wall=WALL - 2 * FRESH)).is_believed is believed
 
 

@@ -21,7 +21,8 @@ from hbd.core.path import Reception
 from hbd.core.peer import Peer
 from hbd.core.seeker import SEEK_AGAIN, SEEK_BURST, SEEK_SPACING
 from hbd.core.session import Answer, Fact
-from hbd.core.stamp import StampSession, Station
+from hbd.core.stamp import StampSession
+from hbd.core.station import Station
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 from tests.simulation.world import WALL, World, peer
 

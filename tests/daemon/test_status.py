@@ -18,7 +18,7 @@ from hbd.core.model import (
 )
 from hbd.core.peer import Pause
 from hbd.core.roster import Change
-from hbd.core.stamp import Station
+from hbd.core.station import Station
 from hbd.daemon import status
 from hbd.daemon.sessions import Sessions
 from hbd.net.sockaddr import octets_of

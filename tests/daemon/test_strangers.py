@@ -14,7 +14,8 @@ from running import MARGIN, PORT, peer, until
 
 from hbd.core.admission import REFUSED
 from hbd.core.model import PeerSettings, State
-from hbd.core.stamp import Keys, StampSession, Station
+from hbd.core.stamp import Keys, StampSession
+from hbd.core.station import Station
 from hbd.report import varlink
 from hbd.report.control import CLIENTS, RESERVED
 from hbd.wire import stamp

@@ -12,7 +12,8 @@ import pytest
 from hbd.core.events import StateChanged, Woke
 from hbd.core.fleet import Fleet
 from hbd.core.model import SECOND, Cause, PeerSettings, State
-from hbd.core.stamp import StampSession, Station
+from hbd.core.stamp import StampSession
+from hbd.core.station import Station
 from hbd.daemon.desk import CHANGES, Desk
 from hbd.daemon.poller import Poller
 from hbd.daemon.teller import COST, DAY, EVENTS, FEW, Teller, began

@@ -25,7 +25,8 @@ from hbd.core.model import MILLISECOND, SECOND, Cause, PeerSettings, State, Timi
 from hbd.core.outputs import Ask, AskAll, Examine, Tell
 from hbd.core.plain import PlainSession
 from hbd.core.session import Answer, Fact
-from hbd.core.stamp import StampSession, Station
+from hbd.core.stamp import StampSession
+from hbd.core.station import Station
 from hbd.wire import hbd_tlv, ntp, stamp, tlv
 
 START = 1_000 * SECOND

@@ -5,7 +5,8 @@ from random import Random
 from hbd.core.model import SECOND, PeerSettings, ReflectorKind, StampOptions, State, Tlv
 from hbd.core.reflector import Reflector
 from hbd.core.session import Answer, Fact
-from hbd.core.stamp import Keys, StampSession, Station
+from hbd.core.stamp import Keys, StampSession
+from hbd.core.station import Station
 from hbd.wire import stamp
 from hbd.wire.auth import Key
 from tests.fuzz.draws import Draws, piece
@@ -42,7 +43,7 @@ def run(octets):
     settings = PeerSettings("db1", ("192.0.2.2",), stamp=options)
     dice = Random(1)  # noqa: S311 - to be replayed
     session = StampSession(settings, Station("monitor", 7, dice), keys)
-    reflector = Reflector({8620}, (), lambda _: True, node=1, incarnation=2)
+    reflector = Reflector({8620}, (), lambda _: True, Station("db1", 2, dice))
     if keys:
         reflector.admission.keys = lambda _: (KEY,)
     sequence = 0

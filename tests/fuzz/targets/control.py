@@ -73,7 +73,7 @@ class Daemon(SimpleNamespace):
             fleet=world.fleet,
             poller=poller,
             wanted=[],
-            node="monitor",
+            station=world.station,
             started=WALL,
             configuration=SimpleNamespace(file="/etc/hbd.yaml"),
             clock=SimpleNamespace(now=lambda: world.now, wall=lambda: world.wall),

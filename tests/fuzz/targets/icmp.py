@@ -8,7 +8,8 @@ from hbd.core import icmp as meanings
 from hbd.core.bfd import BfdSession
 from hbd.core.model import SECOND, BfdOptions, Expectation, PeerSettings, State
 from hbd.core.plain import PlainSession
-from hbd.core.stamp import Keys, StampSession, Station
+from hbd.core.stamp import Keys, StampSession
+from hbd.core.station import Station
 from hbd.net import linux
 from hbd.net.icmp import icmp_error
 from hbd.wire.auth import Key

@@ -1,9 +1,12 @@
 """One datagram after the other to a reflector: answered in as many octets, or refused for one
 reason that changes nothing."""
 
+from random import Random
+
 from hbd.core.address import host_of, is_unicast
 from hbd.core.rate import Buckets, Rate
 from hbd.core.reflector import Reflector
+from hbd.core.station import Station
 from hbd.wire import ntp, ports, stamp, tlv
 from tests.fuzz.draws import Draws
 from tests.fuzz.targets import _asking
@@ -31,7 +34,7 @@ seeds = _asking.seeds
 
 def run(octets):
     draws = Draws(octets)
-    reflector = Reflector({PORT}, OWN, ALLOWED.__contains__, node=1, incarnation=2)
+    reflector = Reflector({PORT}, OWN, ALLOWED.__contains__, Station("us", 2, Random(1)))  # noqa: S311
     reflector.visitors.buckets = Buckets(Rate(per_second=2, burst=6), Rate(per_second=4, burst=12))
     reflector.admission.keys = keys_of
     rules = draws.octet()
