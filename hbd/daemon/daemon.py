@@ -29,7 +29,6 @@ from hbd.daemon.sessions import Sessions
 from hbd.daemon.teller import Teller, new_id
 from hbd.net.clock import Clock
 from hbd.net.resolver import Resolver
-from hbd.net.routes import Routes
 from hbd.net.sockaddr import octets_of
 from hbd.report import messages
 from hbd.report.files import StateFiles
@@ -93,9 +92,16 @@ class Daemon:
         self.reflector: Final = Reflector((), (), lambda _: False, self.station)
         self._goodbyes: Final = Goodbyes(self.fleet, self.station)
         self.reflector.is_own = self._goodbyes.is_own
-        self.mirror: Final = Mirror(self.reflector, self.clock, self.poller)
-        self.mirror.answered = self._hear_request
-        self.monitor: Final = Monitor(self.fleet, self.clock, self.poller, Routes())
+        self.mirror: Final = Mirror(
+            self.reflector, self.clock, self.poller, heard=self._hear_request
+        )
+        self.monitor: Final = Monitor(
+            self.fleet,
+            self.clock,
+            self.poller,
+            requests_dropped=self.mirror.drops,
+            requested_at=self.reflector.visitors.requests_from.get,
+        )
         self._resolver: Final = Resolver()
         self.names: Final = Names(self.fleet, self._resolver)
         self._store: Final = Store(state_directory(environ))
@@ -108,10 +114,8 @@ class Daemon:
             store=self._store,
             files=StateFiles(self._runtime, changed_queue(environ)),
             notifier=self.notifier,
+            drops=lambda: self.monitor.drops + self.mirror.drops(),
         )
-        self.monitor.requests_dropped = self.mirror.drops
-        self.monitor.requested_at = self.reflector.visitors.requests_from.get
-        self.teller.drops = lambda: self.monitor.drops + self.mirror.drops()
         self.reloading: Final = Reloading(self)
         self.desk: Final = Desk(self, self._runtime)
         self._duties_due = 0
@@ -368,7 +372,7 @@ class Daemon:
         return (
             now >= self._duties_due
             or self.teller.has_news
-            or self.monitor.has_unexamined
+            or self.monitor.examiner.has_work
             or self.desk.is_explaining
             or self.poller.has_later(ready)
         )
@@ -378,7 +382,7 @@ class Daemon:
         self.poller.call(ready, first=False)
         self.reloading.work(now)
         self.names.ask(now)
-        self.monitor.examine_some(self.fleet.free_until())
+        self.monitor.examiner.work(self.fleet.free_until())
         self.monitor.carry_out(self.teller.tell)
         self.desk.work(now)
         told = self.teller.work(self.clock.now(), self.fleet.free_until())
@@ -413,7 +417,7 @@ class Daemon:
     def _patience(self, now: int) -> int:
         """How long nothing has to be done."""
         fleet = self.fleet.next_deadline()
-        if self._is_flooded or self.monitor.has_unexamined:
+        if self._is_flooded or self.monitor.examiner.has_work:
             return 0
         due = self._duties_due if fleet is None else min(fleet, self._duties_due)
         return due - now

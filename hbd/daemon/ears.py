@@ -9,16 +9,13 @@ from hbd.config.model import Listen
 from hbd.core.address import host_of
 from hbd.core.admission import REFUSED
 from hbd.core.arrival import arrived
-from hbd.core.model import MILLISECOND, Cause, Way
-from hbd.core.session import Fact
+from hbd.core.model import MILLISECOND, Way
 from hbd.daemon.binding import BindError, open_at
+from hbd.daemon.clients import Clients
 from hbd.daemon.poller import Pool
-from hbd.net.descriptors import RESERVED, claim
 from hbd.net.listening import Listener
 from hbd.net.reflecting import ReflectorSocket
 from hbd.net.resolver import numeric
-from hbd.net.tcp import End
-from hbd.report.words import moment
 from hbd.wire import bfd, ports
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from hbd.core.path import Path
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
-    from hbd.net.listening import Connection
     from hbd.net.reflecting import Request
 
 BATCH: Final = 256
@@ -48,17 +44,6 @@ UNREAD: Final = 64
 
 LONGEST: Final = 512
 """Octets of a plain datagram that are looked at; the rest is of no use."""
-
-READ: Final = 1 << 20
-"""Octets taken from a client in a turn; who sends more"""
-REST: Final = 50 * MILLISECOND
-"""has to wait for so long: a flood of words says no more than one."""
-
-ACCEPTED: Final = 64
-"""Clients taken in a turn, of each listener."""
-
-CONNECTIONS: Final = 4
-"""Of one peer at a time, the newest: who begins anew cannot always end the one before."""
 
 WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - who may speak is decided by address
 
@@ -89,17 +74,13 @@ class Ears:
         """The same, by socket."""
         self._pool: Final = Pool[ReflectorSocket](poller)
         self._listeners: dict[Listen, Listener] = {}
-        self._clients: dict[Path, list[Connection]] = {}
+        self._clients: Final = Clients(fleet, clock, poller, partial(self._refuse, "tcp"))
         self.near = NEAREST
         """A turn in so long is soon enough for what is heard here: it has the kernel's stamp."""
         self._is_behind = False
         """More had come than could be read in a turn."""
-        self._resting: dict[Connection, int] = {}
-        """Clients that are not read at present, and since when."""
         self._refused: set[tuple[str, str]] = set()
         self._newly_refused: list[tuple[str, str]] = []
-        self._descriptors: Final = claim() + RESERVED // 2
-        """From this one on they are not for clients; connections of ours are stopped before."""
 
     # -- opening ------------------------------------------------------------------------------
 
@@ -156,7 +137,7 @@ class Ears:
 
     def _watch_listener(self, listen: Listen, listening: Listener) -> None:
         self._listeners[listen] = listening
-        accept = partial(self._accept, listening)
+        accept = partial(self._clients.accept, listening)
         self._poller.watch(listening.fileno(), accept, first=True)
 
     def _close_listeners(self, listens: Iterable[Listen]) -> None:
@@ -165,26 +146,9 @@ class Ears:
             self._poller.unwatch(closing.fileno())
             closing.close()
 
-    def close(self) -> None:
-        """Hear no more."""
-        for bound in self._sockets.values():
-            bound.close()
-        self._pool.close()
-        self._sockets.clear()
-        self._close_listeners(list(self._listeners))
-        for path in list(self._clients):
-            self._forget(path)
-
     def keep_only(self, paths: Iterable[Path]) -> None:
         """Close the connections of peers that are no more."""
-        kept = set(paths)
-        for path in [path for path in self._clients if path not in kept]:
-            self._forget(path)
-
-    def _forget(self, path: Path) -> None:
-        for client in list(self._clients.get(path, ())):
-            self._end(path, client)
-        self._clients.pop(path, None)
+        self._clients.keep_only(paths)
 
     def drops(self) -> int:
         """Count what the kernel has dropped for want of room."""
@@ -215,7 +179,7 @@ class Ears:
                     break
             else:
                 empty = False
-        self._wake(now)
+        self._clients.wake(now)
         self._is_behind = not empty
         return empty
 
@@ -243,60 +207,6 @@ class Ears:
         """Drain the sources, by protocol, that were refused for the first time."""
         drained, self._newly_refused = self._newly_refused, []
         return drained
-
-    # -- clients ------------------------------------------------------------------------------
-
-    def _accept(self, listener: Listener) -> None:
-        for client in listener.accept(ACCEPTED):
-            paths = self._fleet.known_by(("tcp", None, host_of(client.source)))
-            has_room = client.fileno() < self._descriptors
-            if not paths or not has_room:
-                if has_room:
-                    self._refuse("tcp", host_of(client.source))
-                else:
-                    self._fleet.dropped["tcp-no-room"] += 1
-                client.close()
-                continue
-            path = paths[0]
-            clients = self._clients.setdefault(path, [])
-            clients.append(client)
-            if len(clients) > CONNECTIONS:
-                self._end(path, clients[0])
-            self._watch_client(path, client)
-
-    def _watch_client(self, path: Path, client: Connection) -> None:
-        read = partial(self._read, path, client)
-        self._poller.watch(client.fileno(), read, first=True)
-
-    def _wake(self, now: int) -> None:
-        """Read on where it was enough for a while; a silence wakes us, if nothing else does."""
-        for path in self._clients if self._resting else ():
-            for client in self._clients[path]:
-                if now - self._resting.get(client, now) >= REST:
-                    del self._resting[client]
-                    self._watch_client(path, client)
-
-    def _read(self, path: Path, client: Connection) -> None:
-        taken = client.read(READ)
-        if taken is None:
-            return
-        if isinstance(taken, End):
-            self._end(path, client)
-            words = f"{taken.words} at {moment(self._clock.wall())}"
-            is_theirs = taken.cause in (Cause.CLOSED, Cause.RESET)
-            self._fleet.broken(path, Fact(taken.cause, words), witness=is_theirs)
-            return
-        for one in self._fleet.known_by(("tcp", None, host_of(client.source))):
-            self._fleet.heard(one, taken, self._clock.now())
-        if len(taken) == READ:
-            self._poller.unwatch(client.fileno())
-            self._resting[client] = self._clock.now()
-
-    def _end(self, path: Path, client: Connection) -> None:
-        self._clients[path].remove(client)
-        self._resting.pop(client, None)
-        self._poller.unwatch(client.fileno())
-        client.close()
 
 
 def wanted(peers: Iterable[PeerSettings]) -> set[Ear]:

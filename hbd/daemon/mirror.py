@@ -50,12 +50,18 @@ class Answered(NamedTuple):
 class Mirror:
     """The reflector's sockets, and who is answered."""
 
-    def __init__(self, reflector: Reflector, clock: Clock, poller: Poller) -> None:
+    def __init__(
+        self,
+        reflector: Reflector,
+        clock: Clock,
+        poller: Poller,
+        heard: Callable[[Answered], None],
+    ) -> None:
+        """`heard`: is told of each request that was answered and is believed, but familiar ones."""
         self.reflector: Final = reflector
         self.familiar: Final = Familiar(reflector)
         self.sockets: dict[Listen, ReflectorSocket] = {}
-        self.answered: Callable[[Answered], None] = lambda _: None
-        """Called with each request that was answered, but for familiar ones, if it is believed."""
+        self._heard: Final = heard
         self.is_behind = False
         """Requests were left unread in a turn, or lay unread while we did not run."""
         self._emptied: dict[ReflectorSocket, int] = {}
@@ -140,13 +146,13 @@ class Mirror:
             return self._answer_one(singly()[at], now, since, told)
 
         found = self.familiar.answer(requests, answer_one, now=now, wall=self._clock.wall())
-        replies, places, ways = _answered(found, requests)
+        replies, places, ways = _to_send(found, requests)
         self._dated = None
         bound.send_many(replies, places, ways, self._date if self.familiar.knew_all else None)
         if self._dated is not None and len(replies) >= MANY:
             self._pen.measure(0, self._clock.now() - self._dated, len(replies))
         for answered in told:
-            self.answered(answered)
+            self._heard(answered)
 
     def _date(self, replies: memoryview, size: int) -> None:
         """Have the T3 of each say when it leaves, and rather too early than too late."""
@@ -180,7 +186,7 @@ class Mirror:
         return reflection
 
 
-def _answered(
+def _to_send(
     found: list[bytes | None], requests: Requests
 ) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Give the replies, and the places and the ways of those to whom there is one."""

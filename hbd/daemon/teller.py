@@ -82,9 +82,10 @@ class Teller:
         store: Store,
         files: StateFiles,
         notifier: Notifier,
+        drops: Callable[[], int],
     ) -> None:
-        self.drops: Callable[[], int] = lambda: 0
-        """How many datagrams to us the kernel dropped; stands in STATUS=."""
+        """`drops`: how many datagrams to us the kernel dropped; stands in STATUS=."""
+        self._drops: Final = drops
         self.listeners: list[Callable[[StateChanged], None]] = []
         self._fleet: Final = fleet
         self._clock: Final = clock
@@ -207,7 +208,7 @@ class Teller:
 
     def _send_status(self, now: int) -> None:
         self._status_due, self._status_sent = None, now
-        line = status.line(self._fleet, drops=self.drops())
+        line = status.line(self._fleet, drops=self._drops())
         self._notifier.status(f"{line}; {self._complaint}" if self._complaint else line)
 
     def refresh_status(self) -> None:

@@ -54,7 +54,16 @@ def teller(fleet, tmp_path):
     store.load()
     sink = Journal(lambda _: None, str(tmp_path / "nobody"))
     files, notifier = StateFiles(tmp_path / "run"), Notifier({})
-    teller = Teller(fleet, Clock(), poller, sink=sink, store=store, files=files, notifier=notifier)
+    teller = Teller(
+        fleet,
+        Clock(),
+        poller,
+        sink=sink,
+        store=store,
+        files=files,
+        notifier=notifier,
+        drops=lambda: 0,
+    )
     teller.begin()
     yield teller
     store.close()
