@@ -44,6 +44,7 @@ done
 for rules in packaging/prometheus/*.yml; do
     place 644 "$rules" "/usr/share/hbd/prometheus/${rules##*/}"
 done
+place 644 packaging/hbd.preset /usr/lib/systemd/system-preset/80-hbd.preset
 place 644 packaging/hbd.sysusers /usr/lib/sysusers.d/hbd.conf
 place 644 packaging/hbd.tmpfiles /usr/lib/tmpfiles.d/hbd.conf
 place 644 packaging/hbd.sysctl /usr/lib/sysctl.d/60-hbd.conf

@@ -36,6 +36,10 @@ mail() {
 }
 
 to=$1
+command -v sendmail >/dev/null || {
+    echo "<3>there is no sendmail: install a mailer, such as msmtp-mta, then systemctl restart hbd-mail"
+    exit 78
+}
 trap : TERM
 # By fields that the journal itself vouches for: no other user can have a mail sent.
 journalctl --follow --since=now --output=cat --output-fields=MESSAGE --priority=warning \

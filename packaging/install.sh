@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 command -v apt-get >/dev/null || fail "this is for Debian 12, Ubuntu 24.04 and later.
 Elsewhere hbd needs Python 3.11, systemd 252, systemd-python (often python3-systemd) and
 PyYAML (python3-pyyaml or python3-yaml) from the distribution. Then copy hbd/ to where its
-Python looks, and packaging/hbd, hbd.service, hbd-follow.*, *.target, hbd.sysusers, hbd.tmpfiles, hbd.sysctl and
+Python looks, and packaging/hbd, hbd.service, hbd-follow.*, *.target, hbd.preset, hbd.sysusers, hbd.tmpfiles, hbd.sysctl and
 hbd.catalog to where systemd looks; packaging/build-deb.sh shows each place."
 
 export DEBIAN_FRONTEND=noninteractive

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
+import socket
 import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hbd.cli import advice
+from hbd.cli import advice, as_service
 from hbd.cli.asking import declare
 from hbd.config.files import load
 from hbd.config.keys import KeyFileError, KeyUnreadableError, problem_of, read
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from hbd.config.model import Loaded
 
-USER: Final = "hbd"
 SERVICE_CREDENTIALS: Final = "/run/credentials/hbd.service"
 
 EPILOG: Final = """\
@@ -55,6 +56,9 @@ def run(arguments: Namespace) -> int:
     mistakes, warnings = _check_secrets(loaded.configuration)
     _print_problems(mistakes, "")
     warnings += _check_neighbours(loaded.configuration)
+    warnings += _check_listening(loaded.configuration)
+    if arguments.file == CONFIGURATION:
+        warnings += _check_files(loaded)
     _print_problems(sorted([*loaded.warnings, *warnings]), "warning: ")
     _print_problems(_doubtful_timing(loaded), "warning: ")
     if mistakes:
@@ -104,13 +108,40 @@ def _check_reader(name: str, source: KeySource) -> list[Problem]:
     if source.file is None or os.geteuid() != 0:
         return []
     with suppress(KeyError, OSError):  # no such user: then the caller runs the daemon
-        user, status = pwd.getpwnam(USER), Path(source.file).stat()
-        groups = os.getgrouplist(USER, user.pw_gid)
+        user, status = pwd.getpwnam(as_service.USER), Path(source.file).stat()
+        groups = os.getgrouplist(as_service.USER, user.pw_gid)
         is_group = status.st_gid in groups and status.st_mode & stat.S_IRGRP
         if not (is_group or (status.st_uid == user.pw_uid and status.st_mode & stat.S_IRUSR)):
-            words = f"{source.file} cannot be read by the service; run chown {USER} {source.file}"
+            mend = f"run chown {as_service.USER} {source.file}"
+            words = f"{source.file} cannot be read by the service; {mend}"
             return [problem_of(name, source, KeyUnreadableError(words))]
     return []
+
+
+def _check_files(loaded: Loaded) -> list[Problem]:
+    """Root reads every file: the service may not, and a reload fails then."""
+    if os.geteuid() != 0:
+        return []
+    with suppress(KeyError, OSError):  # no such user: then the caller runs the daemon
+        found = as_service.why_unreadable(loaded.files)
+        return [Problem(file, 1, 1, f"this file: {why}") for file, why in found.items()]
+    return []
+
+
+def _check_listening(configuration: Configuration) -> list[Problem]:
+    """An address that is not here may be that of another machine, or yet to come."""
+    warnings = []
+    for listen in (*configuration.listen, *configuration.listen_tcp):
+        family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.bind((listen.address, 0))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL and listen.place is not None:
+                words = f"{listen.address} is not on this machine now: hbd does not start without"
+                place = listen.place
+                warnings.append(Problem(place.file, place.line, place.column, f"listen: {words}"))
+    return warnings
 
 
 def _check_neighbours(configuration: Configuration) -> list[Problem]:
@@ -129,5 +160,5 @@ def _credentials_directory() -> str | None:
 def _owner_ids() -> set[int]:
     owners = {0, os.getuid()}
     with suppress(KeyError):  # not installed here: then the caller runs the daemon
-        owners.add(pwd.getpwnam(USER).pw_uid)
+        owners.add(pwd.getpwnam(as_service.USER).pw_uid)
     return owners

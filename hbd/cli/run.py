@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from hbd.cli.asking import declare
@@ -25,6 +26,9 @@ from hbd.report.store import StoreTakenError
 if TYPE_CHECKING:
     from argparse import Namespace
 
+
+PACE_S: Final = 5
+"""Systemd tries again at once, as after a crash: too often where what is missing takes its time."""
 
 EPILOG: Final = """\
 Under systemd entries go to the journal, else to standard error. An ordinary
@@ -61,6 +65,8 @@ def run(arguments: Namespace) -> int:
     except (BindError, SocketTakenError, StoreTakenError, OSError) as error:
         notifier.status(f"cannot start: {error}")
         sys.stderr.write(f"hbd: cannot start: {error}\n")
+        if "NOTIFY_SOCKET" in os.environ:
+            time.sleep(PACE_S)
         return os.EX_OSERR
     memory.settle()
     daemon.run()
@@ -72,7 +78,7 @@ def _refuse(error: ConfigError, notifier: Notifier) -> int:
     more = f" (and {len(others)} more, see hbd check)" if others else ""
     notifier.status(f"configuration error: {first}{more}")
     for problem in error.problems:
-        sys.stderr.write(f"{problem}\n")
+        sys.stderr.write(f"hbd: {problem}\n")
     return os.EX_CONFIG
 
 

@@ -61,7 +61,8 @@ def load(file: str) -> Loaded:
     section = _open(root, report)
     part = _read_part(section, root, Timing(), report)
     entries = part.entries
-    for included in _included_files(section, report):
+    included_files = _included_files(section, report)
+    for included in included_files:
         entries += _read_included(included, part.defaults, report)
     keys = read_keys(section)
     check_fleet(entries, keys, report)
@@ -89,6 +90,7 @@ def load(file: str) -> Loaded:
         configuration,
         tuple(sorted(set(report.warnings))),
         {entry.settings.name: place(entry.at("retries")) for entry in entries},
+        (file, *included_files),
     )
 
 
@@ -97,7 +99,7 @@ def read_text(file: str) -> str:
     try:
         _, octets = read_regular(file, MAX_SIZE + 1)
     except OSError as error:
-        raise ConfigError([Problem(file, 1, 1, _why_unreadable(error))]) from error
+        raise ConfigError([Problem(file, 1, 1, _why_unreadable(file, error))]) from error
     if len(octets) > MAX_SIZE:
         words = f"the file is larger than {MAX_SIZE // 1024 // 1024} MiB; split it with include:"
         raise ConfigError([Problem(file, 1, 1, words)])
@@ -110,11 +112,11 @@ def read_text(file: str) -> str:
         raise ConfigError([Problem(file, line, column, words)]) from error
 
 
-def _why_unreadable(error: OSError) -> str:
+def _why_unreadable(file: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file; create it (hbd.yaml(5) has examples) or name another"
     if isinstance(error, PermissionError):
-        return "this user may not read the file; try sudo, or change its mode"
+        return f"this user may not read the file; try sudo, or for the service chmod a+r {file}"
     if isinstance(error, IsADirectoryError):
         return "this is a directory; name a file"
     return f"the file cannot be read: {error.strerror}; name another"

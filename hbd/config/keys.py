@@ -69,10 +69,20 @@ def content_of(
     try:
         status, content = read_regular(path, limit)
     except OSError as error:
-        advice = f"; for the service run chown hbd {path}" if error.errno == errno.EACCES else ""
-        raise KeyUnreadableError(f"{path} cannot be read: {error.strerror}{advice}") from error
+        raise KeyUnreadableError(_why_unreadable(source, path, error)) from error
     check_owner(path, status, owner_ids)
     return path, content
+
+
+def _why_unreadable(source: KeySource | SecretSource, path: str, error: OSError) -> str:
+    if source.credential is not None and error.errno == errno.ENOENT:
+        name = source.credential
+        return (
+            f"credential {name} was not given by systemd: put it into /etc/credstore/{name} and"
+            f" LoadCredential={name} into the unit (systemctl edit hbd), then restart hbd"
+        )
+    advice = f"; for the service run chown hbd {path}" if error.errno == errno.EACCES else ""
+    return f"{path} cannot be read: {error.strerror}{advice}"
 
 
 def read_all(

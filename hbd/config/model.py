@@ -97,3 +97,5 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
     timing_places: dict[str, Place] = field(default_factory=dict, compare=False)
     """Where the retries of each peer stand, or the peer where it has none of its own."""
+    files: tuple[str, ...] = ()
+    """All that was read, the main file first."""

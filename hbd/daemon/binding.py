@@ -56,5 +56,8 @@ def _advice(listen: Listen, error: OSError, key: str) -> str:
                 f" (ss {option} 'sport = :{listen.port}'); stop it or change `{key}:`"
             )
         case errno.EADDRNOTAVAIL:
-            return f"{place}: the address is not on this machine (ip address); correct `{key}:`"
+            return (
+                f"{place}: the address is not on this machine (ip address): correct `{key}:`, or"
+                " give an interface the address"
+            )
     return f"{place}; correct `{key}:`"

@@ -160,7 +160,7 @@ class Daemon:
         for warning in self._loaded.warnings:
             self.teller.warn(str(warning))
         if stored.error:
-            self.teller.warn(f"{stored.error}: a restart will know nothing of states and pauses")
+            self.teller.warn(stored.error)
         if damaged := self._store.damaged:
             self.teller.warn(messages.damaged(damaged, self._store.file))
         if deaf:

@@ -69,11 +69,18 @@ def _size(head: bytes | bytearray) -> int | None:
 
 
 def load_now(file: str) -> Loaded:
-    """Read a configuration before there is a loop to hold up; ConfigError with every mistake."""
+    """Read a configuration before there is a loop to hold up; ConfigError with every mistake.
+
+    OSError where nobody has read it to its end: that says nothing of the file.
+    """
     done = subprocess.run(  # noqa: S603 - our own interpreter and module
         COMMAND, input=_question(file), stdout=subprocess.PIPE, env=_environment(), check=False
     )
-    steps = taken_in(file, Answer.of(done.stdout), lambda _: None)
+    answer = Answer.of(done.stdout)
+    if not answer.is_whole:
+        how = f"by signal {-done.returncode}" if done.returncode < 0 else f"with {done.returncode}"
+        raise OSError(f"the process that reads {file} ended early ({how}); try again")
+    steps = taken_in(file, answer, lambda _: None)
     outcome = [one for one in steps if one is not None][-1]
     if not isinstance(outcome, Loaded):
         raise ConfigError(outcome)

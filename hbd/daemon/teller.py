@@ -231,9 +231,9 @@ class Teller:
         self._has_said = False
         share = self._share(now, until)
         told = self._tell_some(share)
-        failure = self._store.failure()
-        if failure:
-            self.warn(f"{failure}: a restart may repeat or forget changes; make room there")
+        notice = self._store.notice()
+        if notice:
+            self.warn(notice)
         self._store.write()
         for entry in self._store.stored(now):
             self._put(entry)
@@ -321,7 +321,8 @@ class Teller:
             self.work(now)
             is_stored = self._store.next_deadline() is None
             # Files that could not be written are not waited for.
-            if is_stored and not len(self._sink.queue) and not self._files.has_work:
+            is_told = not len(self._sink.queue) and self._sink.is_read
+            if is_stored and is_told and not self._files.has_work:
                 break
             select.select([self._store.fileno()], (), (), 0.005)
         self._store.close()

@@ -24,6 +24,7 @@ class Console:
     """A sink that writes lines to a file descriptor."""
 
     wants_write: Final = False
+    is_read: Final = True
 
     def __init__(
         self, lost: Callable[[int], Entry], fd: int, form: str, limit: int = QUEUE_LIMIT

@@ -10,6 +10,8 @@ import errno
 import fcntl
 import os
 import socket
+import sys
+import termios
 from typing import TYPE_CHECKING, Final
 
 from hbd.core.model import MILLISECOND, SECOND
@@ -75,6 +77,15 @@ class Journal:
     def wants_write(self) -> bool:
         """The socket has no room at the moment."""
         return self._blocked
+
+    @property
+    def is_read(self) -> bool:
+        """Whether journald has read all that went: who has ended by then is of no unit any more."""
+        try:
+            unread = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            return True  # nothing is known
+        return int.from_bytes(unread, sys.byteorder) == 0
 
     def next_deadline(self) -> int | None:
         """When `flush` is due although nothing is writable; None where nothing waits."""

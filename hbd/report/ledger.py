@@ -197,8 +197,11 @@ class Ledger:
 
     def touch(self) -> None:
         """We watch: whoever reads the file later sees until when."""
-        if self._fd is not None:
-            os.utime(self._fd)
+        if self._fd is None:
+            return
+        if os.fstat(self._fd).st_nlink == 0:  # somebody has removed it
+            self.rewrite()
+        os.utime(self._fd)
 
     def close(self) -> None:
         if self._fd is not None:

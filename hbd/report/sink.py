@@ -31,6 +31,10 @@ class Sink(Protocol):
     def wants_write(self) -> bool:
         """Whether `flush` waits for `fileno()` to be writable."""
 
+    @property
+    def is_read(self) -> bool:
+        """Whether all that went was taken by whoever reads it."""
+
     def next_deadline(self) -> int | None:
         """When `flush` wants to be called even if nothing is writable."""
 

@@ -86,7 +86,7 @@ class Store:
         self._gone: list[str] = []
         self._closing = False
         self._written: deque[str] = deque()
-        self._failures: deque[str] = deque(maxlen=1)
+        self._notices: deque[str] = deque(maxlen=1)
         self._broken_until = 0.0
 
     def load(self) -> Stored:
@@ -106,7 +106,7 @@ class Store:
             raise StoreTakenError(f"{words}; stop it, or set STATE_DIRECTORY") from None
         except OSError as failed:
             self._broken_until = time.monotonic() + RETRY_SECONDS
-            error = f"cannot store states in {self._directory}: {failed.strerror or failed}"
+            error = self._why_not(failed)
         stored = Stored(known.peers, list(known.pending.values()), moment, error)
         self._thread = threading.Thread(target=self._write_on, name="store", daemon=True)
         self._thread.start()
@@ -187,9 +187,9 @@ class Store:
         """When an entry will have waited for too long; None where none waits."""
         return next((until for until, _ in self._unstored.values()), None)
 
-    def failure(self) -> str:
-        """Why nothing can be written any more: given once when it begins; else empty."""
-        return self._failures.pop() if self._failures else ""
+    def notice(self) -> str:
+        """Why nothing can be written any more, once when it begins; that it is over; else empty."""
+        return self._notices.pop() if self._notices else ""
 
     def close(self) -> None:
         """Write what waits; a disk that hangs is not waited for."""
@@ -272,9 +272,18 @@ class Store:
             self._ledger.close()
             self._broken_until = time.monotonic() + RETRY_SECONDS
             if not broken:
-                self._failures.append(f"cannot store states: {error.strerror or error}")
+                self._notices.append(self._why_not(error))
             return False
+        if broken:
+            self._notices.append("states are stored again")
         return True
+
+    def _why_not(self, error: OSError) -> str:
+        return (
+            f"cannot store states in {self._directory}: {error.strerror or error}: until it can, a"
+            f" restart may repeat or forget changes; see whether it is full (df) or may not be"
+            f" written to"
+        )
 
 
 def _batches(waiting: dict[str, _Waiting]) -> Iterator[Batch[bytes, bytes]]:

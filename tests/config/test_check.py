@@ -2,11 +2,13 @@
 
 import os
 from argparse import ArgumentParser
-from shutil import chown
+from pathlib import Path
+from shutil import chown, rmtree
+from tempfile import mkdtemp
 
 import pytest
 
-from hbd.cli import check
+from hbd.cli import as_service, check
 
 
 def run(capsys, *arguments):
@@ -96,7 +98,7 @@ def test_key_that_must_not_be_used_is_a_mistake(file, capsys, tmp_path, monkeypa
 def test_key_that_only_root_can_read_is_a_warning(file, capsys, monkeypatch, belongs, is_told):
     """What root reads and the service's user cannot is said before a reload fails by it."""
     owner, mode = belongs
-    monkeypatch.setattr(check, "USER", "nobody")
+    monkeypatch.setattr(as_service, "USER", "nobody")
     key = file.with_name("a.key")
     key.write_text("0123456789abcdef" * 4)
     key.chmod(mode)
@@ -105,6 +107,42 @@ def test_key_that_only_root_can_read_is_a_warning(file, capsys, monkeypatch, bel
     status, _, err = run(capsys, file)
     words = f"{key} cannot be read by the service; run chown nobody {key}"
     assert (status, err) == (0, f"{file}:1:8: warning: keys: a: {words}\n" * is_told)
+
+
+@pytest.fixture
+def everybodys(monkeypatch):
+    """A directory that every user may enter; what is there is of the service, run as nobody."""
+    place = Path(mkdtemp(prefix="hbd-check-", dir="/var/lib"))
+    place.chmod(0o755)
+    monkeypatch.setattr(as_service, "USER", "nobody")
+    monkeypatch.setattr(check, "CONFIGURATION", str(place / "hbd.yaml"))
+    yield place
+    rmtree(place)
+
+
+@pytest.mark.root
+def test_file_that_only_root_can_read_is_a_warning(everybodys, capsys, monkeypatch):
+    """What the service cannot read, or does not see, is said before a reload fails by it."""
+    main, closed, opened = (everybodys / name for name in ("hbd.yaml", "a.yaml", "b.yaml"))
+    main.write_text("include: [a.yaml, b.yaml]\n")
+    for each, mode in ((closed, 0o600), (opened, 0o644)):
+        each.write_text("peers: []\n")
+        each.chmod(mode)
+    words = f"the service (user nobody) may not read it; chmod a+r {closed}"
+    assert run(capsys, main)[::2] == (0, f"{closed}:1:1: warning: this file: {words}\n")
+    closed.chmod(0o644)
+    assert run(capsys, main)[2] == ""
+    monkeypatch.setattr(as_service, "HIDDEN", (str(opened),))
+    words = "the service does not see it there; move it to /etc/hbd.d"
+    assert run(capsys, main)[::2] == (0, f"{opened}:1:1: warning: this file: {words}\n")
+
+
+@pytest.mark.parametrize(("address", "is_told"), [("192.0.2.77", True), ("127.0.0.1", False)])
+def test_address_that_is_not_here_is_a_warning(file, capsys, address, is_told):
+    """Where it is yet to come, or another machine's, hbd does not start."""
+    file.write_text(f"listen: ['{address}:862']\npeers: []\n")
+    words = f"listen: {address} is not on this machine now: hbd does not start without"
+    assert run(capsys, file)[::2] == (0, f"{file}:1:10: warning: {words}\n" * is_told)
 
 
 def test_password_that_cannot_be_read_is_a_warning(file, capsys):

@@ -101,7 +101,10 @@ def test_all_passwords_are_read_or_each_is_told(secret, tmp_path):
     file.write_text(f"- {good}\n- {bad}\n")
     with pytest.raises(ConfigError) as raised:
         read_passwords(load(str(file)).configuration, **given)
-    words = f"{tmp_path}/none cannot be read: No such file or directory"
+    words = (
+        "credential none was not given by systemd: put it into /etc/credstore/none and"
+        " LoadCredential=none into the unit (systemctl edit hbd), then restart hbd"
+    )
     assert str(raised.value) == f"{file}:2:64: peer b: password: {words}"
 
 

@@ -181,7 +181,7 @@ def test_what_waits_to_be_sent_counts_as_much_as_what_waits_to_be_told(teller, f
 def test_that_nothing_can_be_stored_is_written_at_once(teller, monkeypatch):
     """The writer is woken for the warning too: nobody else may do so for a second."""
     calls = []
-    monkeypatch.setattr(teller._store, "failure", lambda: "cannot store states: it is full")
+    monkeypatch.setattr(teller._store, "notice", lambda: "cannot store states: it is full")
     monkeypatch.setattr(teller._store, "record", lambda *_: calls.append("record"))
     monkeypatch.setattr(teller._store, "write", lambda: calls.append("write"))
     teller.work(Clock().now())

@@ -83,6 +83,16 @@ def test_entries_go_and_their_ids_are_told(journal, reader):
 
 
 @pytest.mark.slow
+def test_what_went_is_not_read_yet(journal, reader):
+    """Who ends before journald has read what he sent is of no unit when it does."""
+    assert journal.is_read
+    journal.put(entry(1))
+    journal.flush(5)
+    assert not journal.is_read
+    reader.recv(65_536)
+    assert journal.is_read
+
+
 def test_flood_with_a_stopped_reader_never_blocks(journal, reader):
     """20,000 entries while journald hangs: none waits, 4096 stay, the rest is counted and told."""
     longest, begun = 0, time.perf_counter_ns()

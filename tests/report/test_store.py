@@ -215,7 +215,7 @@ def test_unwritable_directory_is_said_once_and_holds_nothing_up(tmp_path):
     store.record(record(), entry(1), 0)
     assert wait_for(store, 1) == [entry(1)]
     assert store.released == 1
-    assert store.failure() == ""
+    assert store.notice() == ""
     store.close()
 
 
@@ -226,12 +226,26 @@ def test_full_disk_releases_counts_and_recovers(store, directory):
         store.record(record(since=number), entry(number), 0)
         assert wait_for(store, 1) == [entry(number)]
     assert store.released == 2
-    assert "No space left" in store.failure()
-    assert store.failure() == ""
+    assert "No space left" in store.notice()
+    assert store.notice() == ""
+    store._broken_until = 0.0
+    store.record(record(since=3), entry(3), 0)
+    assert wait_for(store, 1) == [entry(3)]
+    assert store.notice() == "states are stored again"
     store.close()
     stored = loaded(directory)
-    assert stored.peers == {"db1": record(since=2)}
-    assert ids(stored.pending) == ids([entry(1), entry(2)])
+    assert stored.peers == {"db1": record(since=3)}
+    assert ids(stored.pending) == ids([entry(1), entry(2), entry(3)])
+
+
+def test_a_file_that_somebody_removes_is_written_anew(store, directory):
+    """What is only in memory would be lost by the next crash."""
+    store.record(record(), entry(1), 0)
+    wait_for(store, 1)
+    (directory / ledger.NAME).unlink()
+    store._ledger.touch()
+    store.close()
+    assert loaded(directory).peers == {"db1": record()}
 
 
 def test_hanging_disk_releases_after_a_second(store, directory):
