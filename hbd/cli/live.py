@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -55,6 +56,7 @@ def watch(question: Question) -> int:
     known = _asked(question, terminal, FIRST_PATIENCE_S)
     question.counts(known.status)
     if terminal.width is None or os.environ.get("TERM") == "dumb":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind `&` of a script
         _print(question, known, terminal)
     try:
         _draw(question, known)

@@ -89,7 +89,8 @@ def run(arguments: Namespace) -> int:
         ping = Ping(arguments)
     except AskError as error:
         return complain(error)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # the latter is ignored behind `&` of a script
+        signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         ping.run()
     if arguments.json:

@@ -74,9 +74,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _refuse(error: ConfigError, notifier: Notifier) -> int:
-    first, *others = error.problems
-    more = f" (and {len(others)} more, see hbd check)" if others else ""
-    notifier.status(f"configuration error: {first}{more}")
+    notifier.status(f"configuration error: {messages.first_of(error.problems)}")
     for problem in error.problems:
         sys.stderr.write(f"hbd: {problem}\n")
     return os.EX_CONFIG

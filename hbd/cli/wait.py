@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -44,6 +45,7 @@ def add(subparsers: Any) -> None:
 def run(arguments: Namespace) -> int:
     """Follow the peer's state until it is right."""
     accepted = ACCEPTED.get(arguments.state, {arguments.state})
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind `&` of a script
     end = None if arguments.timeout is None else time.monotonic() + arguments.timeout / 1e9
     try:
         return _follow(arguments.peer, accepted, end)

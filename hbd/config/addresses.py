@@ -42,7 +42,8 @@ def address(scalar: Scalar) -> str:
             "without leading zeros",
         )
     if len(text) > 253 or not _HOST.fullmatch(text):  # noqa: PLR2004 - RFC 1035 3.1
-        raise Mistake(f"{shown(text)} is neither an address nor a host name")
+        words = f"{shown(text)} is neither an address nor a host name"
+        raise Mistake(f"{words}; write for instance 10.0.0.11, fd00::11 or db1.example.org")
     return text
 
 

@@ -38,6 +38,8 @@ _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%")
 _DURATION = re.compile(r"(?:\s*[0-9]+(?:\.[0-9]+)?\s*[a-zµμ]+)+\s*")
 _DURATION_PART = re.compile(r"([0-9]+)(?:\.([0-9]+))?\s*([a-zµμ]+)")
 _SIMPLE = re.compile(r"[A-Za-z0-9_.:%/@+*\[\]-]{1,100}")
+VARIETY: Final = 1
+"""Of more different digits than so many is what may be a key; a name may repeat one."""
 _KEY = re.compile(r"[0-9A-Fa-f]{32,}")
 
 
@@ -49,9 +51,10 @@ def shown(text: str) -> str:
     """Give a user's text back for a message: short, printable, and never a secret."""
     if looks_like_key(text):
         return "(a key)"
-    if _SIMPLE.fullmatch(text) and not _KEY.search(text):
+    hidden = _KEY.sub(lambda found: "(a key)" if _varies(found[0]) else found[0], text)
+    if _SIMPLE.fullmatch(text) and hidden == text:
         return text
-    text = _KEY.sub("(a key)", text)
+    text = hidden
     cut = text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - a line's worth
     escaped = (c if c.isprintable() else f"\\u{ord(c):04x}" for c in cut)
     return '"' + "".join(escaped) + '"'
@@ -59,7 +62,11 @@ def shown(text: str) -> str:
 
 def looks_like_key(text: str) -> bool:
     """Say whether `text` may be a secret that was written where it does not belong."""
-    return _KEY.fullmatch(text.strip()) is not None
+    return _KEY.fullmatch(text.strip()) is not None and _varies(text)
+
+
+def _varies(text: str) -> bool:
+    return len(set(text)) > VARIETY
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.directions import split
 from hbd.core.model import WINDOW
@@ -14,6 +14,24 @@ if TYPE_CHECKING:
 
 RTTS_FOR_SLOW: Final = 20
 """`slow` is judged by the median of so many RTTs."""
+
+
+class Counts(NamedTuple):
+    """Heartbeats and replies."""
+
+    sent: int = 0
+    received: int = 0
+    late: int = 0
+    duplicate: int = 0
+
+    def plus(self, figures: Figures) -> Counts:
+        """Give them with those of a path."""
+        return Counts(
+            self.sent + figures.sent,
+            self.received + figures.received,
+            self.late + figures.late,
+            self.duplicate + figures.duplicate,
+        )
 
 
 class Figures:

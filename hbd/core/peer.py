@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hbd.core.figures import Counts
 from hbd.core.model import RANK, SECOND, Cause, PeerSettings, State
 from hbd.core.rate import Rate, spend
 from hbd.core.spans import shown, timeout_for
@@ -61,6 +62,7 @@ class Peer(Timer):
         "children",
         "evidence",
         "first_verdict",
+        "former",
         "paths",
         "pause",
         "refinements",
@@ -76,6 +78,8 @@ class Peer(Timer):
         super().__init__()
         self.settings = settings
         self.paths: tuple[Path, ...] = ()
+        self.former = Counts()
+        """What was counted on paths that it has no more."""
         self.children: tuple[Peer, ...] = ()
         """The peers whose `via` this one is."""
         self.state = State.UNKNOWN
@@ -325,7 +329,7 @@ def is_behind_silence(parent: Peer, peer: Peer) -> bool:
     is_down = is_failed and parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT)
     if is_down and peer.state is State.UNREACHABLE:
         return True  # it is free when the parent is up, not when that begins to answer
-    silent = is_down or all(path.is_failing for path in parent.paths)
+    silent = is_down or all(path.is_failing or path.goodbye for path in parent.paths)
     return silent and not _has_answered_since(parent, peer)
 
 

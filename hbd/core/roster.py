@@ -101,6 +101,7 @@ class Roster:
 
     def _drop(self, path: Path) -> None:
         path.leave()
+        path.peer.former = path.peer.former.plus(path.figures)
         self._timers.forget(path)
         path.forget_why()
         self._forget(path)

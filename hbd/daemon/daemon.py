@@ -256,7 +256,8 @@ class Daemon:
     def refuse(self, errors: list[str]) -> None:
         """Say that a new configuration has mistakes, where people look for it."""
         self.teller.say(messages.reload_refused(new_id(), self.clock.wall(), errors))
-        self.teller.complain(f"reload refused, the old configuration is in use: {errors[0]}")
+        first = messages.first_of(errors)
+        self.teller.complain(f"reload refused, the old configuration is in use: {first}")
 
     def take_paths(self) -> None:
         """The paths are others now: resolve them, and answer whom the configuration says."""

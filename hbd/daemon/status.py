@@ -60,7 +60,7 @@ def written(fleet: Fleet, peer: Peer, *, recent: bool = False) -> str:
     paths = [(path, path.seen(now)) for path in peer.paths]
     first, worst = _told_of(paths)
     loss_out, loss_in = worst.directions or (None, None)
-    sent = received = late = duplicate = 0
+    sent, received, late, duplicate = peer.former
     for _, seen in paths:
         figures = seen.figures
         sent += figures.sent

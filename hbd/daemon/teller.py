@@ -189,7 +189,7 @@ class Teller:
             self._files.show(name, peers[name].state, peers[name].cause)
         self._sink.queue.limit = max(QUEUE_LIMIT, 4 * len(peers))
         self._complaint = ""
-        self.refresh_status()
+        self._send_status(self._clock.now())
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Give how much waits, and what went wrong since the start."""

@@ -77,11 +77,15 @@ def reloaded(
     )
 
 
+def first_of(mistakes: Sequence[object]) -> str:
+    """Give the first, and how many more there are."""
+    more = f" (and {len(mistakes) - 1} more: see hbd check)" if len(mistakes) > 1 else ""
+    return f"{mistakes[0]}{more}"
+
+
 def reload_refused(event_id: str, since: int, errors: Sequence[str]) -> Entry:
     """The new configuration has mistakes; the old one stays in use."""
-    first = errors[0] if errors else "it cannot be read"
-    more = f" (and {len(errors) - 1} more: see hbd check)" if len(errors) > 1 else ""
-    message = f"configuration refused, the old one stays in use: {first}{more}"
+    message = f"configuration refused, the old one stays in use: {first_of(errors)}"
     fields: Fields = (("HBD_COUNT", len(errors)),)
     return compose(
         Kind.RELOAD_REFUSED,

@@ -124,7 +124,7 @@ def _next(event: StateChanged, settings: PeerSettings) -> str:
 
 
 def _state_priority(event: StateChanged) -> Priority:
-    first_up = event.first and event.state is State.UP and event.previous is State.UNKNOWN
+    first_up = event.state is State.UP and _was_never_known(event)
     from_the_start = event.state is State.UNKNOWN and event.previous_cause is None
     better_known = event.is_refinement and not from_the_start
     if event.quiet or better_known or first_up:
@@ -160,10 +160,16 @@ def _up_words(event: StateChanged, settings: PeerSettings) -> str:
     words = UP_WORDS.get(settings.way, ANSWERS)
     source = _source(event, settings)
     known = {"source": source or "it", "of": f" from {source}" if source else ""}
-    if event.previous is State.UNKNOWN and event.first:
-        return f"is up: {words.first.format(**known)}"
+    if _was_never_known(event):
+        return f"is up: {words.first.format(**known)}{_past(event)}"
     how = words.well if event.previous is State.DEGRADED else words.again
     return f"is up again: {how.format(**known)}{_past(event)}"
+
+
+def _was_never_known(event: StateChanged) -> bool:
+    """Whether nothing was known of it before: its name had never been resolved, or nothing said."""
+    is_first = event.first or event.previous_cause is Cause.UNRESOLVED
+    return event.previous is State.UNKNOWN and is_first
 
 
 def _source(event: StateChanged, settings: PeerSettings) -> str | None:

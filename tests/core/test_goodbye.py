@@ -6,7 +6,7 @@ import pytest
 
 from hbd.core.fleet import Restored
 from hbd.core.goodbye import LONGEST, RETURN
-from hbd.core.model import MILLISECOND, SECOND, Cause, State
+from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
 from hbd.wire.hbd_tlv import GOODBYE, HbdTlv, Reason
 from tests.simulation.world import Link, World, peer
 
@@ -57,6 +57,17 @@ def test_who_says_goodbye_has_left_when_it_does_not_return():
         Cause.GOODBYE,
         (f"{A}: it said goodbye (reason: stop)",),
     )
+
+
+@pytest.mark.parametrize("timing", [Timing(), Timing(200 * MILLISECOND, 100 * MILLISECOND, 3, 2)])
+def test_what_lies_behind_who_says_goodbye_is_not_down(timing):
+    """A router that is rebooted says so, and nobody behind it can be told to be down."""
+    world = world_of(peer(A), peer(A2, via=A, timing=timing), peer(B))
+    stop(world, A)
+    world.links[A2].dead.append((world.now, 10**18))
+    world.run(60 * SECOND)
+    assert world.states_of(A) == [State.UP, State.LEFT]
+    assert world.states_of(A2) == [State.UP, State.UNREACHABLE]
 
 
 @pytest.mark.parametrize("back", [1, 3, 4])

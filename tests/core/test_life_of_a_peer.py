@@ -26,6 +26,7 @@ from hbd.core.peer import Pause
 from hbd.core.session import Answer, Fact
 from hbd.core.stamp import Keys, StampSession
 from hbd.core.station import Station
+from hbd.daemon.status import view
 from hbd.wire import hbd_tlv, stamp, tlv
 from hbd.wire.auth import Key
 from tests.simulation.world import START, WALL, EgressKey, Link, World, peer, reflect
@@ -48,6 +49,9 @@ def kill(world, *names, span=10**18):
         world.links[name].dead.append((world.now, world.now + span))
 
 
+COUNTED = ("sent", "received", "late", "duplicate")
+
+
 # -- reload -----------------------------------------------------------------------------------
 
 
@@ -64,6 +68,19 @@ def test_order_is_that_of_the_new_settings():
     world = world_of(peer(A), peer(B))
     world.apply(peer("10.0.0.3"), peer(B), peer("10.0.0.4"), peer(A))
     assert list(world.fleet.peers) == ["10.0.0.3", B, "10.0.0.4", A]
+
+
+def test_what_was_counted_on_a_path_that_goes_stays_the_peers():
+    """Another port, or an address less, takes nothing from what the peer was sent."""
+    world = world_of(peer(A, A, A2), peer(B))
+    world.run(10 * SECOND)
+    before = view(world.fleet, world.fleet.peers[A])
+    world.apply(peer(A), peer(B))
+    after = view(world.fleet, world.fleet.peers[A])
+    assert [after[name] for name in COUNTED] == [before[name] for name in COUNTED]
+    assert after["sent"] > world.path(A).figures.sent > 0
+    world.apply(replace(peer(A), port=9_000), peer(B))
+    assert view(world.fleet, world.fleet.peers[A])["sent"] == after["sent"]
 
 
 def test_a_reload_leaves_those_it_does_not_change_alone():

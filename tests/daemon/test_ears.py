@@ -38,4 +38,3 @@ def test_what_is_sent_seldom_may_lie_unread_for_a_while(peers, near):
     ears = Ears(World(1).fleet, Clock(), Poller())
     ears.adopt(Configuration("hbd.yaml", peers=tuple(peers)), Opened({}, {}))
     assert ears.near == pytest.approx(near, abs=1)
-    ears.close()

@@ -117,6 +117,10 @@ def test_priority_is_that_of_the_contract(event, priority):
             "db1 is up: first reply from 10.0.0.11",
         ),
         (
+            UP._replace(previous=State.UNKNOWN, previous_cause=Cause.UNRESOLVED),
+            "db1 is up: first reply from 10.0.0.11; was unknown for 5min 3s (unresolved)",
+        ),
+        (
             DOWN._replace(
                 previous=State.DOWN,
                 previous_cause=Cause.FILTERED,

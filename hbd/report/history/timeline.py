@@ -355,7 +355,7 @@ def _spans(marks: list[_Mark], known: int, until: int) -> list[Span]:
     spans: list[Span] = []
     end = until
     if known < until and marks[-1].state is not None:
-        begin = max(known, marks[-1].at)
+        begin = min(max(known, marks[-1].at + 1), until)  # what was told last was so for a moment
         spans.append(Span(begin, until, None, Why.NOT_TOLD, None, begin))
         end = begin
     for mark in reversed(marks):

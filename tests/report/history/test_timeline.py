@@ -44,6 +44,17 @@ def test_an_outage_lasts_from_verdict_to_verdict(hbd):
     assert seen(hbd) == [(0, "unknown"), (1, "up"), (3600, "down"), (3900, "up")]
 
 
+def test_what_was_told_last_was_so(hbd):
+    """Where nobody knows whether hbd watches on: an outage that ended has, one that began has."""
+    hbd.change(TEN + HOUR, "db1", "down", "silent")
+    began = figures(history(hbd.entries, END, is_watched=False), TEN, END, []).peers[0]
+    assert [(outage.since, outage.is_over) for outage in began.outages] == [(TEN + HOUR, False)]
+    hbd.change(TEN + HOUR + 5 * MINUTE, "db1", "up")
+    ended = figures(history(hbd.entries, END, is_watched=False), TEN, END, []).peers[0]
+    [outage] = ended.outages
+    assert (outage.is_over, outage.until) == (True, TEN + HOUR + 5 * MINUTE)
+
+
 def test_before_the_first_entry_nothing_is_known(hbd):
     """Whatever the first snapshot says of since when: who knows if anybody watched."""
     hbd.change(TEN + HOUR, "db1", "down", "silent")
