@@ -4,6 +4,7 @@ import os
 import pickle
 import resource
 import signal
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import hbd
 from hbd.config.__main__ import SLICE, named
 from hbd.config.model import Configuration, Loaded
 from hbd.core.model import SECOND, PeerSettings
+from hbd.daemon import loading
 from hbd.daemon.loading import Answer, is_whole, taken_in
 from hbd.daemon.reloading import KEPT
 
@@ -145,6 +147,20 @@ def test_what_ends_early_is_no_configuration(kept):
     whole = said([PeerSettings("a", (ADDRESS,))], [])
     (problem,) = outcome_of(whole[:kept])
     assert problem.text == "the process that reads it ended early; try again"
+
+
+@pytest.mark.parametrize(
+    ("program", "how"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "by signal 9"),
+        ("raise SystemExit(1)", "with 1"),
+    ],
+)
+def test_a_start_whose_reader_ends_early_may_be_tried_again(monkeypatch, program, how):
+    """It was killed, or lacks PyYAML for the moment: that is no mistake in the file."""
+    monkeypatch.setattr(loading, "COMMAND", (sys.executable, "-c", program))
+    with pytest.raises(OSError, match=f"reads /etc/hbd.yaml ended early .{how}.; try again"):
+        loading.load_now("/etc/hbd.yaml")
 
 
 def test_what_has_come_is_not_copied_at_each_piece_that_comes():

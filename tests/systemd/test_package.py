@@ -83,6 +83,37 @@ def test_upgrading_keeps_the_configuration_and_restarts(installed):
     assert shown["MainPID"] != before
 
 
+def test_an_upgrade_ends_no_daemon_for_a_mistake(installed):
+    """Where the new one would not start by /etc/hbd.yaml the old one watches on, and it is said."""
+    configuration = installed.path("/etc/hbd.yaml")
+    good, before = configuration.read_text(), installed.show("hbd", "MainPID")["MainPID"]
+    configuration.write_text(f"{good}bogus: 1\n")
+    said = installed.run("dpkg", "-i", "/root/hbd.deb").stderr
+    assert "unknown key bogus" in said
+    assert "correct /etc/hbd.yaml, then: systemctl restart hbd" in said
+    shown = installed.show("hbd", "MainPID", "ActiveState")
+    assert (shown["MainPID"], shown["ActiveState"]) == (before, "active")
+    configuration.write_text(good)
+    installed.run("systemctl", "restart", "hbd")
+
+
+def test_what_is_off_until_enabled_is_off_by_preset(installed):
+    """The first boot of an image enables all that no preset disables: no page, and no mails."""
+    installed.run("systemctl", "preset", "hbd", "hbd-web", "hbd-mail")
+    for unit, state in (("hbd", "enabled"), ("hbd-web", "disabled"), ("hbd-mail", "disabled")):
+        assert installed.show(unit, "UnitFileState")["UnitFileState"] == state
+
+
+def test_what_was_enabled_runs_again_when_it_is_installed_again(installed):
+    """Who removes the package and installs it again has a page as before, without a reboot."""
+    installed.run("systemctl", "enable", "--now", "hbd-web")
+    installed.run("dpkg", "--remove", "hbd")
+    installed.run("dpkg", "-i", "/root/hbd.deb")
+    for unit in ("hbd", "hbd-web"):
+        assert installed.show(unit, "ActiveState")["ActiveState"] == "active"
+    installed.run("systemctl", "disable", "--now", "hbd-web")
+
+
 def test_an_upgrade_respects_who_disabled_it(installed):
     """A disabled service stays disabled when the package is installed again."""
     installed.run("systemctl", "disable", "hbd")

@@ -117,6 +117,36 @@ def test_state_files_can_be_read_by_everybody(service):
     assert service.path("/run/hbd/peers/up/self").exists()
 
 
+def test_why_it_does_not_start_is_an_error(service):
+    """The mistake is found by journalctl -p err, and so in a mail that names it."""
+    configure(service, BAD)
+    service.run("systemctl", "restart", "hbd", check=False)
+    assert "did you mean start_grace?" in service.journal("-u", "hbd", "-p", "err", "-n", "5")
+    configure(service, CONFIGURATION)
+
+
+def test_who_mails_listens_before_it_starts(service):
+    """Of a mistake at boot there is an entry before anybody could read it otherwise."""
+    service.run("systemctl", "start", "hbd-mail", check=False)
+    assert "hbd-mail.service" in service.show("hbd", "After")["After"].split()
+    service.run("systemctl", "stop", "hbd-mail")
+    service.run("systemctl", "reset-failed", "hbd-mail", check=False)
+
+
+def test_what_may_pass_is_tried_again(service):
+    """A port that is taken, or a reader that is killed, keeps nobody from watching for ever."""
+    service.run("systemctl", "stop", "hbd")
+    taker = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)"
+    taker += "; s.bind(('0.0.0.0', 862)); time.sleep(12)"
+    service.run("systemd-run", "--unit=taker", "python3", "-c", taker)
+    began = time.monotonic()
+    service.run("systemctl", "start", "--no-block", "hbd")
+    eventually(lambda: states(service) == {"self": "up", "dead": "down"}, 40)
+    assert time.monotonic() - began > 10
+    said = service.journal("-u", "hbd", "--since=-40s", "--grep", "cannot listen on 0.0.0.0:862")
+    assert 1 <= len(said.splitlines()) <= 4
+
+
 def test_a_good_reload_adds_a_peer_and_keeps_the_process(service):
     """systemctl reload waits until the new peer is there; the others keep their since."""
     before, since = main_pid(service), status(service)["peers"][0]["since"]
