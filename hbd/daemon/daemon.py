@@ -361,8 +361,10 @@ class Daemon:
             self._do_duties(ready, now)
 
     def _tell_refused(self, wall: int) -> None:
+        is_list = isinstance(self.configuration.accept, tuple)  # then who is a peer is not enough
+        places = "accept:" if is_list else "peers: or accept:"
         for address in self.reflector.admission.refused():
-            self.teller.say(messages.refused_source(new_id(), wall, address))
+            self.teller.say(messages.refused_source(new_id(), wall, address, places=places))
         for address in self.reflector.admission.mistaken():
             self.teller.say(messages.refused_key(new_id(), wall, address))
         for protocol, address in self.monitor.ears.refused():

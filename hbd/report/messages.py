@@ -98,12 +98,12 @@ def reload_refused(event_id: str, since: int, errors: Sequence[str]) -> Entry:
     )
 
 
-def refused_source(event_id: str, since: int, address: str, protocol: str = "stamp") -> Entry:
-    """Heartbeats came from a source that is not listed; said once for each."""
-    if protocol == "stamp":
-        message = f"heartbeats from {address} refused: add it to peers: or accept:"
-    else:
-        message = f"{protocol} heartbeats from {address} refused: add it to peers:"
+def refused_source(
+    event_id: str, since: int, address: str, protocol: str = "stamp", *, places: str = "peers:"
+) -> Entry:
+    """Heartbeats came from a source that is not in any of these places; said once for each."""
+    what = "heartbeats" if protocol == "stamp" else f"{protocol} heartbeats"
+    message = f"{what} from {address} refused: add it to {places}"
     fields: Fields = (("HBD_ADDRESS", address),)
     return compose(
         Kind.REFUSED, Priority.INFO, message, event_id=event_id, since=since, fields=fields

@@ -306,7 +306,7 @@ def test_refusals_say_what_to_do():
         "configuration refused, the old one stays in use: /etc/hbd.yaml:3:1: unknown key"
         " (and 1 more: see hbd check)"
     )
-    entry = messages.refused_source(ID, TEN, "10.0.0.5")
+    entry = messages.refused_source(ID, TEN, "10.0.0.5", places="peers: or accept:")
     assert entry.message == "heartbeats from 10.0.0.5 refused: add it to peers: or accept:"
     entry = messages.refused_key(ID, TEN, "10.0.0.5")
     assert entry.message == (
