@@ -34,6 +34,10 @@ class Counts(NamedTuple):
         )
 
 
+NOTHING: Final = Counts()
+"""What peers that have lost no path have together."""
+
+
 class Figures:
     """Counters since the path is watched; loss and RTT of its last 100 heartbeats.
 

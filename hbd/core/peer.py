@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hbd.core.figures import Counts
+from hbd.core.figures import NOTHING
 from hbd.core.model import RANK, SECOND, Cause, PeerSettings, State
 from hbd.core.rate import Rate, spend
 from hbd.core.spans import shown, timeout_for
@@ -78,7 +78,7 @@ class Peer(Timer):
         super().__init__()
         self.settings = settings
         self.paths: tuple[Path, ...] = ()
-        self.former = Counts()
+        self.former = NOTHING
         """What was counted on paths that it has no more."""
         self.children: tuple[Peer, ...] = ()
         """The peers whose `via` this one is."""
