@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from hbd.wire import ports
 
@@ -143,6 +143,18 @@ class Limits:
     max_loss: float | None = None
     """A fraction, 0..1."""
     max_rtt: int | None = None
+
+
+class Leaving(NamedTuple):
+    """By which way datagrams are to leave this machine; None: as the kernel would have it."""
+
+    interface: str | None = None
+    source: str | None = None
+    """One of our own addresses."""
+    dscp: int | None = None
+
+
+ANYHOW: Final = Leaving()
 
 
 class Way(StrEnum):
@@ -295,6 +307,10 @@ class PeerSettings:
     stamp: StampOptions = field(default_factory=StampOptions)
     bfd: BfdOptions = field(default_factory=BfdOptions)
     mqtt: MqttOptions = field(default_factory=MqttOptions)
+
+    @property
+    def leaving(self) -> Leaving:
+        return Leaving(self.interface, self.source, self.dscp)
 
     @property
     def way(self) -> Way:

@@ -98,7 +98,7 @@ class Volleys:
         if template is None or not fits(path, seen, template):
             return False
         settings, timing = path.peer.settings, path.timing
-        outlet = (settings.interface, settings.source, settings.dscp, len(target))
+        outlet = (settings.leaving, len(target))
         heading = Heading(
             outlet,
             egress,

@@ -110,9 +110,7 @@ class Examiner:
             try:
                 route = self._routes.lookup(
                     path.target,
-                    interface=settings.interface,
-                    source=settings.source,
-                    dscp=settings.dscp,
+                    settings.leaving,
                     # Who misses something is looked at again before its verdict.
                     is_kept=path.is_missing,
                 )

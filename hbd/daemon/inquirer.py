@@ -6,7 +6,7 @@ import errno
 import os
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.inquiry import PATIENCE
 from hbd.daemon.outlet import outlet_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from hbd.core.fleet import Fleet
     from hbd.core.inquiry import Probe
+    from hbd.core.model import Leaving
     from hbd.daemon.outlet import Outlet
     from hbd.daemon.poller import Poller
     from hbd.net.clock import Clock
@@ -53,9 +54,9 @@ class Inquirer:
         self._attempts: OrderedDict[Attempt, int] = OrderedDict()
         """With the moment at which each is given up."""
 
-    def keep_only(self, used: Collection[tuple[Any, ...]]) -> None:
+    def keep_only(self, used: Collection[tuple[Leaving, bool]]) -> None:
         """Close the sockets by which no peer leaves any more."""
-        for outlet in [outlet for outlet in self._echoes if outlet[1:] not in used]:
+        for outlet in [outlet for outlet in self._echoes if outlet.way not in used]:
             self._close_echo(outlet)
 
     # -- ICMP echo ----------------------------------------------------------------------------
@@ -81,8 +82,7 @@ class Inquirer:
     def _echo_socket(self, outlet: Outlet) -> EchoSocket:
         echo = self._echoes.get(outlet)
         if echo is None:
-            family, interface, source, dscp, _ = outlet
-            echo = EchoSocket(family, interface=interface, source=source, dscp=dscp)
+            echo = EchoSocket(outlet.family, outlet.leaving)
             self._echoes[outlet] = echo
             self._poller.watch(echo.fileno(), partial(self._hear_echoes, echo))
         return echo
@@ -113,15 +113,9 @@ class Inquirer:
         path = probe.path
         if path.target is None:
             return
-        outlet = outlet_of(path.peer.settings, path.target)
         self.sweep()
         try:
-            attempt = Attempt(
-                path.target,
-                interface=outlet.interface,
-                source=outlet.source,
-                dscp=outlet.dscp,
-            )
+            attempt = Attempt(path.target, path.peer.settings.leaving)
         except OSError as error:
             words = f"no TCP left us: {error.strerror}"
             self._fleet.found(probe, words, alive=False)

@@ -219,7 +219,7 @@ class Monitor:
 
     def _refused(self, path: Path, refusal: int, outlet: Outlet, size: int) -> None:
         self.weather[errno.errorcode.get(refusal, str(refusal))] += 1
-        if refusal in OWN_LINK | NO_ROUTE and outlet.interface is not None:
+        if refusal in OWN_LINK | NO_ROUTE and outlet.leaving.interface is not None:
             # Bound to an interface that is gone: a new one has another index.
             self.senders.close(outlet)
         if refusal != errno.ECONNREFUSED:

@@ -45,11 +45,12 @@ def fault(refusal: int, path: Path, outlet: Outlet, size: int) -> Fact:
     """Say why a heartbeat of `size` octets did not leave."""
     words = f"{os.strerror(refusal)} ({errno.errorcode.get(refusal, refusal)})"
     address = path.target[0] if path.target is not None else path.address
-    bound = outlet.interface or outlet.source or "the interface"
+    interface, source, _ = outlet.leaving
+    bound = interface or source or "the interface"
     too_long = f"{size} octets at once are more than our interface takes, or a router on the way"
-    no_address = refusal == errno.EADDRNOTAVAIL and outlet.source is not None
+    no_address = refusal == errno.EADDRNOTAVAIL and source is not None
     rows = (
-        (no_address, Cause.OWN_LINK, f"source: {outlet.source} is no address of this machine"),
+        (no_address, Cause.OWN_LINK, f"source: {source} is no address of this machine"),
         (refusal in OWN_LINK, Cause.OWN_LINK, f"cannot send by {bound}: {words}"),
         (refusal == errno.EACCES, Cause.NO_ROUTE, f"no route to {address}: {FORBIDDEN}"),
         (refusal in NO_ROUTE, Cause.NO_ROUTE, f"no route to {address}: {words}"),

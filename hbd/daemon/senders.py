@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hbd.daemon.poller import Pool
 from hbd.net.sender import SenderSocket
@@ -10,6 +10,7 @@ from hbd.net.sender import SenderSocket
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from hbd.core.model import Leaving
     from hbd.daemon.outlet import Outlet
     from hbd.daemon.poller import Poller
 
@@ -48,9 +49,7 @@ class Senders:
         if sender is None:
             sender = SenderSocket(
                 outlet.family,
-                interface=outlet.interface,
-                source=outlet.source,
-                dscp=outlet.dscp,
+                outlet.leaving,
                 forbidden_ports=self.forbidden_ports,
                 ports=BFD_PORTS if outlet.is_bfd else None,
             )
@@ -68,9 +67,9 @@ class Senders:
             self._drops_of_closed += self._drops.pop(sender, 0)
             sender.close()
 
-    def keep_only(self, used: Collection[tuple[Any, ...]]) -> None:
+    def keep_only(self, used: Collection[tuple[Leaving, bool]]) -> None:
         """Close the sockets by which nothing leaves any more."""
-        for outlet in [outlet for outlet in self._sockets if outlet[1:] not in used]:
+        for outlet in [outlet for outlet in self._sockets if outlet.way not in used]:
             self.close(outlet)
 
     def wake(self, *, on: bool) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hbd.core.address import Address
     from hbd.core.fleet import Fleet
-    from hbd.core.model import PeerSettings, Timing, TlsOptions
+    from hbd.core.model import Leaving, PeerSettings, Timing, TlsOptions
     from hbd.core.path import Path
     from hbd.core.session import Answer
     from hbd.daemon.poller import Poller
@@ -59,9 +59,7 @@ class Wiring(NamedTuple):
     """What only another connection can change."""
 
     target: Address
-    interface: str | None
-    source: str | None
-    dscp: int | None
+    leaving: Leaving
     tls: TlsOptions | None
 
 
@@ -214,9 +212,7 @@ class Streams:
         wiring = _wiring(path)
         stream = Stream(
             wiring.target,
-            interface=wiring.interface,
-            source=wiring.source,
-            dscp=wiring.dscp,
+            wiring.leaving,
             tls=tls,
             server_name=(settings.tls and settings.tls.name) or path.address,
             keepalive=_keep_alive(settings.timing),
@@ -407,7 +403,7 @@ def _is_forgotten(link: Link) -> bool:
 def _wiring(path: Connected) -> Wiring:
     settings: PeerSettings = path.peer.settings
     assert path.target is not None  # noqa: S101 - nothing is asked without
-    return Wiring(path.target, settings.interface, settings.source, settings.dscp, settings.tls)
+    return Wiring(path.target, settings.leaving, settings.tls)
 
 
 def _certificates(file: str) -> bytes:

@@ -12,6 +12,7 @@ from hbd.net.outgoing import lead
 
 if TYPE_CHECKING:
     from hbd.core.address import Address
+    from hbd.core.model import Leaving
 
 
 class Outcome(NamedTuple):
@@ -25,13 +26,11 @@ class Outcome(NamedTuple):
 class Attempt:
     """One connection that is tried. Construction raises OSError if its SYN does not leave."""
 
-    def __init__(
-        self, address: Address, *, interface: str | None, source: str | None, dscp: int | None
-    ) -> None:
+    def __init__(self, address: Address, leaving: Leaving) -> None:
         self._address: Final = address
         self._socket = tcp.open_socket(address)
         try:
-            lead(self._socket, interface, source, dscp)
+            lead(self._socket, leaving)
             # An ICMP error in a reset's place is told from it by the error queue.
             icmp.hear_icmp(self._socket, on=True)
             # Whoever takes it finds it broken off at once, and we keep no trace of it.

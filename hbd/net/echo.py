@@ -12,6 +12,7 @@ from hbd.net.outgoing import lead
 
 if TYPE_CHECKING:
     from hbd.core.address import Address
+    from hbd.core.model import Leaving
 
 TOKEN_SIZE: Final = 16
 
@@ -37,19 +38,12 @@ class EchoReply(NamedTuple):
 class EchoSocket:
     """Asks hosts for an echo. Construction raises OSError: EACCES where the kernel forbids it."""
 
-    def __init__(
-        self,
-        family: socket.AddressFamily,
-        *,
-        interface: str | None = None,
-        source: str | None = None,
-        dscp: int | None = None,
-    ) -> None:
+    def __init__(self, family: socket.AddressFamily, leaving: Leaving) -> None:
         self._family: Final = family
         self._socket = socket.socket(family, socket.SOCK_DGRAM, _PROTOCOL[family])
         self._socket.settimeout(0)
         try:
-            lead(self._socket, interface, source, dscp)
+            lead(self._socket, leaving)
         except OSError:
             self._socket.close()
             raise

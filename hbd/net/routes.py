@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
-from hbd.core.model import MILLISECOND, SECOND
+from hbd.core.model import ANYHOW, MILLISECOND, SECOND
 from hbd.net import linux
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hbd.core.address import Address
+    from hbd.core.model import Leaving
 
 _HEADER: Final = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _ERROR: Final = struct.Struct("=i")
@@ -186,20 +187,12 @@ class Routes:
             changed = True
         return changed
 
-    def lookup(
-        self,
-        address: Address,
-        *,
-        interface: str | None = None,
-        source: str | None = None,
-        dscp: int | None = None,
-        is_kept: bool = True,
-    ) -> Route:
+    def lookup(self, address: Address, leaving: Leaving = ANYHOW, *, is_kept: bool = True) -> Route:
         """Return the route of a heartbeat, or raise NoRouteError.
 
         `is_kept`: it may be asked for again soon; of thousands that are not, none is remembered.
         """
-        way = address, interface, source, dscp
+        way = address, leaving
         asked_at, route = self._ways.get(way, (0, None))
         if is_kept and route is not None and self._now - asked_at < KEPT:
             return route
@@ -210,18 +203,17 @@ class Routes:
             self._ways[way] = self._now, route
         return route
 
-    def _asked(
-        self, address: Address, interface: str | None, source: str | None, dscp: int | None
-    ) -> Route:
+    def _asked(self, address: Address, leaving: Leaving) -> Route:
         self._may_be_known, self._asked_at = True, self._now
-        index = _scope(address) if interface is None else self._index(interface)
-        question = _route_question(address, index, source, dscp)
+        named = leaving.interface
+        index = _scope(address) if named is None else self._index(named)
+        question = _route_question(address, index, leaving.source, leaving.dscp)
         try:
             answer = self._ask(linux.RTM_GETROUTE, question)
         except _RefusedError as error:
             words = _WORDS.get(error.number) or os.strerror(error.number)
             raise NoRouteError(error.number, words) from None
-        return self._route(answer, _family(address[0]), source)
+        return self._route(answer, _family(address[0]), leaving.source)
 
     def _route(self, answer: bytes, family: int, source: str | None) -> Route:
         """Read an rtmsg; the kernel does not repeat the source that was asked for."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from hbd.core.address import Address
 from hbd.core.arrival import Arrivals
+from hbd.core.model import ANYHOW
 from hbd.net import batch, icmp, linux
 from hbd.net.datagrams import (
     HEARTBEAT,
@@ -29,6 +30,7 @@ from hbd.net.sockaddr import SIZES, Destinations, address_of, octets_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from hbd.core.model import Leaving
     from hbd.net.batch import Gone
     from hbd.net.icmp import IcmpError
 
@@ -61,19 +63,17 @@ class SenderSocket:
     def __init__(
         self,
         family: socket.AddressFamily,
+        leaving: Leaving = ANYHOW,
         *,
-        interface: str | None = None,
-        source: str | None = None,
-        dscp: int | None = None,
         forbidden_ports: Collection[int] = (),
         ports: range | None = None,
     ) -> None:
         """`ports`: of which its own must be; None: any that the kernel picks."""
-        self._socket = _bound(family, interface, source, forbidden_ports, ports)
+        self._socket = _bound(family, leaving, forbidden_ports, ports)
         measure(self._socket)
         _hear_errors(self._socket)
-        if dscp is not None:
-            mark(self._socket, dscp)
+        if leaving.dscp is not None:
+            mark(self._socket, leaving.dscp)
         # Looked up once: to get at the family of a socket takes as long as to read a datagram.
         self._expected: Final = _EXPECTED[family]
         self._inbox = batch.inbox(family)
@@ -218,12 +218,12 @@ class SenderSocket:
 
 def _bound(
     family: socket.AddressFamily,
-    interface: str | None,
-    source: str | None,
+    leaving: Leaving,
     forbidden_ports: Collection[int],
     ports: range | None,
 ) -> socket.socket:
     """Return a socket bound to a port the kernel picks, though to none of the forbidden ones."""
+    interface, source, _ = leaving
     local = ("", 0) if source is None else numeric(source, 0)
     if local is None:
         raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL), source)

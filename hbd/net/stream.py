@@ -8,7 +8,7 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from hbd.core.model import Cause
+from hbd.core.model import ANYHOW, Cause
 from hbd.net import linux, tcp
 from hbd.net.icmp import hear_icmp
 from hbd.net.outgoing import lead
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from hbd.core.address import Address
+    from hbd.core.model import Leaving
     from hbd.net.tls import Encrypted
 
 READ_SLICE: Final = 16 * 1024
@@ -59,19 +60,15 @@ class Stream:
     def __init__(
         self,
         address: Address,
+        leaving: Leaving = ANYHOW,
         *,
-        interface: str | None = None,
-        source: str | None = None,
-        dscp: int | None = None,
         tls: SSLContext | None = None,
         server_name: str | None = None,
         keepalive: KeepAlive | None = None,
         user_timeout_ms: int | None = None,
     ) -> None:
         self._address: Final = address
-        self._interface = interface
-        self._source = source
-        self._dscp = dscp
+        self._leaving: Final = leaving
         self._tls = tls
         self._server_name = server_name or address[0]
         self._keepalive = keepalive
@@ -115,7 +112,7 @@ class Stream:
         # A heartbeat is not to wait until the one before it is acknowledged (Nagle).
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         hear_icmp(opened, on=True)  # errno does not tell a firewall from a host that is off
-        lead(opened, self._interface, self._source, self._dscp)
+        lead(opened, self._leaving)
         self._patience(opened)
 
     def _patience(self, opened: socket.socket) -> None:

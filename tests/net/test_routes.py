@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from hbd.core.model import Leaving
 from hbd.net.resolver import numeric
 from hbd.net.routes import KEPT, Link, NoRouteError, Route, Routes
 
@@ -27,13 +28,13 @@ def test_loopback_is_local(routes, loopback):
 
 def test_the_source_asked_for_is_the_source(routes):
     """A lookup with a source tells that source."""
-    assert routes.lookup(("127.0.0.1", 862), source="127.0.0.7").source == "127.0.0.7"
+    assert routes.lookup(("127.0.0.1", 862), Leaving(source="127.0.0.7")).source == "127.0.0.7"
 
 
 def test_an_interface_that_does_not_exist_has_no_route(routes):
     """Without its interface a path has no route, and the words name the interface."""
     with pytest.raises(NoRouteError, match="no interface hbd-none") as caught:
-        routes.lookup(("127.0.0.1", 862), interface="hbd-none")
+        routes.lookup(("127.0.0.1", 862), Leaving(interface="hbd-none"))
     assert caught.value.errno == errno.ENODEV
 
 
@@ -46,7 +47,7 @@ def test_a_way_is_known_without_a_free_descriptor(routes):
     try:
         with pytest.raises(OSError, match="Too many open files"):
             os.dup(0)
-        route = routes.lookup(("127.0.0.1", 862), interface="lo")
+        route = routes.lookup(("127.0.0.1", 862), Leaving(interface="lo"))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (route.interface, route.index) == ("lo", LO)
@@ -94,7 +95,7 @@ def test_a_question_is_asked_once_until_all_is_forgotten(routes):
         routes.link("lo")
         routes.neighbour(LO, "127.0.0.99")
         about_links = routes._sequence - before
-        routes.lookup(("127.0.0.1", 862), interface="lo")
+        routes.lookup(("127.0.0.1", 862), Leaving(interface="lo"))
         return about_links, routes._sequence - before - about_links
 
     first = asked()

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from hbd.core.model import Leaving
 from hbd.net.icmp import icmp_error
 from hbd.net.sender import SenderSocket
 
@@ -137,19 +138,19 @@ def test_a_fault_of_the_program_is_raised(sender, loopback):
 
 def test_the_source_is_the_one_asked_for():
     """Heartbeats of a socket with a source leave from that address."""
-    bound = SenderSocket(socket.AF_INET, source="127.0.0.9")
+    bound = SenderSocket(socket.AF_INET, Leaving(source="127.0.0.9"))
     assert bound._socket.getsockname()[0] == "127.0.0.9"
     bound.close()
     with pytest.raises(OSError, match="assign requested address") as caught:
-        SenderSocket(socket.AF_INET, source="192.0.2.250")
+        SenderSocket(socket.AF_INET, Leaving(source="192.0.2.250"))
     assert caught.value.errno == errno.EADDRNOTAVAIL
     with pytest.raises(OSError, match="assign requested address"):
-        SenderSocket(socket.AF_INET, source="not an address")
+        SenderSocket(socket.AF_INET, Leaving(source="not an address"))
 
 
 def test_heartbeats_are_marked(family, loopback, gather):
     """The DSCP asked for is in the packets."""
-    sender = SenderSocket(family, dscp=46)
+    sender = SenderSocket(family, Leaving(dscp=46))
     with socket.socket(family, socket.SOCK_DGRAM) as opened:
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
@@ -165,7 +166,7 @@ def test_heartbeats_are_marked(family, loopback, gather):
 def test_no_such_interface_is_an_oserror(family):
     """A socket for an interface that does not exist is not made."""
     with pytest.raises(OSError, match="No such device"):
-        SenderSocket(family, interface="hbd-none")
+        SenderSocket(family, Leaving(interface="hbd-none"))
 
 
 def test_a_message_without_an_error_is_none():

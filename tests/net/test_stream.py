@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from hbd.core.model import Cause
+from hbd.core.model import Cause, Leaving
 from hbd.net import tcp
 from hbd.net.stream import WRITE_LIMIT, Stream
 from hbd.net.tcp import End, KeepAlive
@@ -40,8 +40,8 @@ def closed(family, loopback):
 def stream_to():
     streams = []
 
-    def started(address, **options):
-        streams.append(Stream(address, **options))
+    def started(address, *leaving, **options):
+        streams.append(Stream(address, *leaving, **options))
         assert streams[-1].start() is None
         return streams[-1]
 
@@ -235,7 +235,7 @@ def test_patience_is_the_kernels(server, stream_to):
 
 def test_heartbeats_are_marked(family, server, stream_to):
     """The DSCP asked for is that of the socket."""
-    stream = stream_to(server.getsockname(), dscp=46)
+    stream = stream_to(server.getsockname(), Leaving(dscp=46))
     level, name = (
         (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
         if family == socket.AF_INET6
@@ -247,7 +247,7 @@ def test_heartbeats_are_marked(family, server, stream_to):
 def test_the_source_is_the_one_asked_for():
     """A connection with a source comes from that address."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        stream = Stream(server.getsockname(), source="127.0.0.9", interface="lo")
+        stream = Stream(server.getsockname(), Leaving(source="127.0.0.9", interface="lo"))
         assert stream.start() is None
         opened(stream)
         with server.accept()[0] as peer:
@@ -266,7 +266,7 @@ def test_the_source_is_the_one_asked_for():
 )
 def test_what_this_machine_refuses_is_an_errno(options, refusal):
     """What is our own fault is known at once, and is no end of a connection."""
-    stream = Stream(("127.0.0.1", 9), **options)
+    stream = Stream(("127.0.0.1", 9), Leaving(**options))
     assert stream.start() == refusal
     assert stream.fileno() == -1
 

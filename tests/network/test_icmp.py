@@ -12,6 +12,7 @@ import namespaces
 import pytest
 from namespaces import as_nobody, gather
 
+from hbd.core.model import Leaving
 from hbd.net.sender import SenderSocket
 
 pytestmark = pytest.mark.root
@@ -237,7 +238,7 @@ def test_errors_need_no_privilege(lab, family):
     destination = (PEER[family], 1003) + ((0, 0) if family == V6 else ())
 
     def ask():
-        sender = SenderSocket(family, interface="uplink", dscp=46)
+        sender = SenderSocket(family, Leaving(interface="uplink", dscp=46))
         sent = sender.send(b"heartbeat", destination)
         return sent, gather(sender.errors, sender, 1), sender.drops()
 

@@ -10,6 +10,7 @@ import socket
 import pytest
 from namespaces import as_nobody, gather
 
+from hbd.core.model import Leaving
 from hbd.net.reflecting import ReflectorSocket
 from hbd.net.resolver import Resolver
 from hbd.net.sender import SenderSocket
@@ -77,7 +78,7 @@ def test_a_link_local_address_replies_as_itself(lab, source):
     """A heartbeat to a link-local address is answered from it, whatever address it came from."""
     lab.sender.close()
     with lab.peer.inside():
-        lab.sender = SenderSocket(socket.AF_INET6, source=source)
+        lab.sender = SenderSocket(socket.AF_INET6, Leaving(source=source))
     with lab.host.inside(), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.connect(("fe80::1", 9, 0, lab.interface))
         address = probe.getsockname()[0]

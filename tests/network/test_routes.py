@@ -11,7 +11,7 @@ import time
 import pytest
 from namespaces import as_nobody
 
-from hbd.core.model import MILLISECOND
+from hbd.core.model import MILLISECOND, Leaving
 from hbd.net.routes import KEPT, SETTLED, Link, NoRouteError, Routes
 
 pytestmark = pytest.mark.root
@@ -52,8 +52,8 @@ def lab(net):
 def lookup(lab):
     """Return interface, gateway and source of a route."""
 
-    def found(address, **options):
-        route = lab.routes.lookup(socket_address(address), **options)
+    def found(address, *leaving):
+        route = lab.routes.lookup(socket_address(address), *leaving)
         return route.interface, route.gateway, route.source
 
     return found
@@ -106,13 +106,13 @@ def test_interface_source_and_mark_are_followed(lab, lookup):
     lab.here.ip("route add default via 10.1.0.254")
     lab.here.ip("route add default via 10.2.0.2 metric 100")
     lab.here.ip("route add default via 10.2.0.2 table 7")
-    assert lookup("10.9.0.9", interface="two") == ("two", "10.2.0.2", "10.2.0.1")
-    assert lookup("10.9.0.9", source="10.2.0.1") == ("one", "10.1.0.254", "10.2.0.1")
+    assert lookup("10.9.0.9", Leaving(interface="two")) == ("two", "10.2.0.2", "10.2.0.1")
+    assert lookup("10.9.0.9", Leaving(source="10.2.0.1")) == ("one", "10.1.0.254", "10.2.0.1")
     lab.here.ip("rule add from 10.2.0.1 table 7")
-    assert lookup("10.9.0.9", source="10.2.0.1") == ("two", "10.2.0.2", "10.2.0.1")
-    assert lookup("10.9.0.9", dscp=8) == ("one", "10.1.0.254", "10.1.0.1")
+    assert lookup("10.9.0.9", Leaving(source="10.2.0.1")) == ("two", "10.2.0.2", "10.2.0.1")
+    assert lookup("10.9.0.9", Leaving(dscp=8)) == ("one", "10.1.0.254", "10.1.0.1")
     lab.here.ip("rule add tos 0x10 table 7")
-    assert lookup("10.9.0.9", dscp=4) == ("two", "10.2.0.2", "10.2.0.1")
+    assert lookup("10.9.0.9", Leaving(dscp=4)) == ("two", "10.2.0.2", "10.2.0.1")
 
 
 def test_rules_for_the_port_are_followed(lab, lookup):
@@ -175,14 +175,14 @@ def test_a_link_that_is_gone_is_none(lab):
 
 def test_an_interface_of_another_name_is_seen(lab, lookup):
     """A new turn believes nothing of what an earlier one was told of names and indices."""
-    assert lookup("10.2.0.9", interface="two") == ("two", None, "10.2.0.1")
+    assert lookup("10.2.0.9", Leaving(interface="two")) == ("two", None, "10.2.0.1")
     assert lab.routes.link("two") == Link(up=True, carrier=True)
     for change in ("down", "name deux", "up"):
         lab.here.ip(f"link set {'deux' if change == 'up' else 'two'} {change}")
-    assert lookup("10.2.0.9", interface="deux") == ("deux", None, "10.2.0.1")
+    assert lookup("10.2.0.9", Leaving(interface="deux")) == ("deux", None, "10.2.0.1")
     assert lab.routes.link("two") is None
     with pytest.raises(NoRouteError, match="no interface two"):
-        lookup("10.2.0.9", interface="two")
+        lookup("10.2.0.9", Leaving(interface="two"))
 
 
 @pytest.mark.parametrize(("there", "gone"), [("10.1.0.254", "10.1.0.77"), ("fd01::fe", "fd01::77")])
@@ -307,7 +307,8 @@ def test_questions_need_no_privilege_and_no_file(lab, tmp_path):
 
     def ask():
         routes = Routes()
-        route = routes.lookup(("10.9.0.9", 862), interface="one", source="10.1.0.1", dscp=46)
+        way = Leaving(interface="one", source="10.1.0.1", dscp=46)
+        route = routes.lookup(("10.9.0.9", 862), way)
         return route, routes.link("one"), routes.neighbour(route.index, route.gateway)
 
     route, link, neighbour = as_nobody(ask, root=tmp_path)
