@@ -6,9 +6,9 @@ import errno
 import os
 import pwd
 import socket
-import stat
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ from hbd.cli import advice, as_service
 from hbd.cli.asking import declare
 from hbd.config.files import load
 from hbd.config.keys import KeyFileError, KeyUnreadableError, problem_of, read
-from hbd.config.model import ConfigError, Configuration, KeySource, Problem
+from hbd.config.model import ConfigError, Configuration, Problem
 from hbd.config.passwords import check_passwords
 from hbd.net.crowding import crowded
 from hbd.report.answer import OtherVersionError
@@ -44,6 +44,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "file", nargs="?", default=CONFIGURATION, metavar="FILE", help="default: %(default)s"
     )
+    parser.add_argument(
+        "--service", action="store_true", help="what the service cannot read is a mistake (as root)"
+    )
 
 
 def run(arguments: Namespace) -> int:
@@ -54,11 +57,13 @@ def run(arguments: Namespace) -> int:
         _print_problems(error.problems, "")
         return os.EX_CONFIG
     mistakes, warnings = _check_secrets(loaded.configuration)
+    if arguments.service:
+        mistakes += _check_as_service(loaded)
+    elif arguments.file == CONFIGURATION:
+        warnings += _check_as_service(loaded)
     _print_problems(mistakes, "")
     warnings += _check_neighbours(loaded.configuration)
     warnings += _check_listening(loaded.configuration)
-    if arguments.file == CONFIGURATION:
-        warnings += _check_files(loaded)
     _print_problems(sorted([*loaded.warnings, *warnings]), "warning: ")
     _print_problems(_doubtful_timing(loaded), "warning: ")
     if mistakes:
@@ -97,34 +102,26 @@ def _check_secrets(configuration: Configuration) -> tuple[list[Problem], list[Pr
             warnings.append(problem_of(name, source, error))
         except KeyFileError as error:
             mistakes.append(problem_of(name, source, error))
-        else:
-            warnings += _check_reader(name, source)
     _, wrong, unreadable = check_passwords(configuration, owner_ids=owner_ids, directory=directory)
     return sorted([*mistakes, *wrong]), [*warnings, *unreadable]
 
 
-def _check_reader(name: str, source: KeySource) -> list[Problem]:
-    """Root reads every file: the service, which is another user, may not."""
-    if source.file is None or os.geteuid() != 0:
-        return []
-    with suppress(KeyError, OSError):  # no such user: then the caller runs the daemon
-        user, status = pwd.getpwnam(as_service.USER), Path(source.file).stat()
-        groups = os.getgrouplist(as_service.USER, user.pw_gid)
-        is_group = status.st_gid in groups and status.st_mode & stat.S_IRGRP
-        if not (is_group or (status.st_uid == user.pw_uid and status.st_mode & stat.S_IRUSR)):
-            mend = f"run chown {as_service.USER} {source.file}"
-            words = f"{source.file} cannot be read by the service; {mend}"
-            return [problem_of(name, source, KeyUnreadableError(words))]
-    return []
-
-
-def _check_files(loaded: Loaded) -> list[Problem]:
-    """Root reads every file: the service may not, and a reload fails then."""
+def _check_as_service(loaded: Loaded) -> list[Problem]:
+    """Root reads every file: the service may not, and does not start or reload then."""
     if os.geteuid() != 0:
         return []
+    configuration = loaded.configuration
+    problems = {file: Problem(file, 1, 1, "this file: ") for file in loaded.files}
+    for peer in configuration.peers:
+        if peer.password and peer.password.file:
+            place = configuration.password_places[peer.name]
+            problems[peer.password.file] = place.problem(f"peer {peer.name}: password: ")
+    for name, source in configuration.keys.items():
+        if source.file and source.place:
+            problems[source.file] = source.place.problem(f"keys: {name}: ")
     with suppress(KeyError, OSError):  # no such user: then the caller runs the daemon
-        found = as_service.why_unreadable(loaded.files)
-        return [Problem(file, 1, 1, f"this file: {why}") for file, why in found.items()]
+        why = as_service.why_unreadable(file for file in problems if Path(file).exists())
+        return sorted(replace(problems[file], text=problems[file].text + why[file]) for file in why)
     return []
 
 

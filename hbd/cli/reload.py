@@ -36,9 +36,9 @@ def run(_arguments: Namespace) -> int:
         for word in ("added", "removed", "changed")
         if (names := change[word])
     ]
+    if "JOURNAL_STREAM" in os.environ:
+        return os.EX_OK  # for systemctl reload: the daemon's own entries stand in the journal
     for warning in change.get("warnings", ()):  # an hbd before this one told none
         sys.stderr.write(f"hbd: warning: {warning}\n")
-    if "JOURNAL_STREAM" in os.environ:
-        return os.EX_OK  # for systemctl reload: the daemon's own entry stands in the journal
     sys.stdout.write(f"configuration reloaded: {'; '.join(told) or 'no peer changed'}\n")
     return os.EX_OK

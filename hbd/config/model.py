@@ -21,6 +21,9 @@ class Place:
     line: int
     column: int
 
+    def problem(self, text: str) -> Problem:
+        return Problem(self.file, self.line, self.column, text)
+
 
 @dataclass(frozen=True, slots=True)
 class Listen:

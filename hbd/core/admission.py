@@ -32,6 +32,9 @@ class Sender(NamedTuple):
     """Whether it is of the host it came from, and of no other that has the same address."""
 
 
+UNSIGNED: Final = Sender()
+
+
 class Admission:
     """Decides whom the reflector answers; its rules may be replaced at any time."""
 
@@ -71,7 +74,7 @@ class Admission:
             return Sender(*roaming, is_of_host=is_known and not keys)
         if not is_known:
             return self._stranger(host)
-        return self._unsigned(host, keys) if keys or _looks_signed(datagram) else Sender()
+        return self._unsigned(host, keys) if keys or _looks_signed(datagram) else UNSIGNED
 
     def refused(self) -> list[str]:
         """Drain the source addresses that were refused for the first time."""

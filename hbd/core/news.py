@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from hbd.core.events import Event, FlappingChanged, Restarted, StateChanged, Storm
 from hbd.core.flapping import Flapping
-from hbd.core.model import State
+from hbd.core.model import Cause, State
 from hbd.core.outputs import Tell
 from hbd.core.peer import ANSWERING, REFINEMENTS, Peer, Verdict
 from hbd.core.storm import ALOUD, StormWatch
@@ -57,7 +57,10 @@ class News:
             in_storm,
         )
         peer.state, peer.cause, peer.evidence = verdict.state, verdict.cause, verdict.evidence
-        peer.restored = peer.first_verdict = False
+        # Of whose name has never been resolved nothing is known yet.
+        is_new = peer.first_verdict and not peer.restored
+        peer.first_verdict = is_new and verdict.cause is Cause.UNRESOLVED
+        peer.restored = False
         if not is_refinement:
             peer.since, peer.since_real = clock.wall, clock.real
             peer.refinements = 0

@@ -317,7 +317,9 @@ def _behind(parent: Peer, peer: Peer, verdict: Verdict, now: int) -> Verdict:
         return verdict
     words = f"via {parent.name}: {parent.state}" + (f" ({parent.cause})" if parent.cause else "")
     if parent.answers:
-        words = f"via {parent.name}: silent as well, its own verdict is yet to come"
+        has_left = any(path.goodbye for path in parent.paths)
+        why = "it said goodbye" if has_left else "silent as well, its own verdict is yet to come"
+        words = f"via {parent.name}: {why}"
     return Verdict(
         State.UNREACHABLE, Cause.PARENT_DOWN, verdict.address, (words, *verdict.evidence)
     )

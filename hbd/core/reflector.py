@@ -1,7 +1,7 @@
 """The Session-Reflector: answers the heartbeats of others (RFC 8762 4.3), and refuses the rest.
 
 Open mode reflects whatever looks like a request, so what keeps it from being an amplifier, a loop
-or a tool against third parties is the order of rules in `Reflector.answer`. Who may ask is in
+or a tool against third parties is the order of rules in `_admit` and `_sender`. Who may ask is in
 `admission`, what is remembered of them in `visitors`, and how most are answered in `familiar`.
 """
 

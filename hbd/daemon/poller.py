@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CLOSED: Final = {errno.EBADF, errno.ENOENT}
-"""Epoll forgets what is closed; its number may be another's by now."""
+CLOSED: Final = {errno.EBADF, errno.ENOENT, errno.EPERM}
+"""Epoll forgets what is closed; its number may be another's by now, even a plain file's."""
 
 
 class Poller:
@@ -123,10 +123,6 @@ class Pool(Generic[Each]):
             one = self._sockets.get(fd)
             if one is not None:  # else removed since
                 yield one, bool(events & select.EPOLLERR)
-
-    def close(self) -> None:
-        self.wake(on=False)
-        self._epoll.close()
 
 
 def _nothing() -> None:

@@ -163,6 +163,8 @@ class Reloading:
         daemon.take_paths()
         entry = messages.reloaded(new_id(), daemon.clock.wall(), **change._asdict())
         daemon.teller.say(entry)
+        for warning in warnings:
+            daemon.teller.warn(warning)
         daemon.teller.snapshot("reload")
         memory.settle()
         self._answer((change, warnings))

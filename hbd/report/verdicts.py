@@ -167,9 +167,7 @@ def _up_words(event: StateChanged, settings: PeerSettings) -> str:
 
 
 def _was_never_known(event: StateChanged) -> bool:
-    """Whether nothing was known of it before: its name had never been resolved, or nothing said."""
-    is_first = event.first or event.previous_cause is Cause.UNRESOLVED
-    return event.previous is State.UNKNOWN and is_first
+    return event.previous is State.UNKNOWN and event.first
 
 
 def _source(event: StateChanged, settings: PeerSettings) -> str | None:
@@ -178,7 +176,7 @@ def _source(event: StateChanged, settings: PeerSettings) -> str | None:
 
 
 def _past(event: StateChanged) -> str:
-    is_first = event.first and event.previous is State.UNKNOWN
+    is_first = _was_never_known(event) and event.previous_cause is not Cause.UNRESOLVED
     if event.is_refinement or is_first:
         return ""
     is_bare = event.previous_cause is None or event.previous is State.PAUSED

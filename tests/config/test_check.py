@@ -11,10 +11,10 @@ import pytest
 from hbd.cli import as_service, check
 
 
-def run(capsys, *arguments):
+def run(capsys, *arguments, service=False):
     parser = ArgumentParser(prog="hbd")
     check.add(parser.add_subparsers())
-    status = check.run(parser.parse_args(["check", *map(str, arguments)]))
+    status = check.run(parser.parse_args(["check", *["--service"] * service, *map(str, arguments)]))
     captured = capsys.readouterr()
     return status, captured.out, captured.err
 
@@ -90,25 +90,6 @@ def test_key_that_must_not_be_used_is_a_mistake(file, capsys, tmp_path, monkeypa
     assert run(capsys, file)[0] == os.EX_OK
 
 
-@pytest.mark.root
-@pytest.mark.parametrize(
-    ("belongs", "is_told"),
-    [(("root", 0o400), True), (("root", 0o640), True), (("nobody", 0o400), False)],
-)
-def test_key_that_only_root_can_read_is_a_warning(file, capsys, monkeypatch, belongs, is_told):
-    """What root reads and the service's user cannot is said before a reload fails by it."""
-    owner, mode = belongs
-    monkeypatch.setattr(as_service, "USER", "nobody")
-    key = file.with_name("a.key")
-    key.write_text("0123456789abcdef" * 4)
-    key.chmod(mode)
-    chown(key, owner)
-    file.write_text(f"keys: {{a: {{file: {key}}}}}\n")
-    status, _, err = run(capsys, file)
-    words = f"{key} cannot be read by the service; run chown nobody {key}"
-    assert (status, err) == (0, f"{file}:1:8: warning: keys: a: {words}\n" * is_told)
-
-
 @pytest.fixture
 def everybodys(monkeypatch):
     """A directory that every user may enter; what is there is of the service, run as nobody."""
@@ -121,20 +102,60 @@ def everybodys(monkeypatch):
 
 
 @pytest.mark.root
+@pytest.mark.parametrize(
+    ("belongs", "is_told"),
+    [(("root", 0o400), True), (("root", 0o640), True), (("nobody", 0o400), False)],
+)
+def test_key_that_only_root_can_read_is_a_warning(everybodys, capsys, belongs, is_told):
+    """What root reads and the service's user cannot is said before a reload fails by it."""
+    owner, mode = belongs
+    main, key = everybodys / "hbd.yaml", everybodys / "a.key"
+    key.write_text("0123456789abcdef" * 4)
+    key.chmod(mode)
+    chown(key, owner)
+    main.write_text(f"keys: {{a: {{file: {key}}}}}\n")
+    main.chmod(0o644)
+    status, _, err = run(capsys, main)
+    mend = f"chgrp nobody {key}; chmod g+r {key}"
+    words = f"keys: a: the service (user nobody) may not read {key}; {mend}"
+    assert (status, err) == (0, f"{main}:1:8: warning: {words}\n" * is_told)
+
+
+@pytest.mark.root
 def test_file_that_only_root_can_read_is_a_warning(everybodys, capsys, monkeypatch):
     """What the service cannot read, or does not see, is said before a reload fails by it."""
     main, closed, opened = (everybodys / name for name in ("hbd.yaml", "a.yaml", "b.yaml"))
     main.write_text("include: [a.yaml, b.yaml]\n")
+    main.chmod(0o644)
     for each, mode in ((closed, 0o600), (opened, 0o644)):
         each.write_text("peers: []\n")
         each.chmod(mode)
-    words = f"the service (user nobody) may not read it; chmod a+r {closed}"
-    assert run(capsys, main)[::2] == (0, f"{closed}:1:1: warning: this file: {words}\n")
+    mend = f"chgrp nobody {closed}; chmod g+r {closed}"
+    words = f"this file: the service (user nobody) may not read {closed}; {mend}"
+    assert run(capsys, main)[::2] == (0, f"{closed}:1:1: warning: {words}\n")
+    assert run(capsys, main, service=True)[::2] == (78, f"{closed}:1:1: {words}\n")
     closed.chmod(0o644)
     assert run(capsys, main)[2] == ""
-    monkeypatch.setattr(as_service, "HIDDEN", (str(opened),))
-    words = "the service does not see it there; move it to /etc/hbd.d"
-    assert run(capsys, main)[::2] == (0, f"{opened}:1:1: warning: this file: {words}\n")
+    elsewhere = everybodys / "elsewhere"
+    opened.rename(elsewhere)
+    opened.symlink_to(elsewhere)
+    monkeypatch.setattr(as_service, "HIDDEN", (str(elsewhere),))
+    words = f"this file: the service does not see {elsewhere}; move it to /etc/hbd.d"
+    assert run(capsys, main)[::2] == (0, f"{opened}:1:1: warning: {words}\n")
+
+
+@pytest.mark.root
+def test_directory_that_only_root_may_enter_is_named(everybodys, capsys):
+    """The file's own mode is right, and to change it would mend nothing."""
+    main, within = everybodys / "hbd.yaml", everybodys / "closed"
+    within.mkdir(mode=0o700)
+    (within / "a.yaml").write_text("peers: []\n")
+    (within / "a.yaml").chmod(0o644)
+    main.write_text("include: [closed/a.yaml]\n")
+    main.chmod(0o644)
+    words = f"the service (user nobody) may not enter {within}; chmod a+x {within}"
+    assert words in run(capsys, main)[2]
+    assert (os.geteuid(), os.getegid()) == (0, 0)
 
 
 @pytest.mark.parametrize(("address", "is_told"), [("192.0.2.77", True), ("127.0.0.1", False)])

@@ -408,6 +408,37 @@ def test_restored_down_that_answers_is_up_at_once():
     assert (up.previous, up.previous_cause, up.state) == (State.DOWN, Cause.SILENT, State.UP)
 
 
+def first_words(world):
+    return [(event.state, event.first) for event in world.changes_of("db")]
+
+
+def test_a_name_that_resolves_late_is_up_for_the_first_time():
+    """Until then nothing was known of it; that it is up is no news."""
+    world = World(1)
+    world.watch(peer(B))
+    world.fleet.apply([peer("db", "db.example"), peer(B)])
+    path = world.fleet.peers["db"].paths[0]
+    world.fleet.resolved(path, (), "does not resolve")
+    world.run(20 * SECOND)
+    world.resolve(path, A)
+    world.run(20 * SECOND)
+    assert first_words(world) == [(State.UNKNOWN, True), (State.UP, True)]
+
+
+def test_who_was_known_before_its_name_did_not_resolve_is_up_again():
+    """Of a peer that was down when hbd stopped it is news that it answers."""
+    world = World(1)
+    world.watch(peer(B))
+    world.fleet.apply([peer("db", "db.example"), peer(B)])
+    world.fleet.restore("db", restored(State.DOWN, Cause.SILENT))
+    path = world.fleet.peers["db"].paths[0]
+    world.fleet.resolved(path, (), "does not resolve")
+    world.run(20 * SECOND)
+    world.resolve(path, A)
+    world.run(20 * SECOND)
+    assert first_words(world) == [(State.UNKNOWN, True), (State.UP, False)]
+
+
 def test_half_a_verdict_does_not_replace_a_restored_one():
     """Stored as degraded by a path: up is not told before that path is judged."""
     world = world_of(peer(A, A, A2), peer(B), start_grace=10 * SECOND)

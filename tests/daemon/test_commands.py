@@ -730,7 +730,7 @@ def test_check_and_run_and_reload_say_the_same_mistakes(daemon, net):
     one.log.write_text("")
     status, said = one.refuses_to_start()
     assert status == 78
-    assert said.splitlines() == mistakes
+    assert said.splitlines() == [f"hbd: {line}" for line in mistakes]
     one.file.write_text(good)
 
 

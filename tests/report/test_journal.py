@@ -82,7 +82,6 @@ def test_entries_go_and_their_ids_are_told(journal, reader):
     assert not journal.wants_write
 
 
-@pytest.mark.slow
 def test_what_went_is_not_read_yet(journal, reader):
     """Who ends before journald has read what he sent is of no unit when it does."""
     assert journal.is_read
@@ -93,6 +92,7 @@ def test_what_went_is_not_read_yet(journal, reader):
     assert journal.is_read
 
 
+@pytest.mark.slow
 def test_flood_with_a_stopped_reader_never_blocks(journal, reader):
     """20,000 entries while journald hangs: none waits, 4096 stay, the rest is counted and told."""
     longest, begun = 0, time.perf_counter_ns()

@@ -117,7 +117,7 @@ def test_priority_is_that_of_the_contract(event, priority):
             "db1 is up: first reply from 10.0.0.11",
         ),
         (
-            UP._replace(previous=State.UNKNOWN, previous_cause=Cause.UNRESOLVED),
+            UP._replace(previous=State.UNKNOWN, previous_cause=Cause.UNRESOLVED, first=True),
             "db1 is up: first reply from 10.0.0.11; was unknown for 5min 3s (unresolved)",
         ),
         (

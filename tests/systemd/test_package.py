@@ -83,17 +83,24 @@ def test_upgrading_keeps_the_configuration_and_restarts(installed):
     assert shown["MainPID"] != before
 
 
-def test_an_upgrade_ends_no_daemon_for_a_mistake(installed):
+@pytest.mark.parametrize(
+    ("text", "mode", "fact"),
+    [("bogus\\cx: 1\n", 0o644, "unknown key"), ("", 0o600, "may not read /etc/hbd.yaml")],
+    ids=["mistake", "only root may read it"],
+)
+def test_an_upgrade_ends_no_daemon_for_a_mistake(installed, text, mode, fact):
     """Where the new one would not start by /etc/hbd.yaml the old one watches on, and it is said."""
     configuration = installed.path("/etc/hbd.yaml")
     good, before = configuration.read_text(), installed.show("hbd", "MainPID")["MainPID"]
-    configuration.write_text(f"{good}bogus: 1\n")
+    configuration.write_text(f"{good}{text}")
+    configuration.chmod(mode)
     said = installed.run("dpkg", "-i", "/root/hbd.deb").stderr
-    assert "unknown key bogus" in said
+    assert fact in said
     assert "correct /etc/hbd.yaml, then: systemctl restart hbd" in said
     shown = installed.show("hbd", "MainPID", "ActiveState")
     assert (shown["MainPID"], shown["ActiveState"]) == (before, "active")
     configuration.write_text(good)
+    configuration.chmod(0o644)
     installed.run("systemctl", "restart", "hbd")
 
 

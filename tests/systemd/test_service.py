@@ -125,6 +125,17 @@ def test_why_it_does_not_start_is_an_error(service):
     configure(service, CONFIGURATION)
 
 
+def test_warnings_of_a_good_reload_are_no_errors(service):
+    """What is doubtful is told as such, once, by the daemon."""
+    twins = "".join(f"  - {{name: {name}, address: 127.0.0.9}}\n" for name in ("twin1", "twin2"))
+    configure(service, CONFIGURATION + twins)
+    service.run("systemctl", "reload", "hbd")
+    words = "is watched by peer twin1, too"
+    told = [one for one in entries(service, "-u", "hbd", "-n", "20") if words in one["MESSAGE"]]
+    assert [(one["PRIORITY"], one["HBD_EVENT"]) for one in told] == [("4", "weather")]
+    configure(service, CONFIGURATION)
+
+
 def test_who_mails_listens_before_it_starts(service):
     """Of a mistake at boot there is an entry before anybody could read it otherwise."""
     service.run("systemctl", "start", "hbd-mail", check=False)
