@@ -66,6 +66,7 @@ class Asked(Path):
     __slots__ = (
         "asked",
         "asked_us",
+        "begun_again",
         "doubted",
         "due",
         "former",
@@ -92,6 +93,8 @@ class Asked(Path):
         self.session = session
         # The round: the heartbeat in question and what was missed before it.
         self.asked: int | None = None
+        self.begun_again = False
+        """Whether it was failing when its round was begun again, and is silent since."""
         self.doubted = False
         """Whether others are asked what its silence means, or need not be."""
         self.last_sent = 0
@@ -131,7 +134,7 @@ class Asked(Path):
 
     @property
     def is_failing(self) -> bool:
-        return self.missed >= min(2, self.timing.retries + 1)
+        return self.begun_again or self.missed >= min(2, self.timing.retries + 1)
 
     @property
     def is_exhausted(self) -> bool:
@@ -167,6 +170,7 @@ class Asked(Path):
     def begin(self, now: int, judge_from: int) -> None:
         """Start a round of questions at `now`; give no verdict of silence before `judge_from`."""
         super().begin(now, judge_from)
+        self.begun_again = False
         self.asked = None
         self.deadline = now if self.targets else None
 
@@ -186,7 +190,7 @@ class Asked(Path):
         self.asked = self.sequence
         self._await_reply(now)
         if (
-            (self.missed > 1 or self.is_exhausted)
+            (self.missed > 1 or self.missed >= self.timing.retries > 0 or self.is_exhausted)
             and len(self.targets) > 1
             and self.target is not None
         ):
@@ -294,6 +298,7 @@ class Asked(Path):
 
     def _begin_round(self, now: int) -> None:
         self.is_put_off = False
+        self.begun_again = self.is_failing
         self.missed = 0
         self.asked = None
         self.deadline = now
@@ -477,6 +482,7 @@ class Asked(Path):
     def go_on(self, now: int, dice: float) -> None:
         """A reply ended the round: the next heartbeat follows the last one sent."""
         self.asked = None
+        self.begun_again = False
         self.missed = 0
         self.repeated = False
         self.is_put_off = False

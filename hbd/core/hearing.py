@@ -159,6 +159,8 @@ class Hearing:
                 if each.state is State.DOWN:
                     each.give(State.UNKNOWN)
                 self._verdicts.start_over(each)
+        if path.peer.is_heard:
+            self._verdicts.look_behind(path.peer)
 
     def _received(self, path: Path, reception: Reception, answer: Answer | None, now: int) -> None:
         match reception:

@@ -110,6 +110,7 @@ class Path(Timer):
         "last_life",
         "last_reply_real",
         "last_rtt",
+        "last_up",
         "lateness",
         "leads_to",
         "lonely",
@@ -181,6 +182,8 @@ class Path(Timer):
         self.goodbye: Goodbye | None = None
         """Its peer said that it stops, and has not been heard since."""
         self.last_life = -1
+        self.last_up = -1
+        """The same while it was up: what it answers while it rises frees nobody behind it."""
         self.last_reply_real: int | None = None
         self.last_rtt: int | None = None
         self.reply_ttl: int | None = None
@@ -227,10 +230,9 @@ class Path(Timer):
         """When others must have been heard to be witnesses."""
         raise NotImplementedError
 
-    @property
-    def last_word(self) -> int:
+    def last_word(self, _now: int) -> int:
         """When it was last heard as well as it can be, whatever is agreed with it."""
-        return self.last_life
+        return self.last_up if self.state is State.DOWN else self.last_life
 
     @property
     def has_no_way(self) -> bool:
@@ -385,6 +387,8 @@ class Path(Timer):
     def give(self, state: State, fault: Fact | None = None) -> bool:
         """Set the verdict; tell whether it is another."""
         changed = state is not self.state or fault != self.fault or not self.judged
+        if state is State.DOWN and self.state is not State.DOWN:
+            self.last_up = self.last_life
         if state is State.UP and self.state is not State.UP:
             self.rising = 0
             if self.state is State.DOWN:

@@ -313,7 +313,7 @@ def _behind(parent: Peer, peer: Peer, verdict: Verdict, now: int) -> Verdict:
         why = f" ({known.cause})" if known.cause else ": it has had no verdict yet"
         words = f"via {parent.name}: unknown{why}"
         return Verdict(State.UNKNOWN, known.cause, verdict.address, (words, *known.evidence))
-    if not is_behind_silence(parent, peer):
+    if not is_behind_silence(parent, peer, now):
         return verdict
     words = f"via {parent.name}: {parent.state}" + (f" ({parent.cause})" if parent.cause else "")
     if parent.answers:
@@ -325,17 +325,27 @@ def _behind(parent: Peer, peer: Peer, verdict: Verdict, now: int) -> Verdict:
     )
 
 
-def is_behind_silence(parent: Peer, peer: Peer) -> bool:
+def is_behind_silence(parent: Peer, peer: Peer, now: int) -> bool:
     """Whether the parent, judged or on its way to it, is silent since the peer began to miss."""
-    is_failed = parent.cause is not Cause.BFD_ADMIN_DOWN  # RFC 5882 4.2
-    is_down = is_failed and parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT)
+    is_down = _is_down(parent, now)
     if is_down and peer.state is State.UNREACHABLE:
         return True  # it is free when the parent is up, not when that begins to answer
     silent = is_down or all(path.is_failing or path.goodbye for path in parent.paths)
-    return silent and not _has_answered_since(parent, peer)
+    return silent and not _has_answered_since(parent, peer, now)
 
 
-def _has_answered_since(parent: Peer, peer: Peer) -> bool:
+def _is_down(parent: Peer, now: int) -> bool:
+    """Whether it is known not to be there; a pause hides what is told, not what is known."""
+    if parent.pause is not None:  # who keeps a session with us may say in it that it is there
+        return all(
+            path.state is State.DOWN and path.last_word(now) <= path.last_life
+            for path in parent.paths
+        )
+    is_failed = parent.cause is not Cause.BFD_ADMIN_DOWN  # RFC 5882 4.2
+    return is_failed and parent.state in (State.DOWN, State.UNREACHABLE, State.LEFT)
+
+
+def _has_answered_since(parent: Peer, peer: Peer, now: int) -> bool:
     """Whether the parent was heard after the child began to miss."""
     began = max(path.first_missed for path in peer.paths)
-    return any(path.last_word > began for path in parent.paths)
+    return any(path.last_word(now) > began for path in parent.paths)

@@ -61,7 +61,7 @@ class Told(Path):
 
     @property
     def is_failing(self) -> bool:
-        return self.missed >= DOUBTED
+        return self.repeated or self.missed >= DOUBTED
 
     @property
     def is_exhausted(self) -> bool:
@@ -81,7 +81,7 @@ class Told(Path):
         return self.heard + self.session.patience
 
     def speaks(self, _reach: int, by: int) -> bool:
-        return self.heard + self._waits()[0] <= by
+        return self.goodbye is None and self.heard + self._waits()[0] <= by
 
     @property
     def question_began(self) -> int:
@@ -271,8 +271,7 @@ class Told(Path):
     def forget_peer(self) -> bool:
         return self.session.restart()
 
-    @property
-    def last_word(self) -> int:
+    def last_word(self, now: int) -> int:
         """Who is paused, or down by its operator's will, says so, as often as it says anything.
 
         That is as good as life until it is due to speak again.
@@ -280,7 +279,10 @@ class Told(Path):
         is_by_will = self.peer.pause is not None or (
             self.bad is not None and self.bad.cause is Cause.BFD_ADMIN_DOWN
         )
-        return self.spoke + self.session.expected if is_by_will else self.last_life
+        if not is_by_will or self.spoke <= self.last_life:
+            return super().last_word(now)
+        due = self.spoke + self.session.expected
+        return due if now < due else self.spoke  # it may have died right after that
 
     def is_about(self, payload: bytes) -> bool:
         return self.session.recognises(payload, 0, 0)

@@ -197,11 +197,16 @@ class Verdicts:
             self._egress_fault([egress], Fact(Cause.OWN_UPLINK, words))
 
     def _is_behind_silence(self, path: Path) -> bool:
-        """Whether a parent that we reach by another egress is silent too: that explains it."""
+        """Whether one it lies behind, that we reach by another egress, is silent: that explains it.
+
+        So may be the parent's parent, where both are behind one gateway.
+        """
         parent = self._roster.parent(path.peer)
-        if parent is None or any(other.egress is path.egress for other in parent.paths):
-            return False
-        return is_behind_silence(parent, path.peer)
+        while parent is not None and is_behind_silence(parent, path.peer, self._clock.now):
+            if all(other.egress is not path.egress for other in parent.paths):
+                return True
+            parent = self._roster.parent(parent)
+        return False
 
     def interfaces(self) -> set[str]:
         """Give those that paths were last known to leave by."""
