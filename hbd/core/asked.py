@@ -32,6 +32,10 @@ KNOWN: Final = 8
 FRESH: Final = 3
 """What a peer that is down was heard to do holds for so many probes."""
 
+STALE: Final = 20
+"""What was said of a peer that is down, and for so many probes not again, need not be so any more:
+a host whose daemon was stopped may have been switched off since."""
+
 UNANSWERED: Final = (Cause.HUNG, Cause.FILTERED, Cause.SILENT)
 """Where a peer answers late, or asks us, that says more than these."""
 
@@ -77,6 +81,7 @@ class Asked(Path):
         "late",
         "rank",
         "rounds",
+        "said_at",
         "sequence",
         "session",
         "unanswered",
@@ -104,6 +109,8 @@ class Asked(Path):
         self.unanswered = NOTHING
         self.unlooked = 0
         """Probes that were missed since it was looked at, of one that is down."""
+        self.said_at = 0
+        """Which heartbeat was the next when something was said of it last."""
         self.last_answered = -1
         self.incarnation: int | None = None
         self.former: tuple[int, ...] = ()
@@ -221,6 +228,7 @@ class Asked(Path):
         if was_probing:
             self.rounds.has_failed = False  # it lasts: an outage, and no loss
             self.unlooked = (self.unlooked + 1) % FRESH
+            self._forget_old()
         self.unanswered.miss(self.asked)
         self.asked = None
         self.rising = 0
@@ -234,6 +242,18 @@ class Asked(Path):
             return Step.MISSED
         self._probe_later(now)
         return Step.EXHAUSTED
+
+    def refused(self, fact: Fact) -> None:
+        super().refused(fact)
+        self.said_at = self.sequence
+
+    def misbehaved(self, fact: Fact) -> None:
+        super().misbehaved(fact)
+        self.said_at = self.sequence
+
+    def _forget_old(self) -> None:
+        if self.sequence - self.said_at >= STALE:
+            self.icmp = self.bad = None
 
     def _others_count_from(self, missed: int) -> int:
         """From when on who answers is a witness, where something was missed at this moment.

@@ -356,7 +356,7 @@ class Fleet:
         path.annul_last()
         if fault.cause is Cause.MTU:
             # The way is to blame, and it begins with us; a router that said so is known by name.
-            path.icmp = path.icmp or fault
+            path.refused(path.icmp or fault)
         elif path.peer.settings.way is not Way.TOLD:  # to hear it we need not send
             path.send_error = fault
 

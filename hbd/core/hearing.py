@@ -102,7 +102,7 @@ class Hearing:
         everybody = (path for peer in self._roster.peers.values() for path in peer.paths)
         path = self._seeker.whose(datagram, everybody)
         if path is not None and path.target is not None:
-            path.bad = elsewhere(source, path.target)
+            path.misbehaved(elsewhere(source, path.target))
             self._received(path, Reception.REFUSED, None, self._clock.now)
 
     def heard(
@@ -261,7 +261,7 @@ class Hearing:
         """
         if not path.is_watched:
             return
-        path.bad = fact
+        path.misbehaved(fact)
         if witness:
             self._verdicts.witnessed(path, self._clock.now)
         if path.state is State.DOWN:

@@ -321,6 +321,10 @@ class Path(Timer):
         """Take an ICMP error about a heartbeat."""
         self.icmp = fact
 
+    def misbehaved(self, fact: Fact) -> None:
+        """Take what it, or somebody in its place, has done instead of what it should."""
+        self.bad = fact
+
     def would_be_answered(self, _datagram: bytes) -> bool:
         """Whether a datagram from elsewhere brings back a heartbeat that has no reply yet."""
         return False
@@ -361,7 +365,7 @@ class Path(Timer):
     # -- facts --------------------------------------------------------------------------------
 
     def _refuse(self, fact: Fact) -> tuple[Reception, None]:
-        self.bad = fact
+        self.misbehaved(fact)
         if self.icmp is not None and self.icmp.cause is Cause.PORT_CLOSED:
             self.icmp = None  # something has come to listen there since
         return Reception.REFUSED, None

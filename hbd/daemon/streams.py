@@ -163,7 +163,7 @@ class Streams:
             is_known = path.bad is not None and path.bad.cause is Cause.KEEPALIVE_FAILED
             is_due = self._clock.now() - link.begun >= path.timing.timeout // 2
             if is_due and not is_known:  # else for another's sake, or after the one that it had
-                path.bad = Fact(Cause.CONNECT_TIMEOUT, f"no answer to SYN from {where}")
+                path.misbehaved(Fact(Cause.CONNECT_TIMEOUT, f"no answer to SYN from {where}"))
         elif self._is_hung(link, info):
             if path.bad is None or path.bad.cause is not Cause.BAD_REPLY:
                 rest = "answers nothing" if link.stream.is_open else "completes no TLS handshake"
@@ -175,7 +175,7 @@ class Streams:
         elif info.last_ack_age_ns >= path.timing.timeout:
             age = info.last_ack_age_ns / SECOND
             words = f"{where} has acknowledged nothing for {age:.1f} s"
-            path.bad = Fact(Cause.KEEPALIVE_FAILED, words)
+            path.misbehaved(Fact(Cause.KEEPALIVE_FAILED, words))
 
     def _is_hung(self, link: Link, info: TcpInfo) -> bool:
         """Whether its kernel takes what we send, and its program was to answer."""
@@ -285,7 +285,7 @@ class Streams:
         info = None if path.is_askable else link.stream.acknowledged()
         self._answered(link, reading.answers, info and info.rtt_ns, now)
         if reading.stray is not None:
-            path.bad = reading.stray
+            path.misbehaved(reading.stray)
         if reading.fault is not None:
             self._lose(link, reading.fault)
         elif reading.write:

@@ -924,3 +924,38 @@ def test_of_several_addresses_that_is_named_which_is_back():
         (State.DEGRADED, A2),
         (State.UP, A2),
     ]
+
+
+def by_icmp(world, fact):
+    datagram = [datagram for _, to, datagram in world.sent if to == A][-1]
+    assert world.fleet.icmp((A, 862), datagram, fact, witness=False)
+
+
+def by_reply(world, fact):
+    world.fleet.broken(world.path(A), fact, witness=False)
+
+
+@pytest.mark.parametrize(
+    ("cause", "say"),
+    [
+        (Cause.PORT_CLOSED, by_icmp),
+        (Cause.ROUTING_LOOP, by_icmp),
+        (Cause.MQTT_PASSWORD, by_reply),
+    ],
+)
+def test_what_was_said_once_is_not_the_cause_for_good(cause, say):
+    """A daemon that is stopped is told by its host, until that is switched off too."""
+    world, fact = world_of(), Fact(cause, "always the same words")
+    world.run(20 * SECOND)
+    kill(world, A)
+    world.run(10 * SECOND)
+    for _ in range(100):
+        world.run(3 * SECOND)
+        say(world, fact)
+        world.run(MILLISECOND)
+        assert world.fleet.peers[A].cause is cause
+    world.run(50 * SECOND)
+    assert world.fleet.peers[A].cause is cause
+    world.run(30 * SECOND)
+    assert world.fleet.peers[A].cause is Cause.SILENT
+    assert world.state(A) is State.DOWN
