@@ -193,9 +193,7 @@ def dies(_world):
 def says_goodbye(world):
     """Its farewell is the last that was heard of it."""
     for path in world.fleet.peers[GW].paths:
-        world.after(
-            20 * MILLISECOND, lambda path=path: setattr(path, "bad", Fact(Cause.GOODBYE, "bye"))
-        )
+        world.after(20 * MILLISECOND, lambda path=path: path.misbehaved(Fact(Cause.GOODBYE, "bye")))
 
 
 def is_paused(world):
