@@ -134,10 +134,10 @@ def _check_listening(configuration: Configuration) -> list[Problem]:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.bind((listen.address, 0))
         except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL and listen.place is not None:
+            is_missing = error.errno == errno.EADDRNOTAVAIL and listen.address != "::"
+            if is_missing and listen.place is not None:
                 words = f"{listen.address} is not on this machine now: hbd does not start without"
-                place = listen.place
-                warnings.append(Problem(place.file, place.line, place.column, f"listen: {words}"))
+                warnings.append(listen.place.problem(f"listen: {words}"))
     return warnings
 
 
