@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from hbd.core.names import NAME
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,6 +35,11 @@ WORST_FIRST: Final = ("down", "unreachable", "degraded", "unknown", "left", "pau
 
 PATTERNS: Final = 32
 """So many at most, and none longer than any name: nobody is to keep the daemon busy by asking."""
+
+
+def is_name(text: str) -> bool:
+    """Whether a peer can have this name."""
+    return NAME.fullmatch(text) is not None
 
 
 def is_pattern(text: str) -> bool:

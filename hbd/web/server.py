@@ -17,10 +17,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from hbd.core.names import NAME
 from hbd.report.client import RemoteError
 from hbd.report.notify import Notifier
-from hbd.report.words import one_line
+from hbd.report.words import is_name, one_line
 from hbd.web import guard, page
 from hbd.web.board import Board
 from hbd.web.giving import Giver, NoRoomError, hang_up
@@ -180,7 +179,7 @@ class Site:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         peer = request.query.get("peer")
-        if peer is not None and not NAME.fullmatch(peer):
+        if peer is not None and not is_name(peer):
             raise web.HTTPBadRequest(text="no name of a peer\n")
         if self._viewers >= VIEWERS:
             return web.Response(status=503, text="too many viewers\n", headers={"Retry-After": "5"})
