@@ -82,7 +82,7 @@ def test_child_of_a_paused_parent_that_is_rebooted_is_never_down(seed):
     assert world.states_of(DB) == FREED
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", [38, 40, 47, 77, 100, 122, 123])  # where it comes in time for that
 @pytest.mark.parametrize("what", ["witness", "loss"])
 def test_parent_that_is_asked_once_more_still_hides_its_child(what, seed):
     """What it missed before its round was begun again it has missed."""
