@@ -30,7 +30,6 @@ EXAMINED: Final = 200
 FEW: Final = 4
 """and at the least, whatever is due."""
 
-
 LINKS_SPACING: Final = 1 * SECOND
 """How often our interfaces are looked at, whether anybody misses anything or not."""
 

@@ -26,6 +26,9 @@ KEPT: Final = 5 * SECOND
 """How long the process that reads is kept for the next: one reload is often soon followed by
 another, and its twenty megabytes are not to stay."""
 
+WARNED: Final = 10
+"""So many warnings are entries: there may be one for each peer, and heartbeats wait meanwhile."""
+
 Done = tuple["Change", list[str]] | list[str]
 """What changed and the warnings, or the errors for which nothing did."""
 
@@ -163,8 +166,10 @@ class Reloading:
         daemon.take_paths()
         entry = messages.reloaded(new_id(), daemon.clock.wall(), **change._asdict())
         daemon.teller.say(entry)
-        for warning in warnings:
+        for warning in warnings[:WARNED]:
             daemon.teller.warn(warning)
+        if len(warnings) > WARNED:
+            daemon.teller.warn(f"{len(warnings) - WARNED} more warnings: see hbd check")
         daemon.teller.snapshot("reload")
         memory.settle()
         self._answer((change, warnings))
