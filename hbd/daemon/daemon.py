@@ -385,7 +385,7 @@ class Daemon:
         self.poller.call(ready, first=False)
         self.reloading.work(now)
         self.names.ask(now)
-        self.monitor.examiner.work(self.fleet.free_until())
+        self.fleet.did(self.monitor.examiner.work(now, self.fleet.free_until()))
         self.monitor.carry_out(self.teller.tell)
         self.desk.work(now)
         told = self.teller.work(self.clock.now(), self.fleet.free_until())

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 EXAMINED: Final = 200
 """Paths looked up in one turn, of those on which no verdict hangs,"""
-FEW: Final = 4
-"""and at the least, whatever is due."""
+SHARE: Final = 2
+"""Who misses nothing is looked up for half as long as the turn has taken, however late that is: it
+may be asked together with others then, and only that ends an overload of heartbeats one by one."""
 
 LINKS_SPACING: Final = 1 * SECOND
 """How often our interfaces are looked at, whether anybody misses anything or not."""
@@ -52,8 +53,10 @@ class Examiner:
         self._clock: Final = clock
         self._routes: Final = routes
         self._requested_at: Final = requested_at
-        self._unhurried: OrderedDict[Path, None] = OrderedDict()
-        """Those on which no verdict hangs."""
+        self._well: OrderedDict[Path, None] = OrderedDict()
+        """Those to be looked up that miss nothing,"""
+        self._missing: OrderedDict[Path, None] = OrderedDict()
+        """and that do, where it is looked again before the verdict."""
         self._refused_by: dict[str, int] = {}
         """When a next hop last sent an ICMP error about a heartbeat."""
         self._failed: dict[str, int] = {}
@@ -80,20 +83,35 @@ class Examiner:
 
     def want(self, path: Path) -> None:
         """Look how it leaves when there is time."""
-        self._unhurried[path] = None
+        (self._missing if path.is_missing else self._well)[path] = None
 
     @property
     def has_work(self) -> bool:
-        return bool(self._unhurried)
+        return bool(self._well or self._missing)
 
-    def work(self, until: int | None) -> None:
-        """Look how some paths leave on which no verdict hangs: done by then, if it is known."""
-        for done in range(min(len(self._unhurried), EXAMINED)):
-            if done >= FEW and until is not None and self._clock.now() >= until:
-                return
-            path, _ = self._unhurried.popitem(last=False)
-            if not path.is_exhausted:  # else that was looked at for its verdict
+    def work(self, began: int, until: int | None) -> int:
+        """Look how some paths leave on which no verdict hangs; give how many.
+
+        In a turn that began at this moment, to be done `until` then if that is known.
+        """
+        if not self.has_work:
+            return 0
+        now = self._clock.now()
+        of_well = None if until is None else max(until, now + (now - began) // SHARE)
+        return self._work_off(self._well, of_well) + self._work_off(self._missing, until)
+
+    def _work_off(self, waiting: OrderedDict[Path, None], until: int | None) -> int:
+        done = 0
+        while waiting and done < EXAMINED:
+            path, _ = waiting.popitem(last=False)
+            if path.is_missing and waiting is self._well:
+                self._missing[path] = None
+            elif not path.is_exhausted:  # else that was looked at for its verdict
                 self.examine(path)
+            done += 1
+            if until is not None and self._clock.now() >= until:
+                break
+        return done
 
     def examine(self, path: Path) -> None:
         """Look how it leaves, and tell the fleet, which gives a verdict then if one is due."""
