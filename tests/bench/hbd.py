@@ -27,6 +27,9 @@ SERVICE: Final = Path(__file__).parents[2] / "packaging" / "hbd.service"
 PATIENCE: Final = 300.0
 """Seconds that the start with a very big configuration may take."""
 
+IN_MEMORY: Final = Path("/dev/shm")
+"""As /run is, where hbd.service has its runtime directory."""
+
 LOOKS: Final = 8
 """So often it is counted what has no reply: thousands are on their way at any moment."""
 
@@ -63,6 +66,9 @@ class Hbd(running.Daemon):
         **keys: str,
     ) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="hbd-", dir=directory)))
+        where = IN_MEMORY if IN_MEMORY.is_dir() else directory
+        self._run = tempfile.TemporaryDirectory(prefix="hbd-bench-", dir=where)
+        (self.directory / "run").symlink_to(self._run.name)
         self.host = host
         self.peers = peers
         self._as_service = as_service
@@ -127,6 +133,7 @@ class Hbd(running.Daemon):
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
         self.process = None
+        self._run.cleanup()
         shutil.rmtree(self.directory)
 
     @property
