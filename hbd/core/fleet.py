@@ -414,6 +414,8 @@ class Fleet:
         `next_hop` says whether that answers, in words for the evidence, where there is one.
         """
         self._verdicts.examined(path, key, fault, next_hop)
+        if type(path) is Asked:
+            self._volleys.take(path)  # only now it is known who else leaves as it does
 
     # -- peers --------------------------------------------------------------------------------
 

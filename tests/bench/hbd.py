@@ -27,7 +27,7 @@ SERVICE: Final = Path(__file__).parents[2] / "packaging" / "hbd.service"
 PATIENCE: Final = 300.0
 """Seconds that the start with a very big configuration may take."""
 
-IN_MEMORY: Final = Path("/dev/shm")
+IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - directories of random names are made there
 """As /run is, where hbd.service has its runtime directory."""
 
 LOOKS: Final = 8

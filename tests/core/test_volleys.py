@@ -1354,6 +1354,15 @@ def crowd(count, interval=10 * SECOND, **options):
     return world
 
 
+def test_who_has_answered_once_is_asked_with_others():
+    """One by one thousands take as long as there is: each time more would count at a start."""
+    world = Net(1, steady=False, weather=False)
+    names = [f"10.0.{n}.1" for n in range(20)]
+    world.watch(*(peer(name, timing=TIMING) for name in names), link=Link())
+    world.run(4 * SECOND)
+    assert world.standing == world.by_itself == 20
+
+
 @pytest.mark.slow
 def test_volleys_are_few():
     """Ten thousand paths stand in about as many volleys as they fill, and soon."""
