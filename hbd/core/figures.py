@@ -97,8 +97,11 @@ class Figures:
         """Whether nothing can go over a limit while all is answered, and within `max_rtt`."""
         if self.tight or self.lossy or self.slow:
             return False
+        if limits.max_rtt is None:
+            return True
         # Of fewer RTTs than tell the next one may show that they were above it.
-        return limits.max_rtt is None or self.median_rtt is not None
+        rtts = self.window.rtts(RTTS_FOR_SLOW)
+        return len(rtts) == RTTS_FOR_SLOW or max(rtts, default=0) <= limits.max_rtt
 
     def _is_lossy(self, limit: float, waiting: int) -> bool:
         # Against a full window even where it is not full yet: one of the first three is no alarm.

@@ -223,7 +223,8 @@ class Fleet:
             return
         path.unresolved = None
         is_new = not path.targets
-        self._roster.aim(path, targets)
+        if targets != path.targets:
+            self._roster.aim(path, targets)
         if path.target not in targets:
             path.target = targets[0]
             path.ask_anew(self.clock.now)
@@ -413,8 +414,9 @@ class Fleet:
 
         `next_hop` says whether that answers, in words for the evidence, where there is one.
         """
+        was_unknown = path.egress is None
         self._verdicts.examined(path, key, fault, next_hop)
-        if type(path) is Asked:
+        if was_unknown and type(path) is Asked and not path.repeated:
             self._volleys.take(path)  # only now it is known who else leaves as it does
 
     # -- peers --------------------------------------------------------------------------------

@@ -45,8 +45,11 @@ class Pauses:
 
     def end(self, peer: Peer) -> bool:
         """Judge it again; tell whether there was a pause."""
-        was_paused, peer.pause = peer.pause is not None, None
+        was_paused = peer.pause is not None
         if was_paused:
+            for path in peer.paths:
+                path.leave()
+            peer.pause = None
             peer.deadline = None
             self._tell(peer, on=False)
             self._verdicts.refresh(peer)

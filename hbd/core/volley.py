@@ -306,7 +306,8 @@ class Volley(Timer):
             unanswered.pop(path.asked, None)
         unanswered.forget(sequence - 1, None)
         if answers:
-            path.rounds.clean += answers
+            if path.is_measured:
+                path.rounds.clean += answers
             last = path.last_answered = sequence - 1 - awaits
             path.last_rtt = figures.window.rtt(last)
             path.reply_ttl = self.ttls[at]

@@ -315,13 +315,11 @@ def is_well(path: Asked) -> bool:
         and path.asked is None
         and not path.missed
         and path.unanswered.are_all_missed
-        and path.peer.pause is None
         and path.fault is None
         and path.goodbye is None
         and not path.rounds.has_failed
         and path.figures.are_calm(path.limits)
         and path.timing.retries > 0
-        and path.targets == (path.target,)
         and path.leads_to == path.target
         and egress is not None
         and egress.fault is None
