@@ -1430,6 +1430,20 @@ def test_who_is_found_to_leave_as_others_do_is_asked_with_them_at_once():
     assert world.by_itself - before <= 1  # what was under way
 
 
+def test_who_is_asked_early_does_not_wait_for_others_when_its_way_is_looked_up_again():
+    world = Net(1, weather=False)
+    world.watch(*(peer(name, "10.0.0.1", timing=TIMING) for name in "ab"))
+    world.run(5 * SECOND + REST)
+    (other,) = (world.path(name) for name in "ab" if stands(world, name))
+    (path,) = (world.path(name) for name in "ab" if not stands(world, name))
+    other.leave()  # now there is room for it
+    now = world.fleet.clock.now
+    assert path.ask_early(now)
+    world._examine(path)
+    assert path.volley is None
+    assert path.deadline == now
+
+
 def test_who_is_asked_once_more_is_asked_by_itself_though_its_way_is_known_now():
     """Others have answered since, which shows only now: it is not to wait for them."""
     world = Net(1, steady=False, weather=False)
