@@ -110,11 +110,11 @@ class Steps:
         """Ask those of a volley, or let those go that have not answered."""
         if volley.is_asked:
             self._work.done += self._volleys.time_out(volley)
-        elif self._hold(volley):
-            return
-        elif self._volleys.due(volley):
-            self._work.done += len(volley.paths) // ALIKE
-            self._outputs.put(AskAll(volley))
+        elif not self._hold(volley):
+            whole = self._volleys.due(volley)
+            if whole is not None:
+                self._work.done += len(whole.paths) // ALIKE
+                self._outputs.put(AskAll(whole))
 
     def _hold(self, volley: Volley) -> bool:
         """Have a volley wait if something is owed before it has left; tell whether it does."""

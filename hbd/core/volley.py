@@ -16,12 +16,12 @@ what is read of their replies in `form`, and what comes of a reply in `replies`.
 from __future__ import annotations
 
 from array import array
-from itertools import repeat
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hbd.core.awaited import NOTHING, Awaited, Heartbeat
 from hbd.core.form import KEYED
-from hbd.core.model import JITTER, MICROSECOND
+from hbd.core.model import JITTER, MICROSECOND, WINDOW
 from hbd.core.standing import stand, step_out
 from hbd.core.timers import Timer
 from hbd.core.window import LONGEST, fill
@@ -176,7 +176,6 @@ class Volley(Timer):
 
     def take(self, path: Asked, place: bytes, session: StampSession, seen: Seen) -> None:
         """From now on it is asked with the others."""
-        self.note()
         path.deadline = self.next
         path.unanswered = path.unanswered or NOTHING
         self.earliest = max(self.earliest, earliest(path.due, self.heading.interval))
@@ -184,6 +183,7 @@ class Volley(Timer):
         self.paths.append(path)
         self.places.append(place)
         self.firsts.append(path.sequence - self.round)
+        self._enter(path.sequence - self.round, path.figures.window.slots)
         self.sessions.append(session)
         self.same.append(seen.same)
         self.counts.append(seen.counts)
@@ -211,10 +211,12 @@ class Volley(Timer):
         for path in filter(None, other.paths):
             other.settle(path)
         other.close_ranks()
-        self.note()
+        other.note()
         self.ways = b""
         before, more = self.round - other.round, len(other.paths)
-        self.firsts.extend(first - before for first in other.firsts)
+        for first, slots in zip(other.firsts, other.windows, strict=True):
+            self.firsts.append(first - before)
+            self._enter(first - before, slots)
         self.counted += [self.round] * more
         self.owing += bytes(more)
         self.answered += b"\1" * more
@@ -224,6 +226,11 @@ class Volley(Timer):
         for name in _ROWS:
             getattr(self, name).extend(getattr(other, name))
         other.paths = []
+
+    def _enter(self, first: int, slots: array[int]) -> None:
+        """Of rounds before it came, what stands in its Window is what is written down there."""
+        for sequence, fates in enumerate(self.rounds, first + self.noted):
+            fates.append(slots[sequence % WINDOW])
 
     def left(self, began: int, gone: Iterable[tuple[int, int]]) -> None:
         """They were sent from a moment on; so many of them had left at each of these, monotonic."""
@@ -238,20 +245,19 @@ class Volley(Timer):
 
     def close_ranks(self) -> None:
         """Forget those that have left, and see where the others are asked."""
-        self.note()
-        kept = [at for at, path in enumerate(self.paths) if path is not None]
-        for name in _LISTS:
-            row = getattr(self, name)
-            setattr(self, name, [row[at] for at in kept])
-        for name in _FLAGS:
-            row = getattr(self, name)
-            setattr(self, name, bytearray(row[at] for at in kept))
-        for name in _NUMBERS:
-            row = getattr(self, name)
-            setattr(self, name, array(row.typecode, [row[at] for at in kept]))
-        for rank, path in enumerate(self.paths):
-            if path is not None:
-                path.rank = rank
+        stay = [path is not None for path in self.paths]
+        if not all(stay):
+            for name in _LISTS:
+                setattr(self, name, list(compress(getattr(self, name), stay)))
+            for name in _FLAGS:
+                setattr(self, name, bytearray(compress(getattr(self, name), stay)))
+            for name in _NUMBERS:
+                row = getattr(self, name)
+                setattr(self, name, array(row.typecode, compress(row, stay)))
+            self.rounds = [array("I", compress(fates, stay)) for fates in self.rounds]
+            for rank, path in enumerate(self.paths):
+                if path is not None:
+                    path.rank = rank
         self.ways = b"".join(self.places)
 
     def begin(self, tokens: list[int]) -> bytearray:

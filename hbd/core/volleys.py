@@ -178,10 +178,10 @@ class Volleys:
 
     # -- asking -------------------------------------------------------------------------------
 
-    def due(self, volley: Volley) -> bool:
-        """Its moment has come; tell whether there is anybody to ask."""
+    def due(self, volley: Volley) -> Volley | None:
+        """Its moment has come; give that which has all who are to be asked now, if anybody is."""
         self._withdraw(volley)
-        self._gather(volley)
+        volley = self._gather(volley)
         if not volley.heading.mark:
             self._let_try(volley)
         version = self._station.version
@@ -189,7 +189,7 @@ class Volleys:
             self._prepare(volley)
             volley.version = version
         volley.deadline = None
-        return any(volley.paths)
+        return volley if any(volley.paths) else None
 
     def _let_try(self, volley: Volley) -> None:
         """Who is no hbd may be one by now: it is asked by itself at times, with our TLV."""
@@ -199,16 +199,22 @@ class Volleys:
             if is_due and path is not None and session.may_tell:
                 self.leave(path)
 
-    def _gather(self, volley: Volley) -> None:
-        """Have those join that may be asked as soon: each volley less is a wake-up less."""
+    def _gather(self, volley: Volley) -> Volley:
+        """Have those join that may be asked as soon: each volley less is a wake-up less.
+
+        Gives that which they are now: the smaller joins the larger.
+        """
         heading, due = volley.heading, volley.next
         room = self._most(heading) - len(volley.paths)
         for other in list(self._between(heading, due, due + int(heading.interval * JITTER))):
             if other.earliest <= due and len(other.paths) <= room:
                 room -= len(other.paths)
                 self._withdraw(other)
-                other.deadline = None
-                volley.join(other)
+                smaller, volley = sorted((other, volley), key=_size)
+                smaller.deadline = None
+                volley.next = due
+                volley.join(smaller)
+        return volley
 
     def _prepare(self, volley: Volley) -> None:
         """Our station says something else than before."""
@@ -330,6 +336,10 @@ def fits(path: Asked, seen: Seen, template: Template) -> bool:
     """Whether its next heartbeat and reply are as the last ones were, but for numbers and times."""
     is_of_words = seen.length == len(template.octets) and seen.length % 4 == 0
     return is_of_words and path.figures.window.is_counted is seen.counts
+
+
+def _size(volley: Volley) -> int:
+    return len(volley.paths)
 
 
 def _step(volley: Volley) -> tuple[Heading, int]:
