@@ -35,7 +35,15 @@ from hbd.config.values import (
     shown,
     whole,
 )
-from hbd.core.model import BfdOptions, Limits, MqttOptions, PeerSettings, StampOptions, Timing
+from hbd.core.model import (
+    BfdOptions,
+    Leaving,
+    Limits,
+    MqttOptions,
+    PeerSettings,
+    StampOptions,
+    Timing,
+)
 from hbd.core.names import NAME
 from hbd.wire import stamp
 
@@ -95,9 +103,11 @@ def _read_settings(section: Section, protocol: str, defaults: Timing) -> PeerSet
         else read_timing(section, protocol, defaults, expect),
         limits=_read_limits(section),
         labels=read_labels(section),
-        interface=bound,
-        source=section.one("source", _on(bound, addresses.source), None),
-        dscp=section.one("dscp", whole(0, 63), CS6 if bfd else None),
+        leaving=Leaving(
+            interface=bound,
+            source=section.one("source", _on(bound, addresses.source), None),
+            dscp=section.one("dscp", whole(0, 63), CS6 if bfd else None),
+        ),
         expect=expect,
         send=read_send(section, protocol),
         expect_reply=section.one("expect_reply", text, None),
@@ -207,7 +217,8 @@ def _read_limits(section: Section) -> Limits:
 
 def _check_families(section: Section, peer: PeerSettings) -> None:
     """Refuse a source of another family, and a link-local address that no interface goes with."""
-    source = addresses.numeric(peer.source) if peer.source else None
+    written = peer.leaving.source
+    source = addresses.numeric(written) if written else None
     for address in peer.addresses:
         number = addresses.numeric(address)
         if source and number and source.version != number.version:
@@ -220,5 +231,5 @@ def _check_families(section: Section, peer: PeerSettings) -> None:
             section.report.warn(section.at("size"), text)
         if addresses.is_link_local_without_scope(address):
             section.mistake("address", _needs_scope(address))
-    if peer.source and addresses.is_link_local_without_scope(peer.source):
-        section.mistake("source", _needs_scope(peer.source))
+    if written and addresses.is_link_local_without_scope(written):
+        section.mistake("source", _needs_scope(written))

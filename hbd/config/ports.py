@@ -78,5 +78,5 @@ def _marks(entry: Entry) -> Iterator[tuple[tuple[Any, ...], str, str]]:
     elif peer.protocol == "bfd":
         # RFC 5881 3: one session for two systems on a link; RFC 5883 3: for two addresses.
         for address in peer.addresses:
-            mark = address, peer.port, peer.source, peer.interface
+            mark = address, peer.port, peer.leaving.source, peer.leaving.interface
             yield mark, "address", "BFD has one session between two addresses, keep one"

@@ -292,9 +292,7 @@ class PeerSettings:
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
     labels: tuple[tuple[str, str], ...] = ()
-    interface: str | None = None
-    source: str | None = None
-    dscp: int | None = None
+    leaving: Leaving = ANYHOW
     expect: Expectation | None = None
     """Watched by what it sends, not by replies."""
     send: bytes | None = None
@@ -307,10 +305,6 @@ class PeerSettings:
     stamp: StampOptions = field(default_factory=StampOptions)
     bfd: BfdOptions = field(default_factory=BfdOptions)
     mqtt: MqttOptions = field(default_factory=MqttOptions)
-
-    @property
-    def leaving(self) -> Leaving:
-        return Leaving(self.interface, self.source, self.dscp)
 
     @property
     def way(self) -> Way:

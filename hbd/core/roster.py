@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 
 SESSION: Final = ("stamp", "send", "expect_reply", "tls", "mqtt", "password")
-"""Where these are others, what was asked before cannot be answered any more;"""
-WAY: Final = ("interface", "source", "dscp")
-"""nor where these are, and how it leads there is not known any more."""
+"""Where these are others, what was asked before cannot be answered any more."""
 
 
 class Change(NamedTuple):
@@ -116,16 +114,15 @@ class Roster:
 
     def _change(self, peer: Peer, settings: PeerSettings, renewed: Collection[str]) -> None:
         before, peer.settings = peer.settings, settings
-        is_other_session, is_other_way = (
-            any(getattr(before, part) != getattr(settings, part) for part in parts)
-            for parts in (SESSION, WAY)
-        )
+        is_other_way = before.leaving != settings.leaving
+        is_void = is_other_way or settings.key in renewed
+        is_void |= any(getattr(before, part) != getattr(settings, part) for part in SESSION)
         for path in peer.paths:
             path.adopt(settings, self._clock.now)
             self.aim(path, path.targets)
             if is_other_way:
                 path.leads_to = None
-            if is_other_session or is_other_way or settings.key in renewed:
+            if is_void:
                 path.ask_anew(self._clock.now)
         self._give_paths(peer)
 

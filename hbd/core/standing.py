@@ -63,6 +63,8 @@ class Standing(Asked):
 
     __slots__ = ()
 
+    is_elsewhere = True
+
     deadline: int | None = managed("deadline")
     figures: Figures = managed("figures")
     last_life: int = stood_for("last_life")
@@ -82,10 +84,6 @@ class Standing(Asked):
         """From now on it is asked by itself: something of it is to change."""
         if self.volley is not None:
             self.volley.leave(self)
-
-    @property
-    def is_elsewhere(self) -> bool:
-        return True
 
     def _in_time(self, now: int) -> int:
         if self.volley is not None:

@@ -15,17 +15,15 @@ class Timer:
 
     __slots__ = ("deadline", "scheduled", "stands_in")
 
+    is_elsewhere = False
+    """Whether another timer stands for it."""
+
     def __init__(self) -> None:
         self.deadline: int | None = None
         self.scheduled: int | None = None
         """Where it stands in a heap; owned by Timers."""
         self.stands_in: Heap | None = None
         """In which; owned by Timers."""
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether another timer stands for it."""
-        return False
 
     @property
     def owed_from(self) -> int | None:

@@ -211,7 +211,6 @@ class Volley(Timer):
         for path in filter(None, other.paths):
             other.settle(path)
         other.close_ranks()
-        other.note()
         self.ways = b""
         before, more = self.round - other.round, len(other.paths)
         for first, slots in zip(other.firsts, other.windows, strict=True):

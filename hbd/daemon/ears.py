@@ -249,7 +249,7 @@ def _from_there(paths: list[Path], local: str) -> list[Path]:
 
     A packet without our discriminator tells them apart by nothing else (RFC 5883 4).
     """
-    sources = [path.peer.settings.source for path in paths]
+    sources = [path.peer.settings.leaving.source for path in paths]
     hosts = [None if source is None else numeric(source, 0) for source in sources]
     ours = [path for path, host in zip(paths, hosts, strict=True) if host and host[0] == local]
     return ours or [path for path, source in zip(paths, sources, strict=True) if source is None]

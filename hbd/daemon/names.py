@@ -109,7 +109,7 @@ class Names:
             self._next = min(self._due[name], self._next or self._due[name])
         words = f"does not resolve: {_reason(answer)}" if answer.error else None
         for path in self._paths[name]:
-            source = path.peer.settings.source
+            source = path.peer.settings.leaving.source
             usable = tuple(
                 address
                 for address in answer.addresses

@@ -65,8 +65,9 @@ def blanks(
     """By name: what is known of a peer for its commands, each value quoted for the shell."""
     host = address if address in settings.addresses else next(iter(settings.addresses), None)
     number, zone = _number(host, target)
-    device = settings.interface or zone
-    source = settings.interface or settings.source
+    leaving = settings.leaving
+    device = leaving.interface or zone
+    source = leaving.interface or leaving.source
     known = {
         "name": settings.name,
         "via": settings.via,

@@ -12,6 +12,7 @@ from hbd.config.model import Accept, ConfigError, KeySource, Listen, Place
 from hbd.core.model import (
     MILLISECOND,
     SECOND,
+    Leaving,
     Limits,
     PeerSettings,
     ReflectorKind,
@@ -88,8 +89,7 @@ def test_every_key_of_a_peer_is_read():
         timing=Timing(200 * MILLISECOND, 100 * MILLISECOND, 0, 1),
         limits=Limits(0.005, 50 * MILLISECOND),
         labels=(("site", "ams"), ("Role_1", "database")),
-        interface="eth1",
-        dscp=46,
+        leaving=Leaving(interface="eth1", dscp=46),
         stamp=StampOptions(
             Tlv.ON, 0, 1452, ReflectorKind.STATELESS, echo_timestamp=False, trust_goodbye=True
         ),
@@ -102,7 +102,7 @@ def test_timeout_is_own_or_half_of_own_interval_or_the_default():
     assert peers["db1"].timing.timeout == 100 * MILLISECOND
     assert peers["db2"].timing == Timing(250 * MILLISECOND, 125 * MILLISECOND, 2, 4)
     assert peers["gw"].timing == Timing(2 * SECOND, 800 * MILLISECOND, 2, 4)
-    assert peers["db2"].source == "10.0.0.1"
+    assert peers["db2"].leaving.source == "10.0.0.1"
     assert peers["db2"].stamp.ssid is None
 
 
@@ -174,7 +174,7 @@ def test_interface_says_where_a_link_local_address_is(tmp_path):
     assert peer.addresses == ("fe80::1%eth0", "fe80::2%eth0", "fd00::1")
     text = "- {name: a, address: x, source: 'fe80::1', interface: eth0}"
     (peer,) = read(text, tmp_path).configuration.peers
-    assert (peer.source, peer.interface) == ("fe80::1%eth0", "eth0")
+    assert (peer.leaving.source, peer.leaving.interface) == ("fe80::1%eth0", "eth0")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from hbd.config.files import MAIN_KEYS, PART_KEYS, load
 from hbd.config.protocols import PEER_KEYS
-from hbd.core.model import SECOND, Limits, PeerSettings, StampOptions, Timing
+from hbd.core.model import SECOND, Leaving, Limits, PeerSettings, StampOptions, Timing
 
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "packaging" / "man" / "hbd.yaml.5"
@@ -151,8 +151,6 @@ def test_shipped_file_holds_the_defaults(tmp_path):
         timing=Timing(),
         limits=Limits(0.05, 50_000_000),
         labels=(("site", "ams"),),
-        interface="eth1",
-        source="10.0.0.1",
-        dscp=0,
+        leaving=Leaving("eth1", "10.0.0.1", dscp=0),
         stamp=StampOptions(size=1472),
     )

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from hbd.core.events import StateChanged, Storm
-from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
+from hbd.core.model import MILLISECOND, SECOND, Cause, Leaving, State, Timing
 from hbd.core.session import Fact
 from hbd.core.verdicts import AT_ONCE
 from tests.simulation.speakers import agreed, watch_router
@@ -408,7 +408,7 @@ def test_the_kernel_may_have_to_ask_for_a_neighbour_first(timing, waits):
     heartbeats would all fall into that, and only there."""
     world = World(1)
     for name, dscp in ((A, 0), (B, 46)):  # so each is asked by itself
-        world.watch(peer(name, timing=timing, dscp=dscp), link=Link(egress=LAN))
+        world.watch(peer(name, timing=timing, leaving=Leaving(dscp=dscp)), link=Link(egress=LAN))
     world.run(10 * SECOND)
     world.faults[LAN] = own_link(LAN.interface)
     world.cuts[LAN] = [(world.now, world.now + 10 * SECOND)]

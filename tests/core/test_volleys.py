@@ -21,6 +21,7 @@ from hbd.core.model import (
     MILLISECOND,
     SECOND,
     Cause,
+    Leaving,
     Limits,
     ReflectorKind,
     StampOptions,
@@ -1063,9 +1064,9 @@ def test_no_more_are_asked_at_once_than_have_room_for_their_replies(room, most):
 @pytest.mark.parametrize(
     "other",
     [
-        {"interface": "eth7"},
-        {"source": "10.0.0.99"},
-        {"dscp": 46},
+        {"leaving": Leaving(interface="eth7")},
+        {"leaving": Leaving(source="10.0.0.99")},
+        {"leaving": Leaving(dscp=46)},
         {"timing": Timing(SECOND, 300 * MILLISECOND, 3, 2)},
         {"timing": Timing(SECOND + 1, 250 * MILLISECOND, 3, 2)},
         {"stamp": StampOptions(size=200)},

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbd.core.model import Cause, PeerSettings, StampOptions, State, TlsOptions
+from hbd.core.model import Cause, Leaving, PeerSettings, StampOptions, State, TlsOptions
 from hbd.report.causes import CAUSES, STATES, explanation
 from hbd.report.dialects import DIALECTS
 from hbd.report.explanation import COMMANDS_LIMIT, blanks, commands
@@ -38,12 +38,12 @@ def of(cause, settings=DB1, address=None, **more):
         ),
         (DB1, Cause.SILENT, ["ping -c 3 10.0.0.11", "tracepath -n 10.0.0.11"]),
         (
-            replace(DB1, interface="eth1"),
+            replace(DB1, leaving=Leaving(interface="eth1")),
             Cause.NO_ROUTE,
             ["ip route get 10.0.0.11 dev eth1", "ip -br address"],
         ),
         (
-            replace(DB1, source="10.0.0.1"),
+            replace(DB1, leaving=Leaving(source="10.0.0.1")),
             Cause.MTU,
             ["tracepath -n 10.0.0.11", "ping -c 3 -M do -s 1400 -I 10.0.0.1 10.0.0.11"],
         ),
@@ -131,7 +131,7 @@ def test_what_runs_elsewhere_holds_nothing_that_another_shell_could_take_for_cod
 def test_no_text_of_the_configuration_becomes_code(text):
     """Whatever an interface, a file or a name is called, it stays one word of the command."""
     named = replace(
-        BROKER, interface=text, source=text, via=text, tls=TlsOptions(ca=text, name=text)
+        BROKER, leaving=Leaving(text, text), via=text, tls=TlsOptions(ca=text, name=text)
     )
     known = blanks(named, "10.0.0.11", interface=text)
     for template in TEMPLATES:

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tests.bench.machine import Took, run_time
@@ -38,8 +39,9 @@ def start(lab: Lab) -> Iterator[Row]:
     took = _wall(hbd, "check", hbd.file)
     yield _row("start-check", f"{peers:,} peers: hbd check", took, "< 1.5 s", facts)
     with lab.reflector(), hbd:
-        yield _calm(hbd, peers)
+        calm = _calm(hbd, peers)
         facts = {"peers": peers, "up": hbd.all_are("up")}
+        yield replace(calm, facts=facts | calm.facts)
         lab.settle()
         lab.wait_for_calm(hbd.pid)
         yield _status_of_all(hbd, facts)
@@ -74,7 +76,7 @@ def _calm(hbd: Hbd, peers: int) -> Row:
         figure=f"{max(seconds, 0.0):.0f} s",
         goal="-",
         remarks=f"{sum(looks[:-3]):.1f} s of processor time until then, {looks[-1]:.2f} a second",
-        facts={"peers": peers, "seconds": looks},
+        facts={"seconds": looks},
     )
 
 
