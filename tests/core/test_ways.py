@@ -4,7 +4,7 @@ import pytest
 
 from hbd.core.events import Storm
 from hbd.core.fleet import Restored
-from hbd.core.model import MILLISECOND, SECOND, Cause, State, Timing
+from hbd.core.model import MILLISECOND, SECOND, Cause, Leaving, State, Timing
 from hbd.core.session import Fact
 from tests.simulation.world import LAN, START, WAN, EgressKey, Link, World, own_link, peer
 
@@ -72,15 +72,17 @@ def test_an_interface_that_is_down_is_told_wherever_a_name_is_tried(retries):
     assert states(world, NAME) == [(State.UNKNOWN, Cause.OWN_LINK)]
 
 
-@pytest.mark.parametrize("setting", [{"interface": "eth1"}, {"source": "10.9.9.9"}, {"dscp": 46}])
-def test_a_reload_that_changes_the_way_changes_whose_witness_it_is(setting):
+@pytest.mark.parametrize(
+    "leaving", [Leaving(interface="eth1"), Leaving(source="10.9.9.9"), Leaving(dscp=46)]
+)
+def test_a_reload_that_changes_the_way_changes_whose_witness_it_is(leaving):
     """Whoever leaves by another interface since a reload says nothing of the one before."""
     world = World(3)
     world.watch(*map(peer, (A, B, C)))
     world.run(20 * SECOND)
     world.events.clear()
     world.links[C] = Link(egress=ETH1)
-    world.apply(peer(A), peer(B), peer(C, **setting))
+    world.apply(peer(A), peer(B), peer(C, leaving=leaving))
     world.run(10 * SECOND)
     assert world.path(C).egress.key == ETH1
     world.cuts[LAN] = [(world.now, FOREVER)]
