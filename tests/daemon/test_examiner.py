@@ -1,36 +1,19 @@
 """How paths leave is looked up when there is time; but overload is no reason not to, it ends it."""
 
-from random import Random
-
 import pytest
 
-from hbd.core.fleet import Fleet
-from hbd.core.model import SECOND, PeerSettings
-from hbd.core.stamp import StampSession
-from hbd.core.station import Station
+from hbd.core.model import SECOND
 from hbd.daemon.examiner import EXAMINED, Examiner
 from hbd.net.clock import Clock
 from hbd.net.routes import Routes
-from hbd.net.sockaddr import octets_of
+from tests.daemon.fleets import fleet_of
 
 MANY = EXAMINED + 50
 
 
 @pytest.fixture
 def fleet():
-    clock, dice = Clock(), Random(1)  # noqa: S311 - the same in each run
-    station = Station("here", 1, dice)
-    fleet = Fleet(
-        now=clock.now(),
-        wall=clock.wall(),
-        dice=dice,
-        session=lambda settings, _: StampSession(settings, station, None),
-        start_grace=0,
-        tick=1,
-        station=station,
-        place_of=octets_of,
-    )
-    fleet.apply([PeerSettings(f"p{n}", (f"127.1.{n // 250}.{n % 250 + 1}",)) for n in range(MANY)])
+    fleet = fleet_of(MANY)
     for path in paths_of(fleet):
         fleet.resolved(path, ((path.address, 862),))
     return fleet

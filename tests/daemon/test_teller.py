@@ -4,47 +4,30 @@ import json
 import select
 import socket
 from itertools import pairwise
-from random import Random
 from types import SimpleNamespace
 
 import pytest
 
 from hbd.core.events import StateChanged, Woke
-from hbd.core.fleet import Fleet
 from hbd.core.model import SECOND, Cause, PeerSettings, State
-from hbd.core.stamp import StampSession
-from hbd.core.station import Station
 from hbd.daemon.desk import CHANGES, Desk
 from hbd.daemon.poller import Poller
 from hbd.daemon.teller import COST, DAY, EVENTS, FEW, Teller, began
 from hbd.net.clock import Clock
-from hbd.net.sockaddr import octets_of
 from hbd.report import varlink
 from hbd.report.files import StateFiles
 from hbd.report.journal import Journal
 from hbd.report.notify import Notifier
 from hbd.report.store import Store
 from hbd.report.verdicts import entry_of
+from tests.daemon.fleets import fleet_of
 
 MANY = 300
 
 
 @pytest.fixture
 def fleet():
-    clock, dice = Clock(), Random(1)  # noqa: S311 - the same in each run
-    station = Station("here", 1, dice)
-    fleet = Fleet(
-        now=clock.now(),
-        wall=clock.wall(),
-        dice=dice,
-        session=lambda settings, _: StampSession(settings, station, None),
-        start_grace=0,
-        tick=1,
-        station=station,
-        place_of=octets_of,
-    )
-    fleet.apply([PeerSettings(f"p{n}", (f"127.1.{n // 250}.{n % 250 + 1}",)) for n in range(MANY)])
-    return fleet
+    return fleet_of(MANY)
 
 
 @pytest.fixture
