@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hbd.net.routes import Route, Routes
 
 EXAMINED: Final = 200
-"""Paths looked up in one turn, of those on which no verdict hangs,"""
+"""Of each kind on which no verdict hangs so many are looked up in one turn at the most."""
 SHARE: Final = 2
 """Who misses nothing is looked up for half as long as the turn has taken, however late that is: it
 may be asked together with others then, and only that ends an overload of heartbeats one by one."""
